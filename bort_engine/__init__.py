@@ -1,0 +1,49 @@
+"""Bort Explorer's engine: the Pareto-optimal subarchitectures of a BERT-family encoder, computed.
+
+The public names are bound on first use, so that importing the package stays cheap and pulls in
+neither torch nor transformers.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bort_engine.costs import n_operations, n_parameters
+    from bort_engine.extract import front
+    from bort_engine.models import build
+    from bort_engine.pareto import Front
+    from bort_engine.space import Architecture, SearchSpace, Source, sources
+
+__version__ = "0.1.0"
+_HOME = {
+    "Architecture": "space",
+    "Front": "pareto",
+    "SearchSpace": "space",
+    "Source": "space",
+    "build": "models",
+    "front": "extract",
+    "n_operations": "costs",
+    "n_parameters": "costs",
+    "sources": "space",
+}
+__all__ = [
+    "Architecture",
+    "Front",
+    "SearchSpace",
+    "Source",
+    "build",
+    "front",
+    "n_operations",
+    "n_parameters",
+    "sources",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'bort_engine' has no attribute {name!r}; it has {__all__}")
+    return getattr(import_module(f"bort_engine.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,0 +1,303 @@
+"""The FPTAS: from candidates with known costs and an error one must train for, to an epsilon-cover.
+
+Beside the paper (de Wynter 2020, [OSE], Algorithm 1). Letters as there:
+
+    xi   a candidate architecture          p(xi)   parameter size
+    Xi   all candidates                    i(xi)   inference cost
+    T    the maximum point                 e(xi)   surrogate error of xi, measured by brief training
+    W    the coefficient to maximise       epsilon the tolerated factor, 1 + epsilon
+
+Nothing here knows of BERT, torch or text: any AB^nC family comes as `Candidate`s and an error
+function. The paper's own selection, every k-th architecture by size, is `selection="stride"`. The
+default, `"cover"`, is an approximation scheme in the usual sense: at most polynomially many cells
+in 1/epsilon are trained, and the result is within a factor 1 + epsilon of everything else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bort_engine.pareto import achieved_epsilon
+
+SELECTIONS = ("cover", "stride", "exhaustive")
+ERROR_FLOOR = 1e-3  # W divides by the error: below this, errors count as equal
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One xi: `key` is what the error function is asked for; p and i are its exact costs.
+
+    `order` places it in the AB^nC order: componentwise not above another's means contained in it.
+    `tie` decides between candidates of equal p (larger wins).
+    """
+
+    key: Hashable
+    p: float
+    i: float
+    order: tuple[float, ...] = ()
+    tie: tuple[float, ...] = ()
+
+    def inside(self, other: Candidate) -> bool:
+        return all(a <= b for a, b in zip(self.order, other.order, strict=True))
+
+
+Errors = Callable[[Sequence[Hashable]], Iterable[float]]
+Cell = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """What `extract` found.
+
+    Attributes:
+        maximum: T.
+        evaluated: e of everything that was trained for the cover, in the order it was asked for.
+        known: e of what was known before and is no part of the above.
+        checks: e of the spot-checked candidates; they test the cover and are no part of it.
+        n_cells: how many trainings the selection allows (cells; or strided, or all, candidates).
+        bound: the stated upper bound of n_cells.
+        skipped: the cells that laziness proved covered, and their members.
+    """
+
+    maximum: Candidate
+    evaluated: dict[Candidate, float]
+    known: dict[Candidate, float]
+    checks: dict[Candidate, float]
+    n_cells: int
+    bound: float
+    skipped: dict[Cell, list[Candidate]]
+
+    @property
+    def measured(self) -> dict[Candidate, float]:
+        return self.evaluated | self.known | self.checks
+
+    @property
+    def cover(self) -> dict[Candidate, float]:
+        """The returned set S."""
+        return self.evaluated | self.known
+
+
+def maximum_point(candidates: Iterable[Candidate], own: Hashable = None) -> Candidate:
+    """Return T, the most parameters and the longest inference ([OSE], Definition 8).
+
+    Where several tie in p (they differ in the number of heads), `own`, the source itself, is taken
+    if it is among them, else the largest `tie`.
+    """
+    return max(candidates, key=lambda xi: (xi.p, xi.key == own, xi.tie, xi.i))
+
+
+def w_coefficient(p: float, i: float, e: float, T: Candidate) -> float:
+    """Return W(xi), to be maximised ([OSE], as restated in the QOSE white paper, eq. 1).
+
+    The share of T's parameters saved, times the share of its inference cost saved, over the error.
+    It is 0 where p or i reaches T's, so that two negative factors never make a positive one.
+    """
+    if p >= T.p or i >= T.i:
+        return 0.0
+    return (T.p - p) / T.p * (T.i - i) / T.i / max(e, ERROR_FLOOR)
+
+
+def w_optimum(errors: dict[Candidate, float], T: Candidate) -> Candidate:
+    """Return the W-maximiser; ties go to the smaller error, p and i, so that it is on the front."""
+    return max(
+        errors,
+        key=lambda xi: (w_coefficient(xi.p, xi.i, errors[xi], T), -errors[xi], -xi.p, -xi.i),
+    )
+
+
+def cells(candidates: Iterable[Candidate], epsilon: float) -> dict[Cell, list[Candidate]]:
+    """Group candidates by (floor(log p / log(1 + eps)), floor(log i / log(1 + eps)))."""
+    width = math.log1p(epsilon)
+    grouped: dict[Cell, list[Candidate]] = {}
+    for xi in candidates:
+        cell = (math.floor(math.log(xi.p) / width), math.floor(math.log(xi.i) / width))
+        grouped.setdefault(cell, []).append(xi)
+    return grouped
+
+
+def cell_bound(candidates: Sequence[Candidate], epsilon: float) -> float:
+    """Return the most cells there can be: polynomial in 1/epsilon and in the input's size."""
+    width = math.log1p(epsilon)
+    p, i = [xi.p for xi in candidates], [xi.i for xi in candidates]
+    return (2 + math.log(max(p) / min(p)) / width) * (2 + math.log(max(i) / min(i)) / width)
+
+
+def representative(members: Iterable[Candidate], T: Candidate) -> Candidate:
+    """Return a cell's largest member: by the AB^nC ordering the one with the least error."""
+    return max(members, key=lambda xi: (xi is T, xi.p, xi.tie, xi.i))
+
+
+def extract(
+    candidates: Sequence[Candidate],
+    errors: Errors,
+    *,
+    epsilon: float = 0.2,
+    selection: str = "cover",
+    interval: int = 8,
+    lazy: bool = True,
+    tolerance: float = 0.03,
+    spot_checks: int = 0,
+    known: dict[Hashable, float] | None = None,
+    own: Hashable = None,
+    seed: int = 0,
+) -> Extraction:
+    """Train as few candidates as the selection needs ([OSE], Algorithm 1).
+
+    Args:
+        errors: maps keys to their errors, in order; asked with one key at a time when lazy, else
+            with all of them, so that several workers can share them.
+        epsilon: the tolerated factor minus one, in (0, 1].
+        selection: "cover" (one representative a cell), "stride" (the published one: sorted by p,
+            every `interval`-th from T down; the paper calls the interval epsilon and states the
+            bound rho <= |1 - epsilon| for it) or "exhaustive" (all: the ground truth).
+        lazy: skip cells that are proven covered while the error falls along the AB^nC order.
+        tolerance: relative noise of the errors that laziness allows for.
+        spot_checks: how many further candidates to measure, at random, to test the cover.
+        known: errors from an earlier run over the same candidates; never asked for again, and kept
+            in the cover, so refining epsilon step by step never worsens what was achieved. (Two
+            separate runs can: their cells are not nested.)
+        own: the source's own key, the preferred T.
+
+    Raises:
+        ValueError: epsilon, the selection or the interval is out of range, or nothing is given.
+    """
+    _check(candidates, epsilon, selection, interval)
+    T = maximum_point(candidates, own)
+    e = {xi: known[xi.key] for xi in candidates if known and xi.key in known}
+    grouped = _select(candidates, T, epsilon, selection, interval)
+    wanted = {cell: representative(members, T) for cell, members in grouped.items()}
+    asked: dict[Candidate, float] = {}
+
+    def ask(batch: Sequence[Candidate]) -> None:
+        fresh = [xi for xi in batch if xi not in e]
+        e.update(zip(fresh, errors([xi.key for xi in fresh]) if fresh else (), strict=True))
+        asked.update((xi, e[xi]) for xi in batch)
+
+    skipped: dict[Cell, list[Candidate]] = {}
+    if lazy and selection == "cover":
+        skipped = _ask_lazily(grouped, wanted, T, e, ask, epsilon, tolerance)
+    else:
+        ask(sorted(wanted.values(), key=lambda xi: (xi is not T, -xi.p)))
+    others = {xi: error for xi, error in e.items() if xi not in asked}
+    rest = [xi for xi in candidates if xi not in e]
+    chosen = np.random.default_rng(seed).permutation(len(rest))[:spot_checks]
+    checks = [rest[int(index)] for index in chosen]
+    found = dict(zip(checks, errors([xi.key for xi in checks]) if checks else (), strict=True))
+    bound = cell_bound(candidates, epsilon) if selection == "cover" else float(len(grouped))
+    return Extraction(T, asked, others, found, len(grouped), bound, skipped)
+
+
+def _check(candidates: Sequence[Candidate], epsilon: float, selection: str, interval: int) -> None:
+    if not 0 < epsilon <= 1:
+        raise ValueError(f"epsilon is {epsilon!r}; allowed: above 0, at most 1. Try 0.2.")
+    if selection not in SELECTIONS:
+        raise ValueError(f"selection is {selection!r}; allowed: {', '.join(SELECTIONS)}.")
+    if interval < 1:
+        raise ValueError(f"interval is {interval!r}; it must be an integer of at least 1.")
+    if not candidates:
+        raise ValueError("there are no candidates; widen the search space.")
+    assert all(xi.p > 0 and xi.i > 0 for xi in candidates), "costs must be positive"
+
+
+def _select(
+    candidates: Sequence[Candidate], T: Candidate, epsilon: float, selection: str, interval: int
+) -> dict[Cell, list[Candidate]]:
+    """Return groups of which one member each is wanted."""
+    if selection == "cover":
+        return cells(candidates, epsilon)
+    by_size = sorted(candidates, key=lambda xi: (xi is not T, -xi.p, -xi.i))
+    every = by_size[:: interval if selection == "stride" else 1]
+    return {(rank, 0): [xi] for rank, xi in enumerate(every)}
+
+
+def _ask_lazily(
+    grouped: dict[Cell, list[Candidate]],
+    wanted: dict[Cell, Candidate],
+    T: Candidate,
+    e: dict[Candidate, float],
+    ask: Callable[[Sequence[Candidate]], None],
+    epsilon: float,
+    tolerance: float,
+) -> dict[Cell, list[Candidate]]:
+    """Measure T and the smallest, then halve what is open until all is measured or covered.
+
+    Ours. While e does not rise along the AB^nC order, every measured architecture bounds the
+    errors of all that it contains from below. A cell is closed without training when each member
+    has a measured one within 1 + epsilon of it in p, in i and of that lower bound in e.
+    """
+
+    def covered(xi: Candidate) -> bool:
+        floor = max((e[y] for y in e if xi.inside(y)), default=0.0) * (1 - tolerance)
+        reach = 1 + epsilon
+        return any(
+            s.p <= reach * xi.p and s.i <= reach * xi.i and e[s] <= reach * floor for s in e
+        )
+
+    ask([T])
+    ask([min(wanted.values(), key=lambda xi: (xi.p * xi.i, xi.p))])
+    open_cells = set(grouped)
+    skipped: dict[Cell, list[Candidate]] = {}
+    while True:
+        for cell in sorted(open_cells):
+            if wanted[cell] in e:
+                ask([wanted[cell]])
+                open_cells.remove(cell)
+            elif all(covered(xi) for xi in grouped[cell]):
+                skipped[cell] = grouped[cell]
+                open_cells.remove(cell)
+        if not open_cells:
+            return skipped
+        by_size = sorted((wanted[cell] for cell in open_cells), key=lambda xi: (xi.p * xi.i, xi.p))
+        ask([by_size[len(by_size) // 2]])
+
+
+@dataclass(frozen=True, slots=True)
+class Guarantee:
+    """The promise of an extraction, checked against what was measured.
+
+    Attributes:
+        size_and_cost: the achieved epsilon in p and i over the whole space: exact, for every
+            candidate's p and i is known. At most epsilon for a cover: a theorem.
+        achieved: the achieved epsilon in p, i and e over everything that was measured.
+        order_pairs: measured pairs of which one contains the other.
+        order_violations: those where the container's error is higher by more than the tolerance:
+            there the assumption behind e's part of the promise fails.
+    """
+
+    size_and_cost: float
+    achieved: float
+    n_measured: int
+    order_pairs: int
+    order_violations: int
+    worst_violation: float = field(default=0.0)
+
+
+def guarantee(
+    extraction: Extraction, candidates: Sequence[Candidate], tolerance: float = 0.03
+) -> Guarantee:
+    """Check an extraction's promise on the whole space (p, i) and on everything measured (e)."""
+    S, measured = extraction.cover, extraction.measured
+    pairs = [
+        (measured[x], measured[y])
+        for x in measured
+        for y in measured
+        if x is not y and x.inside(y) and x.order != y.order
+    ]
+    ratios = [outer / inner - 1 for inner, outer in pairs if inner > 0]
+    return Guarantee(
+        size_and_cost=achieved_epsilon(
+            np.array([(s.p, s.i) for s in S]), np.array([(xi.p, xi.i) for xi in candidates])
+        ),
+        achieved=achieved_epsilon(
+            np.array([(s.p, s.i, max(S[s], ERROR_FLOOR)) for s in S]),
+            np.array([(x.p, x.i, max(measured[x], ERROR_FLOOR)) for x in measured]),
+        ),
+        n_measured=len(measured),
+        order_pairs=len(pairs),
+        order_violations=sum(ratio > tolerance for ratio in ratios),
+        worst_violation=max(ratios, default=0.0),
+    )
