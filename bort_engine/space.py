@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ def _divisors(n: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SearchSpace:
-    """A finite product grid with the rule that heads divide the hidden size; iterates in grid order.
+    """A finite product grid where heads must divide the hidden size; iterates in grid order.
 
     Raises:
         ValueError: an axis is empty, or no combination is valid.
@@ -189,9 +190,9 @@ class Source:
             return sources[name]
         if name in LEFT_OUT:
             raise ValueError(f"source {name!r} is left out: {LEFT_OUT[name]}")
-        folder = Path(name).expanduser()
-        if folder.is_dir():
-            return _from_folder(folder)
+        folder = os.path.expanduser(name)
+        if os.path.isdir(folder):  # pathlib's raise on names that are too long or of nobody's home
+            return _from_folder(Path(folder))
         if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
             return _from_hub(name)
         raise ValueError(
@@ -202,6 +203,8 @@ class Source:
     @classmethod
     def from_config(cls, config: dict[str, Any], name: str, weights: str | None) -> Source:
         """Read a transformers config.json of one of the three families."""
+        if not isinstance(config, dict):
+            raise ValueError(f"{name}: config.json is not a JSON object; save the model again.")
         family = config.get("model_type")
         if family not in FAMILIES:
             raise ValueError(
