@@ -158,12 +158,14 @@ class Calibration:
         predicted = np.array([row["predicted_ms"] for row in self.held_out])
         measured = np.array([row["measured_ms"] for row in self.held_out])
         errors = np.abs(predicted / measured - 1)
+        # One time only (a space of one architecture) has no order that could be lost.
+        ranked = len(set(predicted)) > 1 and len(set(measured)) > 1
         return LatencyReport(
             **asdict(self.settings),
             device=self.device,
             median_relative_error=float(np.median(errors)),
             worst_relative_error=float(errors.max()),
-            kendall_tau=float(kendalltau(predicted, measured).statistic),
+            kendall_tau=float(kendalltau(predicted, measured).statistic) if ranked else 1.0,
             n_held_out=len(errors),
             recorded=f"{self.made_on}, {self.versions}" if self.recorded else None,
         )
@@ -188,7 +190,7 @@ class Calibration:
             if not times or not (np.isfinite(times).all() and min(times) > 0):
                 raise TypeError("a time is missing, not finite or not positive")
             found.report()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
             raise ValueError(f"calibration {path} cannot be read ({e}); delete it.") from e
         return found
 
@@ -242,11 +244,21 @@ def calibrate(
     stack: times are restated at the reference's median speed, and the median of the rounds counts.
     All stacks draw their weights from one shared buffer; layers are distinct, so caches see what
     they would see in use.
+
+    Raises:
+        ValueError: the sequences are longer than the source's positions.
     """
     import torch
 
     settings = settings or LatencySettings()
     start = perf_counter()
+    positions = source.max_position_embeddings - 2 * (source.model_type == "roberta")
+    if settings.sequence_length > positions:
+        raise ValueError(
+            f"sequence_length is {settings.sequence_length}; {source.name} allows 1 to {positions}."
+        )
+    # transformers' models do not run without token types, as Bort's shape has it: time one row.
+    timed = replace(source, type_vocab_size=max(source.type_vocab_size, 1))
     depths = sorted(space.num_hidden_layers)
     depth = depths[len(depths) // 2]
     rng = random.Random(seed)
@@ -255,16 +267,15 @@ def calibrate(
     held_out = rng.sample(eligible, min(n_held_out, len(eligible)))
     widths = {str(a.hidden_size): a for a in blocks.values()}
     largest = max(
-        n_parameters(replace(a, num_hidden_layers=depths[-1]), source).total
-        for a in blocks.values()
+        n_parameters(replace(a, num_hidden_layers=depths[-1]), timed).total for a in blocks.values()
     )
     weights = torch.empty(largest).uniform_(-0.05, 0.05)
     middle = sorted(blocks.values(), key=lambda a: n_parameters(a, source).total)[len(blocks) // 2]
-    reference = _Stack(source, middle, 1, weights, settings)
+    reference = _Stack(timed, middle, 1, weights, settings)
     stacks = {
-        **{f"outside {h}": _Stack(source, a, 0, weights, settings) for h, a in widths.items()},
-        **{f"layer {b}": _Stack(source, a, depth, weights, settings) for b, a in blocks.items()},
-        **{str(a): _Stack(source, a, a.num_hidden_layers, weights, settings) for a in held_out},
+        **{f"outside {h}": _Stack(timed, a, 0, weights, settings) for h, a in widths.items()},
+        **{f"layer {b}": _Stack(timed, a, depth, weights, settings) for b, a in blocks.items()},
+        **{str(a): _Stack(timed, a, a.num_hidden_layers, weights, settings) for a in held_out},
     }
     before = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
@@ -353,8 +364,9 @@ class _Stack:
             setattr(
                 config, "n_layers" if source.model_type == "distilbert" else "num_hidden_layers", 0
             )
+        pooler = {} if source.model_type == "distilbert" else {"add_pooling_layer": source.pooler}
         with torch.device("meta"):
-            model = AutoModel.from_config(config)
+            model = AutoModel.from_config(config, **pooler)
         model.to_empty(device="cpu")
         offset = 0
         for parameter in model.parameters():
