@@ -31,7 +31,8 @@ ERROR_FLOOR = 1e-3  # W divides by the error: below this, errors count as equal
 class Candidate:
     """One xi: `key` is what the error function is asked for; p and i are its exact costs.
 
-    `order` places it in the AB^nC order: componentwise not above another's means contained in it.
+    `order` places it in the AB^nC order: componentwise not above another's means contained in it;
+    without one, laziness saves nothing.
     `tie` decides between candidates of equal p (larger wins).
     """
 
@@ -163,9 +164,10 @@ def extract(
         own: the source's own key, the preferred T.
 
     Raises:
-        ValueError: epsilon, the selection or the interval is out of range, or nothing is given.
+        ValueError: epsilon, the selection, the interval or spot_checks is out of range, or there
+            are no candidates.
     """
-    _check(candidates, epsilon, selection, interval)
+    _check(candidates, epsilon, selection, interval, spot_checks)
     T = maximum_point(candidates, own)
     e = {xi: known[xi.key] for xi in candidates if known and xi.key in known}
     grouped = _select(candidates, T, epsilon, selection, interval)
@@ -191,13 +193,17 @@ def extract(
     return Extraction(T, asked, others, found, len(grouped), bound, skipped)
 
 
-def _check(candidates: Sequence[Candidate], epsilon: float, selection: str, interval: int) -> None:
+def _check(
+    candidates: Sequence[Candidate], epsilon: float, selection: str, interval: int, spot_checks: int
+) -> None:
     if not 0 < epsilon <= 1:
         raise ValueError(f"epsilon is {epsilon!r}; allowed: above 0, at most 1. Try 0.2.")
     if selection not in SELECTIONS:
         raise ValueError(f"selection is {selection!r}; allowed: {', '.join(SELECTIONS)}.")
-    if interval < 1:
+    if type(interval) is not int or interval < 1:
         raise ValueError(f"interval is {interval!r}; it must be an integer of at least 1.")
+    if spot_checks < 0:
+        raise ValueError(f"spot_checks is {spot_checks!r}; it must be at least 0.")
     if not candidates:
         raise ValueError("there are no candidates; widen the search space.")
     assert all(xi.p > 0 and xi.i > 0 for xi in candidates), "costs must be positive"
@@ -238,7 +244,7 @@ def _ask_lazily(
     reach = 1 + epsilon
 
     def note(s: Candidate) -> None:
-        inside = (order <= np.array(s.order)).all(axis=1)
+        inside = (order <= np.array(s.order)).all(axis=1) & bool(s.order)  # no order, no bound
         floor[inside] = np.maximum(floor[inside], e[s] * (1 - tolerance))
         near = (s.p <= reach * p) & (s.i <= reach * i)
         reached[near] = np.minimum(reached[near], e[s])
