@@ -411,7 +411,7 @@ def test_a_sequence_longer_than_the_sources_positions_is_refused(linear_machine,
     "source",
     [
         TINY,
-        replace(TINY, model_type="roberta", type_vocab_size=1, max_position_embeddings=20),
+        replace(TINY, model_type="roberta", type_vocab_size=1, max_position_embeddings=10),
         replace(TINY, model_type="distilbert", type_vocab_size=0, pooler=False),
         replace(TINY, name="like bort", type_vocab_size=0, pooler=False),
     ],
