@@ -189,7 +189,7 @@ class Front:
         """Return the nearest front neighbours in size and the axes on which `point` beats each."""
         axes = {"smaller": "n_parameters", "faster": "latency_ms", "more accurate": "error"}
         others = sorted(
-            (p for p in self.pareto if p is not point),
+            (p for p in self.pareto if p != point),
             key=lambda p: abs(math.log(p.n_parameters / point.n_parameters)),
         )
         beaten = [
@@ -228,7 +228,9 @@ class Front:
                 Point(**(p | {"architecture": Architecture.parse(p["architecture"])}))
                 for p in values["points"]
             )
-            shapes = {key: Architecture.parse(values[key]) for key in ("maximum", "best")}
+            shapes: dict[str, Any] = {
+                key: Architecture.parse(values[key]) for key in ("maximum", "best")
+            }
             latency = LatencyReport(**values["latency"])
             front = cls(**(values | shapes | {"latency": latency, "points": points}))
             front._check()
@@ -237,14 +239,16 @@ class Front:
         return front
 
     def _check(self) -> None:
-        numbers = [
+        for record in (self, self.latency, *self.points):
+            _check_types(record)
+        costs = [
             (p.n_parameters, p.n_encoder_parameters, p.operations, p.latency_ms, p.error)
             for p in self.points
         ]
-        if not numbers or not np.isfinite(np.array(numbers, dtype=float)).all():
-            raise TypeError("points are missing or not finite")
-        if np.min(numbers) <= 0 or self.error_kind not in KINDS:
-            raise TypeError("a cost is not positive, or the error kind is unknown")
+        if not costs or np.min(costs) <= 0:
+            raise TypeError("points are missing, or a cost is not positive")
+        if self.error_kind not in KINDS:
+            raise TypeError(f"error kind {self.error_kind!r} is unknown")
         for architecture in (self.maximum, self.best):
             self[architecture]
 
@@ -261,7 +265,7 @@ class Front:
         """
         try:
             return cls.from_json(json.loads(Path(path).read_text()))
-        except (OSError, ValueError) as e:
+        except (OSError, ValueError, RecursionError) as e:
             raise ValueError(f"{path}: {e}") from e
 
     def __str__(self) -> str:
@@ -280,6 +284,26 @@ class Front:
             for p in sorted(self.pareto, key=lambda p: p.n_parameters)
         ]
         return "\n".join([head, title, *rows])
+
+
+_TYPES: dict[str, Any] = {
+    "str": str,
+    "str | None": str | None,
+    "bool": bool,
+    "int": int,
+    "float": int | float,
+    "float | None": int | float | None,
+    "dict[str, Any]": dict,
+}
+
+
+def _check_types(record: Front | LatencyReport | Point) -> None:
+    """Raise TypeError where a value is not of its field's type, or a number not of this world."""
+    for field in fields(record):
+        value, kind = getattr(record, field.name), _TYPES.get(str(field.type), object)
+        fits = isinstance(value, kind) and (kind in (bool, object) or not isinstance(value, bool))
+        if not fits or (isinstance(value, int | float) and not abs(value) < 1e18):
+            raise TypeError(f"{field.name} is {value!r:.60}")
 
 
 def mark_pareto(points: Iterable[Point], size: str = "total") -> tuple[Point, ...]:
