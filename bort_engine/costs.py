@@ -165,7 +165,7 @@ class Calibration:
             device=self.device,
             median_relative_error=float(np.median(errors)),
             worst_relative_error=float(errors.max()),
-            kendall_tau=float(kendalltau(predicted, measured).statistic) if ranked else 1.0,
+            kendall_tau=float(kendalltau(predicted, measured)[0]) if ranked else 1.0,
             n_held_out=len(errors),
             recorded=f"{self.made_on}, {self.versions}" if self.recorded else None,
         )
