@@ -1,0 +1,22 @@
+"""Bort Explorer: `streamlit run app.py`. The frame around the pages; the work is theirs."""
+
+import streamlit as st
+
+LOGO = "assets/logo.svg"
+
+st.set_page_config(page_title="Bort Explorer", page_icon=LOGO, layout="wide")
+page = st.navigation(
+    [
+        st.Page(
+            "pages/explore.py",
+            title="Explore",
+            icon=":material/explore:",
+            default=True,
+            help="Pick a source model and an epsilon; see the Pareto front; choose a point.",
+        ),
+    ],
+    position="top",
+)
+st.logo(LOGO, size="large")
+st.title("Bort Explorer", anchor=False)
+page.run()

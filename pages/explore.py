@@ -1,0 +1,394 @@
+"""Explore: a source model and an epsilon in, a Pareto front out, and one point chosen from it."""
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from bort_engine import extract, figures, jobs
+from bort_engine.costs import n_parameters
+from bort_engine.pareto import Front, Point
+from bort_engine.space import Architecture, SearchSpace, sources
+from bort_engine.tasks import TASKS
+
+PREDICTED = "glue"  # nothing is trained: errors from published scores, in Bort's own space
+TITLES = {name: task.title for name, task in TASKS.items()}
+TITLES[PREDICTED] = "GLUE average, predicted"
+PREFER = {"error": "accurate", "latency": "fast", "size": "small"}
+START = {"inherit": "the source's own weights, sliced", "scratch": "random weights"}
+SELECT = {
+    "cover": "cover: one of each cell, with the promise",
+    "stride": "stride: every 8th by size, as published",
+    "exhaustive": "exhaustive: every architecture",
+}
+
+
+# What changes the address, and so what is looked at. Only callbacks call these.
+
+
+def leave_run() -> None:
+    st.query_params.pop("run", None)
+
+
+def open_run(run_id: str) -> None:
+    st.query_params["run"] = run_id
+    st.query_params.pop("point", None)
+
+
+def choose(architecture: Architecture | None) -> None:
+    if architecture is not None:
+        st.query_params["point"] = str(architecture)
+
+
+def clicked() -> None:
+    choose(figures.chosen(st.session_state["chart"]))
+
+
+def row_selected(shown: list[str]) -> None:
+    for row in st.session_state["table"]["selection"]["rows"][:1]:
+        choose(Architecture.parse(shown[row]) if 0 <= row < len(shown) else None)
+
+
+def start(source: str, task: str, epsilon: float) -> None:
+    """Start what the form asks for; what it holds came from a browser and is checked."""
+    form = st.session_state
+    try:
+        grid = SearchSpace.parse(form["space"], sources[source])
+        if form["initial"] == "inherit":
+            grid.within(sources[source])
+        options = {
+            "--task": task,
+            "--epsilon": f"{epsilon:g}",
+            "--space": form["space"],
+            "--batch-size": form["batch"],
+            "--sequence-length": form["length"],
+            "--lazy": "on" if form["lazy"] else "off",
+            "--selection": form["selection"],
+            "--error": "measured",
+            "--initial": form["initial"],
+            "--seed": form["seed"],
+        }
+        words = [str(word) for option in options.items() for word in option]
+        open_run(jobs.start("front", [source, *words]).id)
+    except (ValueError, OSError) as e:
+        form["problem"] = str(e)
+
+
+def resume(run: jobs.Run) -> None:
+    try:
+        jobs.resume(run)
+    except (ValueError, OSError) as e:
+        st.session_state["problem"] = str(e)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def look_up(source: str, task: str, epsilon: float) -> Front:
+    """Return a front that needs no training. Raises ValueError where there is none."""
+    if task == PREDICTED:
+        return extract.front(
+            source, epsilon=epsilon, error="published", space="bort", latency="recorded"
+        )
+    return extract.recorded_front(source, task, epsilon)
+
+
+def finished(events: list[dict[str, Any]], source_name: str) -> pd.DataFrame:
+    """Return one row for each candidate that a run has reported so far."""
+    rows = {}
+    for event in events:
+        with suppress(KeyError, ValueError, TypeError):
+            a = Architecture.parse(event["architecture"])
+            rows[a] = {
+                "D,A,H,I": str(a),
+                "Parameters (M)": n_parameters(a, sources[source_name]).total / 1e6,
+                "Wrong on dev (%)": 100 * float(event["dev_error"]),
+            }
+    return pd.DataFrame(list(rows.values()))
+
+
+@st.fragment(run_every="1s")
+def show_live(run: jobs.Run) -> None:
+    """Show a run at work; when it ends, draw the page anew."""
+    status = run.status()
+    if status.over:
+        st.rerun()
+    events = run.metrics(last=2000)
+    with st.container(border=True):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.subheader((status.stage or "starting").capitalize(), anchor=False)
+            label = "Stop at once" if run.stopping else "Stop"
+            st.button(label, icon=":material/stop:", on_click=run.cancel, key="stop")
+        st.progress(status.fraction, status.progress)
+        said = [f"Now: {status.detail}."] if status.detail else []
+        teacher = [e["dev_error"] for e in events if "architecture" not in e and "dev_error" in e]
+        if teacher and isinstance(teacher[-1], float):
+            said.append(f"The source answers {100 * (1 - teacher[-1]):.1f} % right on dev.")
+        if run.stopping:
+            said.append("Finishing the step at hand, then stopping. What was measured is kept.")
+        st.caption(" ".join(said) or "Each finished candidate will appear below.")
+        done = finished(events, run.request["arguments"][0])
+        if len(done):
+            st.scatter_chart(
+                done,
+                x="Parameters (M)",
+                y="Wrong on dev (%)",
+                height=300,
+                alt="Finished candidates by size and error on dev",
+            )
+        st.caption("You can close this page. The run goes on, and is listed under earlier runs.")
+
+
+def show_ended(run: jobs.Run, status: jobs.Status) -> None:
+    """Say why a run has no front, and how to go on."""
+    if status.state == "failed":
+        st.error(f"**This run failed.** {status.message}", icon=":material/error:")
+    else:
+        st.info(
+            f"**This run was stopped** after {status.done} of {status.total} steps of "
+            f"“{status.stage}”. What was measured is kept; resuming goes on from there.",
+            icon=":material/pause_circle:",
+        )
+    with st.container(horizontal=True):
+        st.button(
+            "Resume", icon=":material/restart_alt:", type="primary", on_click=resume, args=[run]
+        )
+        st.button("Close this run", icon=":material/close:", on_click=leave_run)
+    with st.expander("Last lines of its log", icon=":material/description:"):
+        st.code(run.log_tail(20) or "The log is empty.", language=None)
+
+
+def show_card(front: Front, point: Point) -> None:
+    """The chosen point: four numbers against the source, its shape, and why it is on the front."""
+    with st.container(border=True):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.subheader(str(point.architecture), anchor=False, width="content")
+            for name in figures.names(front, point):
+                st.badge(name, color="orange" if name in figures.WARNINGS else "primary")
+        st.caption(figures.shape(point))
+        with st.grid(4, min_column_width=150):
+            for fact in figures.facts(front, point):
+                st.metric(
+                    fact.label,
+                    fact.text,
+                    fact.delta,
+                    delta_color="normal" if fact.more_is_better else "inverse",
+                    delta_description="vs. the source" if fact.delta else None,
+                    border=True,
+                    height="stretch",
+                )
+        st.markdown(figures.why(front, point))
+        files = {
+            "front": ("front.json", json.dumps(front.to_json()), "application/json"),
+            "table": ("front.csv", front.to_frame().to_csv(index=False), "text/csv"),
+        }
+        if front.source in sources:
+            config = json.dumps(sources[front.source].config(point.architecture), indent=2)
+            files = {"config": ("config.json", config, "application/json")} | files
+        with st.container(horizontal=True):
+            for what, (name, data, kind) in files.items():
+                st.download_button(
+                    f"Download {what}",
+                    data,
+                    name,
+                    kind,
+                    icon=":material/download:",
+                    on_click="ignore",
+                )
+
+
+st.markdown(
+    "Pick a pretrained model and an **epsilon**: see its smaller relatives that nothing beats in "
+    "size, speed and accuracy at once."
+)
+on_record = extract.recorded()
+with st.container(border=True):
+    columns = st.columns([3, 4, 4, 3], vertical_alignment="bottom")
+    source_name = columns[0].selectbox(
+        "Source model",
+        [name for name, source in sources.items() if source.weights],
+        key="source",
+        bind="query-params",
+        on_change=leave_run,
+    )
+    tasks = [PREDICTED] if source_name.startswith("bert-large") else []
+    tasks += sorted(TASKS, key=lambda name: (source_name, name) not in on_record)
+    task = columns[1].selectbox(
+        "Task", tasks, format_func=TITLES.__getitem__, key="task", on_change=leave_run
+    )
+    epsilon = columns[2].slider(
+        "Epsilon",
+        0.05,
+        1.0,
+        0.2,
+        0.05,
+        key="epsilon",
+        bind="query-params",
+        on_change=leave_run,
+        help="How much larger, slower and worse than any other architecture the nearest one shown "
+        "may be. Small: a finer front, more training. Large: a coarser one, sooner.",
+    )
+    measured = task if task in TASKS else next(iter(TASKS))
+    with (
+        columns[3].popover("Measure it here", icon=":material/science:", width="stretch"),
+        st.form("measure", border=False),
+    ):
+        st.markdown(
+            f"Train relatives of **{source_name}** on **{measured}** at epsilon **{epsilon:g}**, "
+            "each for a moment, on this machine."
+        )
+        parts = st.columns(2)
+        parts[0].number_input("Latency: batch size", 1, 1024, 1, key="batch")
+        parts[1].number_input("Latency: tokens", 1, 512, 128, key="length")
+        with st.expander("Advanced", icon=":material/tune:"):
+            st.text_input(
+                "Search space",
+                "default",
+                key="space",
+                help="`default`, `bort`, or a grid such as `D=1-6 A=2,12 H=96,384 I=192,1536`.",
+            )
+            st.selectbox("Selection", list(SELECT), format_func=SELECT.__getitem__, key="selection")
+            st.checkbox("Skip what is already covered (lazy)", True, key="lazy")
+            st.selectbox(
+                "Candidates start from", list(START), format_func=START.__getitem__, key="initial"
+            )
+            st.number_input("Seed", 0, 10**6, 0, key="seed")
+        st.form_submit_button(
+            "Extract the front",
+            type="primary",
+            icon=":material/play_arrow:",
+            on_click=start,
+            args=[source_name, measured, epsilon],
+        )
+
+if problem := st.session_state.pop("problem", None):
+    st.error(problem, icon=":material/error:")
+
+# The run that is looked at, if any; its id comes from the address and is not trusted.
+front, run_id = None, st.query_params.get("run")
+try:
+    if run_id:
+        run = jobs.find(run_id)
+        status = run.status()
+        if not status.over:
+            show_live(run)
+        elif status.state == "done":
+            front = Front.load(run.folder / "front.json")
+        else:
+            show_ended(run, status)
+    elif task == PREDICTED or (source_name, task) in on_record:
+        front = look_up(source_name, task, epsilon)
+    else:
+        st.info(
+            f"**Nothing is on record for {source_name} on this task yet.** Press “Measure it here” "
+            "to make a front on this machine, or pick minilm-l6 for a first look.",
+            icon=":material/explore:",
+        )
+except ValueError as e:
+    st.warning(str(e), icon=":material/warning:")
+    if run_id:
+        st.button("Close this run", icon=":material/close:", on_click=leave_run)
+
+if front is not None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(figures.badge(front), color="violet" if figures.predicted(front) else "primary")
+        st.caption(figures.origin(front), width="stretch")
+        if run_id:
+            st.button("Close this run", icon=":material/close:", on_click=leave_run)
+
+    left, right = st.columns([3, 2])
+    with left:
+        flat, deep = st.tabs(["Front", "3-D"], on_change="rerun", key="tab")
+        with flat:
+            with st.container(horizontal=True, vertical_alignment="center"):
+                view = st.segmented_control(
+                    "Axes",
+                    list(figures.VIEWS),
+                    default="Size and latency",
+                    required=True,
+                    label_visibility="collapsed",
+                    key="view",
+                )
+                effective = st.toggle(
+                    "Encoder only", key="effective", help="Leave the embeddings out of the size."
+                )
+                surrogate = st.toggle(
+                    "Show ê",
+                    key="surrogate",
+                    disabled=figures.predicted(front),
+                    help="The error that the search works on, instead of wrong answers on dev.",
+                )
+            axes = figures.Axes(view, effective, surrogate)
+            st.plotly_chart(
+                figures.scatter(front, axes),
+                key="chart",
+                on_select=clicked,
+                selection_mode="points",
+                config={"displaylogo": False},
+                alt=figures.summary(front),
+            )
+        if deep.open:
+            deep.plotly_chart(figures.volume(front, axes), alt=figures.summary(front))
+    with right:
+        table = figures.table(front)
+        st.dataframe(
+            table,
+            key="table",
+            hide_index=True,
+            height=600,
+            on_select=row_selected,
+            selection_mode="single-row",
+            column_config={
+                name: st.column_config.NumberColumn(format=pattern)
+                for name, pattern in figures.FORMATS.items()
+            },
+            alt="All points; select a row to see its card",
+        )
+
+    with st.container(border=True):
+        columns = st.columns(4)
+        limits = {
+            name: columns[index].slider(
+                r.label, r.low, r.high, r.start, r.step, key=f"most-{name}-{r.low}-{r.high}"
+            )
+            for index, (name, r) in enumerate(figures.budgets(front).items())
+        }
+        prefer = columns[3].segmented_control(
+            "Then prefer",
+            list(PREFER),
+            default="size",
+            format_func=PREFER.__getitem__,
+            required=True,
+            key="prefer",
+        )
+        named = front.cheapest(
+            prefer, limits["latency"], limits["size"] * 1e6, limits["lost"] / 100
+        )
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if named is None:
+                st.markdown("No point of the front fits these budgets. Widen one of them.")
+            else:
+                st.markdown(
+                    f"Best within these budgets: **{named.architecture}** "
+                    f"({figures.brief(front, named)})",
+                    width="content",
+                )
+                st.button("Show it", on_click=choose, args=[named.architecture], key="show")
+
+    wanted = st.query_params.get("point", "")
+    point = figures.recommended(front)
+    try:
+        point = front[Architecture.parse(wanted)] if wanted else point
+    except ValueError as e:
+        st.caption(f"{e} Here is another one.")
+    show_card(front, point)
+    with st.expander("What is promised, and how it was checked", icon=":material/verified:"):
+        st.markdown(figures.promise(front))
+
+if earlier := jobs.runs(command="front")[:20]:
+    with st.expander("Earlier runs", icon=":material/history:"):
+        for run in earlier:
+            with st.container(horizontal=True, vertical_alignment="center"):
+                asked = run.request["arguments"]
+                st.markdown(f"`{run.id}` {' '.join(asked[:5])}: **{run.status().state}**")
+                st.button("Open", key=f"open-{run.id}", on_click=open_run, args=[run.id])
