@@ -160,12 +160,13 @@ class Calibration:
         errors = np.abs(predicted / measured - 1)
         # One time only (a space of one architecture) has no order that could be lost.
         ranked = len(set(predicted)) > 1 and len(set(measured)) > 1
+        tau: Any = kendalltau(predicted, measured) if ranked else None
         return LatencyReport(
             **asdict(self.settings),
             device=self.device,
             median_relative_error=float(np.median(errors)),
             worst_relative_error=float(errors.max()),
-            kendall_tau=float(kendalltau(predicted, measured)[0]) if ranked else 1.0,
+            kendall_tau=float(tau.statistic) if tau else 1.0,
             n_held_out=len(errors),
             recorded=f"{self.made_on}, {self.versions}" if self.recorded else None,
         )
