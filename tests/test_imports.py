@@ -1,0 +1,136 @@
+"""Who may import whom; and what an import of the engine may not drag in."""
+
+import ast
+import json
+import subprocess
+import sys
+from functools import cache
+from graphlib import TopologicalSorter
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import bort_engine
+
+ROOT = Path(__file__).parent.parent
+ENGINE = {path.stem: path for path in (ROOT / "bort_engine").glob("*.py")}
+SHOWN = [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"))]
+HEAVY = {"torch", "transformers", "datasets", "optuna", "plotly", "streamlit", "pandas"}
+
+# What a module may know of ours, imports inside functions included. Those that are not named here
+# put the others together; they are held to having no circles.
+MAY_IMPORT = {
+    "space": set(),
+    "jobs": set(),
+    "agora": set(),
+    "resources": set(),
+    "pareto": {"space"},
+    "costs": {"space", "pareto"},
+    "fptas": {"pareto"},
+    "figures": {"space", "pareto"},
+    "models": {"space", "resources"},
+    "tasks": {"space", "resources"},
+    "training": {"space", "resources", "models", "tasks"},
+}
+
+
+@cache
+def imports(path: Path) -> frozenset[str]:
+    """Return the full names a file imports, anywhere but under `if TYPE_CHECKING`."""
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            for child in node.orelse:
+                visit(child)
+            return
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path.name} imports relatively; write bort_engine out"
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(path.read_text()))
+    return frozenset(found)
+
+
+def outside(path: Path) -> set[str]:
+    """Return the top-level packages a file imports."""
+    return {name.partition(".")[0] for name in imports(path)}
+
+
+def ours(path: Path) -> set[str]:
+    """Return the engine's modules a file imports, a public name by the module that has it."""
+    names = [name.split(".")[1] for name in imports(path) if name.startswith("bort_engine.")]
+    return {bort_engine._HOME.get(name, name) for name in names if not name.startswith("_")}
+
+
+def loaded_after(statements: str) -> set[str]:
+    """Return the top-level modules that a fresh interpreter holds after these statements."""
+    script = f"{statements}\nimport json, sys; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return {name.partition(".")[0] for name in json.loads(done.stdout)}
+
+
+def test_importing_the_engine_pulls_in_nothing_heavy():
+    assert not loaded_after("import bort_engine") & (HEAVY | {"numpy", "scipy", "moocore"})
+
+
+def test_spaces_costs_and_the_fptas_pull_in_nothing_heavy():
+    modules = "bort_engine." + ", bort_engine.".join(("space", "costs", "pareto", "fptas"))
+    assert not loaded_after(f"import {modules}") & HEAVY
+
+
+def test_what_the_app_imports_brings_no_torch_into_its_process():
+    modules = sorted({module for path in SHOWN for module in ours(path)})
+    statements = "\n".join(f"import bort_engine.{module}" for module in modules)
+    assert not loaded_after(statements) & {"torch", "transformers", "datasets", "optuna"}
+
+
+@pytest.mark.parametrize("module", MAY_IMPORT)
+def test_a_module_knows_only_those_below_it(module):
+    if module not in ENGINE:
+        pytest.skip(f"{module}.py is not written yet")
+    assert ours(ENGINE[module]) <= MAY_IMPORT[module]
+
+
+def test_imports_go_in_no_circles():
+    graph = {module: ours(path) & ENGINE.keys() for module, path in ENGINE.items()}
+    order = list(TopologicalSorter(graph).static_order())  # raises CycleError
+    assert set(order) == ENGINE.keys()
+
+
+@pytest.mark.parametrize("module", ["fptas", "agora"])
+def test_the_algorithms_know_nothing_of_networks_or_text(module):
+    if module not in ENGINE:
+        pytest.skip(f"{module}.py is not written yet")
+    assert not outside(ENGINE[module]) & (HEAVY | {"tokenizers", "accelerate", "sklearn"})
+
+
+@pytest.mark.parametrize("module", ENGINE)
+def test_the_engine_never_imports_the_app(module):
+    assert not outside(ENGINE[module]) & {"streamlit", "app", "pages"}
+
+
+@pytest.mark.parametrize("path", SHOWN, ids=lambda path: path.stem)
+def test_the_app_imports_the_engine_and_third_parties_only(path):
+    assert not outside(path) & {"app", "pages", "tests", "benchmarks"}
+    assert not outside(path) & {"torch", "transformers", "datasets", "optuna"}
+
+
+def test_every_public_name_resolves_and_has_a_home():
+    assert set(bort_engine.__all__) == bort_engine._HOME.keys() and bort_engine.__version__
+    for name, module in bort_engine._HOME.items():
+        home = import_module(f"bort_engine.{module}")
+        assert getattr(bort_engine, name) is getattr(home, name)
+        assert name in dir(bort_engine)
+
+
+def test_a_name_that_does_not_exist_is_refused_with_those_that_do():
+    with pytest.raises(AttributeError, match=r"no attribute 'fronts'; it has \['Architecture', "):
+        _ = bort_engine.fronts
