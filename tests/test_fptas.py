@@ -398,6 +398,15 @@ def test_what_is_known_is_kept_in_the_cover_but_counts_only_where_it_is_wanted()
     assert {xi.key for xi in found.cover} == {8, 5, 4.5, 2}
 
 
+def test_laziness_proves_from_what_is_known_and_counts_it_where_it_is_wanted():
+    oracle = Oracle(CHAIN)
+    found = extract(
+        list(CHAIN), oracle, epsilon=1.0, tolerance=0.43, known={"T": 0.50, "tiny": 0.56}
+    )
+    assert oracle.asked == [] and len(found.skipped) == 2
+    assert {xi.key for xi in found.evaluated} == {"T", "tiny"} and found.known == {}
+
+
 def test_errors_may_come_one_by_one():
     truth = {xi: 1 / xi.p for xi in line(8, 4, 2)}
     oracle = Oracle(truth)
@@ -452,6 +461,14 @@ def test_the_guarantee_is_what_was_measured_by_hand():
     assert check.achieved == pytest.approx(1 / 3)
     strict = guarantee(measured({T: 0.1, a: 0.4, b: 0.204}, {x: 0.2}), tolerance=0.01)
     assert strict.order_violations == 2
+
+
+def test_below_the_floor_errors_count_as_equal_and_none_divides_by_zero():
+    T, a, x = (Candidate(key, 8.0, 8.0, (place,)) for key, place in (("T", 3), ("a", 2), ("x", 1)))
+    check = guarantee(measured({T: 2 * ERROR_FLOOR, a: 0.9 * ERROR_FLOOR}, {x: 0.0}))
+    assert check.achieved == 0  # a is as good as x
+    assert check.worst_violation == pytest.approx(1.0)  # T, at twice the floor, contains both
+    assert check.order_violations == 2
 
 
 def test_a_guarantee_without_violations_has_no_worst_one():
