@@ -113,6 +113,8 @@ class Run:
 
     def status(self) -> Status:
         """Read where the run stands; damage reads as failed, with a line that says so."""
+        if child := _children.get(self.folder):
+            child.poll()  # reaps it, once it has ended
         plain = _read_json(self.folder / "status.json")
         status = _status(plain)
         if status is None or not self.request["command"]:
@@ -214,6 +216,9 @@ def resume(run: Run) -> Run:
 
 def _launch(run: Run) -> Run:
     request, folder = run.request, run.folder
+    if earlier := _children.get(folder):  # it has said its last word, but may still be leaving
+        with suppress(subprocess.TimeoutExpired):
+            earlier.wait(timeout=5)
     run._stop_file.unlink(missing_ok=True)
     now = time.time()
     status = Status("waiting", stage="starting", started=now, updated=now)

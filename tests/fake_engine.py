@@ -2,13 +2,14 @@
 
 fake_engine.py front SOURCE ... --out FOLDER; the environment says how it goes:
 FAKE_STEPS how many candidates, FAKE_PAUSE seconds each, FAKE_FRONT a front.json to hand over,
-FAKE_END "fail", "kill", "usage" (ends before any work) or nothing.
+FAKE_END "fail", "kill", "deaf" (hears no stop), "usage" (ends before any work) or nothing.
 """
 
 import os
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 from bort_engine import jobs
@@ -38,6 +39,8 @@ def main() -> None:
             )
             if job.stop.wait(pause):
                 raise RuntimeError("Stopped after this candidate.")
+        if end == "deaf":
+            time.sleep(60)
         if end == "fail":
             raise ValueError("the weights of minilm-l6 could not be read; run `fetch` again.")
         if end == "kill":
