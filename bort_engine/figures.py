@@ -28,9 +28,19 @@ WARNINGS = ("No better than guessing", "Not on the front")
 SCALE = ["#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#e9dc24"]
 
 VIEWS: Mapping[str, tuple[str, str, str]] = {
-    "Size and latency": ("size", "latency", "error"),
-    "Size and error": ("size", "error", "latency"),
-    "Latency and error": ("latency", "error", "size"),
+    "Size / latency": ("size", "latency", "error"),
+    "Size / error": ("size", "error", "latency"),
+    "Latency / error": ("latency", "error", "size"),
+}
+
+LEGEND = {
+    "orientation": "h",
+    "yref": "container",
+    "yanchor": "bottom",
+    "y": 0,
+    "x": 0,
+    "entrywidthmode": "pixels",
+    "entrywidth": 140,
 }
 
 
@@ -42,7 +52,7 @@ class Axes:
         ValueError: there is no such view.
     """
 
-    view: str = "Size and latency"
+    view: str = "Size / latency"
     effective: bool = False
     surrogate: bool = False
 
@@ -52,11 +62,10 @@ class Axes:
 
     def measures(self, front: Front) -> tuple[Measure, Measure, Measure]:
         """Return what x, y and colour show."""
+        error = "surrogate" if self.surrogate else "dev"
         swap = {
             "size": "effective" if self.effective else "size",
-            "error": "surrogate"
-            if self.surrogate or front.error_kind != "cross-entropy"
-            else "dev",
+            "error": "predicted" if predicted(front) else error,
         }
         x, y, colour = (swap.get(name, name) for name in VIEWS[self.view])
         return measure(front, x), measure(front, y), measure(front, colour)
@@ -76,11 +85,8 @@ def predicted(front: Front) -> bool:
 
 
 def measure(front: Front, name: str) -> Measure:
-    """Return one of size, effective, latency, dev, surrogate, labelled for this front."""
+    """Return one of size, effective, latency, dev, surrogate, predicted, labelled for a front."""
     latency = front.latency
-    surrogate = "Surrogate error ê (cross-entropy with the source's answers, nats)"
-    if predicted(front):
-        surrogate = "Predicted error (share, from published GLUE scores)"
     every = {
         "size": ("Parameters (millions)", lambda p: p.n_parameters / 1e6),
         "effective": ("Encoder parameters (millions)", lambda p: p.n_encoder_parameters / 1e6),
@@ -89,7 +95,8 @@ def measure(front: Front, name: str) -> Measure:
             lambda p: p.latency_ms,
         ),
         "dev": ("Wrong answers on dev (%)", lambda p: 100 * p.shown_error),
-        "surrogate": (surrogate, lambda p: p.error),
+        "surrogate": ("Surrogate error ê (nats)", lambda p: p.error),
+        "predicted": ("Predicted error (%, from published GLUE scores)", lambda p: 100 * p.error),
     }
     label, value = every[name]
     return Measure(name, label, value)
@@ -112,7 +119,7 @@ def layers(front: Front) -> list[Layer]:
     able = tuple(p for p in front.points if p.pareto and not p.at_chance)
     if predicted(front):
         found = [Layer("Front (error predicted)", "circle-open", None, able)]
-        name = "Beaten by another (predicted)"
+        name = "Beaten (predicted)"
     else:
         found, name = [Layer("On the front", "circle", None, able)], "Beaten by another"
     found.insert(0, Layer("No better than guessing", "x-thin-open", VERMILION, chance))
@@ -151,14 +158,13 @@ def scatter(front: Front, axes: Axes) -> go.Figure:
         ring = {"symbol": layer.symbol, "size": 21, "color": layer.colour, "line": {"width": 2.5}}
         figure.add_scatter(**_trace(layer, x, y), marker=ring)
     figure.update_xaxes(title=x.label, type="log", **_ticks([x.value(p) for p in front.points]))
-    scale = "linear" if y.name in ("dev", "surrogate") else "log"
-    figure.update_yaxes(title=y.label, type=scale)
-    if scale == "log":
-        figure.update_yaxes(**_ticks([y.value(p) for p in front.points]))
+    figure.update_yaxes(title=y.label)
+    if y.name == "latency":
+        figure.update_yaxes(type="log", **_ticks([y.value(p) for p in front.points]))
     figure.update_layout(
-        height=520,
-        margin={"l": 10, "r": 10, "t": 60, "b": 10},
-        legend={"orientation": "h", "yanchor": "top", "y": -0.14, "x": 0},
+        height=540,
+        margin={"l": 10, "r": 20, "t": 0, "b": 10},
+        legend=LEGEND,
         hovermode="closest",
     )
     return figure
@@ -221,7 +227,7 @@ def _draw_epsilon(figure: go.Figure, front: Front, x: Measure, y: Measure) -> No
             x=xs, y=ys, mode="lines", line=thin, opacity=0.4, hoverinfo="skip",
             name=f"Cells (steps of {100 * front.epsilon:.0f} %)",
         )  # fmt: skip
-    elif y.name == "surrogate":
+    elif y.name in ("surrogate", "predicted"):
         steps = staircase([(x.value(p), y.value(p)) for p in front.pareto])
         reach = 1 + front.epsilon
         lower = [(a / reach, b / reach) for a, b in steps]
@@ -277,12 +283,14 @@ def volume(front: Front, axes: Axes) -> go.Figure:
 
     size = measure(front, "effective" if axes.effective else "size")
     latency = measure(front, "latency")
-    error = measure(front, "surrogate" if axes.surrogate or predicted(front) else "dev")
+    error = Axes("Size / error", surrogate=axes.surrogate).measures(front)[1]
     figure = go.Figure()
-    for layer in layers(front) + marks(front):
-        named = layer.symbol.endswith("-open") and layer.colour and len(layer.points) == 1
-        marker: dict[str, Any] = {"size": 9 if named else 5}
-        marker["symbol"] = "x" if layer.symbol.startswith("x") else _solid(layer.symbol)
+    named = marks(front)
+    for layer in layers(front) + named:
+        marker: dict[str, Any] = {"size": 10 if layer in named else 5}
+        marker["symbol"] = {"x-thin-open": "square", "hexagon-open": "diamond"}.get(
+            layer.symbol, layer.symbol
+        )  # three dimensions know fewer symbols
         if layer.colour:
             marker |= {"color": layer.colour}
         else:
@@ -302,7 +310,7 @@ def volume(front: Front, axes: Axes) -> go.Figure:
     figure.update_layout(
         height=520,
         margin={"l": 0, "r": 0, "t": 10, "b": 10},
-        legend={"orientation": "h", "yanchor": "top", "y": 0, "x": 0},
+        legend=LEGEND,
         scene={
             "xaxis": axis | {"title": {"text": size.label}, "type": "log"},
             "yaxis": axis | {"title": {"text": latency.label}, "type": "log"},
@@ -310,11 +318,6 @@ def volume(front: Front, axes: Axes) -> go.Figure:
         },
     )
     return figure
-
-
-def _solid(symbol: str) -> str:
-    """Three dimensions know fewer symbols."""
-    return {"hexagon-open": "cross"}.get(symbol, symbol)
 
 
 def chosen(event: Any) -> Architecture | None:
@@ -361,8 +364,6 @@ def names(front: Front, point: Point) -> list[str]:
         found.append("No better than guessing")
     elif not point.pareto:
         found.append("Not on the front")
-    if point.role == "spot-check":
-        found.append("Spot check")
     return found
 
 
@@ -381,9 +382,9 @@ def why(front: Front, point: Point) -> str:
             and p.latency_ms <= point.latency_ms
             and p.error <= point.error
         )
-        return f"Not on the front: {better.architecture} is {_against(better, point)}."
+        return f"Not on the front: {better.architecture} is {_against(front, better, point)}."
     reasons = [
-        f"{_against(point, rival)} than {rival.architecture}"
+        f"{_against(front, point, rival)} than {rival.architecture}"
         for rival, _ in front.rivals(point)
         if not rival.at_chance
     ]
@@ -393,15 +394,16 @@ def why(front: Front, point: Point) -> str:
     return f"{start} It is {'; '.join(reasons)}." if reasons else start
 
 
-def _against(point: Point, other: Point) -> str:
+def _against(front: Front, point: Point, other: Point) -> str:
     """Say on which axes the first beats the second, and by how much."""
+    kind = "predicted error" if predicted(front) else "error ê"
     words = []
     if point.n_parameters < other.n_parameters:
         words.append(f"{100 * (1 - point.n_parameters / other.n_parameters):.0f} % smaller")
     if point.latency_ms < other.latency_ms:
         words.append(f"{100 * (1 - point.latency_ms / other.latency_ms):.0f} % faster")
     if point.error < other.error:
-        words.append(f"{100 * (1 - point.error / other.error):.1f} % lower in error ê")
+        words.append(f"{100 * (1 - point.error / other.error):.1f} % lower in {kind}")
     return " and ".join(words) or "equal in all three"
 
 
@@ -546,7 +548,7 @@ def budgets(front: Front) -> dict[str, Range]:
     return {
         "latency": _range("At most (ms)", min(times), max(times)),
         "size": _range("At most (million parameters)", min(sizes), max(sizes)),
-        "lost": _range(lost, 0.0, 100 * max(worst, 0.001), share=0.25),
+        "lost": _range(lost, 0.0, 100 * max(worst, 0.001), share=0.5),
     }
 
 

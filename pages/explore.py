@@ -72,6 +72,7 @@ def start(source: str, task: str, epsilon: float) -> None:
         }
         words = [str(word) for option in options.items() for word in option]
         open_run(jobs.start("front", [source, *words]).id)
+        form["measure_here"] = False  # close the form: the run is behind it
     except (ValueError, OSError) as e:
         form["problem"] = str(e)
 
@@ -165,7 +166,8 @@ def show_card(front: Front, point: Point) -> None:
             st.subheader(str(point.architecture), anchor=False, width="content")
             for name in figures.names(front, point):
                 st.badge(name, color="orange" if name in figures.WARNINGS else "primary")
-        st.caption(figures.shape(point))
+        against = f", against the source {front.maximum}" * (point != front.source_point)
+        st.caption(f"{figures.shape(point)}{against}.")
         with st.grid(4, min_column_width=150):
             for fact in figures.facts(front, point):
                 st.metric(
@@ -173,7 +175,6 @@ def show_card(front: Front, point: Point) -> None:
                     fact.text,
                     fact.delta,
                     delta_color="normal" if fact.more_is_better else "inverse",
-                    delta_description="vs. the source" if fact.delta else None,
                     border=True,
                     height="stretch",
                 )
@@ -230,7 +231,13 @@ with st.container(border=True):
     )
     measured = task if task in TASKS else next(iter(TASKS))
     with (
-        columns[3].popover("Measure it here", icon=":material/science:", width="stretch"),
+        columns[3].popover(
+            "Measure it here",
+            icon=":material/science:",
+            width="stretch",
+            key="measure_here",
+            on_change="rerun",
+        ),
         st.form("measure", border=False),
     ):
         st.markdown(
@@ -290,13 +297,12 @@ except ValueError as e:
         st.button("Close this run", icon=":material/close:", on_click=leave_run)
 
 if front is not None:
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.badge(figures.badge(front), color="violet" if figures.predicted(front) else "primary")
-        st.caption(figures.origin(front), width="stretch")
-        if run_id:
-            st.button("Close this run", icon=":material/close:", on_click=leave_run)
+    colour = "violet" if figures.predicted(front) else "primary"
+    st.markdown(f":{colour}-badge[{figures.badge(front)}] :small[{figures.origin(front)}]")
+    if run_id:
+        st.button("Close this run", icon=":material/close:", on_click=leave_run)
 
-    left, right = st.columns([3, 2])
+    left, right = st.columns([4, 3])
     with left:
         flat, deep = st.tabs(["Front", "3-D"], on_change="rerun", key="tab")
         with flat:
@@ -304,7 +310,7 @@ if front is not None:
                 view = st.segmented_control(
                     "Axes",
                     list(figures.VIEWS),
-                    default="Size and latency",
+                    default="Size / latency",
                     required=True,
                     label_visibility="collapsed",
                     key="view",
@@ -313,7 +319,7 @@ if front is not None:
                     "Encoder only", key="effective", help="Leave the embeddings out of the size."
                 )
                 surrogate = st.toggle(
-                    "Show ê",
+                    "As ê",
                     key="surrogate",
                     disabled=figures.predicted(front),
                     help="The error that the search works on, instead of wrong answers on dev.",
