@@ -8,6 +8,7 @@ would lose the selection. Every drawn point carries `D,A,H,I` as its customdata.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -233,7 +234,8 @@ def _draw_epsilon(figure: go.Figure, front: Front, x: Measure, y: Measure) -> No
         lower = [(a / reach, b / reach) for a, b in steps]
         last = steps[-1][0]
         lower.append((last, lower[-1][1]))
-        for line, fill in ((steps, None), (lower, "tonexty")):
+        band = f"Where the untrained can lie (epsilon {front.epsilon:g})"
+        for line, fill, name in ((steps, None, "Edge"), (lower, "tonexty", band)):
             figure.add_scatter(
                 x=[a for a, _ in line],
                 y=[b for _, b in line],
@@ -242,7 +244,7 @@ def _draw_epsilon(figure: go.Figure, front: Front, x: Measure, y: Measure) -> No
                 fill=fill,
                 fillcolor="rgba(138,143,152,0.13)",
                 hoverinfo="skip",
-                name=f"Where the untrained can lie (epsilon {front.epsilon:g})",
+                name=name,
                 showlegend=fill is not None,
             )
 
@@ -332,6 +334,11 @@ def chosen(event: Any) -> Architecture | None:
 # Words. Sentences about a front or a point, for a card, a caption or a screen reader.
 
 
+def literal(text: str) -> str:
+    """Return Markdown that reads as the text itself: names and logs are not markup."""
+    return re.sub(r"([\\`*_\[\]<>#!|~$:])", r"\\\1", text)
+
+
 def millions(n: int) -> str:
     return f"{n / 1e6:.1f} M" if n >= 1e6 else f"{n / 1e3:.0f} k"
 
@@ -407,13 +414,19 @@ def _against(front: Front, point: Point, other: Point) -> str:
     return " and ".join(words) or "equal in all three"
 
 
+def title(front: Front) -> str:
+    """Say what was asked: source, task and epsilon."""
+    return f"{literal(front.source)} on {literal(front.task)}, epsilon {front.epsilon:g}"
+
+
 def origin(front: Front) -> str:
     """Say in a sentence or two where the front's numbers come from."""
     made = front.provenance
-    where = f"{made.get('machine') or front.latency.device}, {made.get('made_on') or 'undated'}"
+    machine, device = made.get("machine") or front.latency.device, front.latency.device
+    where = literal(f"{machine}, {made.get('made_on') or 'undated'}")
     timing = (
         f"Latency: batch {front.latency.batch_size}, {front.latency.sequence_length} tokens, "
-        f"{front.latency.threads} threads, {front.latency.device}, "
+        f"{front.latency.threads} threads, {literal(device)}, "
         f"{100 * front.latency.median_relative_error:.1f} % median error on "
         f"{front.latency.n_held_out} held-out shapes"
     )

@@ -143,7 +143,7 @@ def show_live(run: jobs.Run) -> None:
 def show_ended(run: jobs.Run, status: jobs.Status) -> None:
     """Say why a run has no front, and how to go on."""
     if status.state == "failed":
-        st.error(f"**This run failed.** {status.message}", icon=":material/error:")
+        st.error(f"**This run failed.** {figures.literal(status.message)}", icon=":material/error:")
     else:
         st.info(
             f"**This run was stopped** after {status.done} of {status.total} steps of "
@@ -184,8 +184,10 @@ def show_card(front: Front, point: Point) -> None:
             "table": ("front.csv", front.to_frame().to_csv(index=False), "text/csv"),
         }
         if front.source in sources:
-            config = json.dumps(sources[front.source].config(point.architecture), indent=2)
-            files = {"config": ("config.json", config, "application/json")} | files
+            source = sources[front.source]
+            config = {"model_type": source.model_type} | source.config(point.architecture)
+            text = json.dumps(config, indent=2)
+            files = {"config": ("config.json", text, "application/json")} | files
         with st.container(horizontal=True):
             for what, (name, data, kind) in files.items():
                 st.download_button(
@@ -298,7 +300,10 @@ except ValueError as e:
 
 if front is not None:
     colour = "violet" if figures.predicted(front) else "primary"
-    st.markdown(f":{colour}-badge[{figures.badge(front)}] :small[{figures.origin(front)}]")
+    st.markdown(
+        f":{colour}-badge[{figures.badge(front)}] **{figures.title(front)}**  \n"
+        f":small[{figures.origin(front)}]"
+    )
     if run_id:
         st.button("Close this run", icon=":material/close:", on_click=leave_run)
 
@@ -396,5 +401,6 @@ if earlier := jobs.runs(command="front")[:20]:
         for run in earlier:
             with st.container(horizontal=True, vertical_alignment="center"):
                 asked = run.request["arguments"]
-                st.markdown(f"`{run.id}` {' '.join(asked[:5])}: **{run.status().state}**")
+                words = figures.literal(" ".join(asked[:5]))
+                st.markdown(f"{run.id} :small[{words}] **{run.status().state}**")
                 st.button("Open", key=f"open-{run.id}", on_click=open_run, args=[run.id])

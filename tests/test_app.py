@@ -1,0 +1,328 @@
+"""The Explore page in every state, through Streamlit's AppTest; the engine's slow part is faked."""
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import synthetic_front
+from streamlit.testing.v1 import AppTest
+
+from bort_engine import jobs
+from bort_engine.space import Architecture, Source
+
+ROOT = Path(__file__).parent.parent
+APP = str(ROOT / "app.py")
+
+
+@pytest.fixture
+def asked(monkeypatch, run_root) -> list[tuple]:
+    """Put a synthetic engine behind the page; return what it was asked for."""
+    calls: list[tuple] = []
+
+    def recorded_front(source, task, epsilon, **options):
+        calls.append((source, task, epsilon))
+        return synthetic_front(epsilon)
+
+    def front(source, **options):
+        calls.append((source, options))
+        return synthetic_front(options["epsilon"], predicted=True)
+
+    extract = importlib.import_module("bort_engine.extract")
+    monkeypatch.setattr(extract, "recorded", lambda: [("minilm-l6", "rotten-tomatoes")])
+    monkeypatch.setattr(extract, "recorded_front", recorded_front)
+    monkeypatch.setattr(extract, "front", front)
+    importlib.import_module("streamlit").cache_data.clear()
+    monkeypatch.chdir(ROOT)
+    return calls
+
+
+def opened(**query: str) -> AppTest:
+    at = AppTest.from_file(APP, default_timeout=30)
+    for name, value in query.items():
+        at.query_params[name] = value
+    return at.run()
+
+
+def words(at: AppTest) -> str:
+    kinds = (at.markdown, at.caption, at.subheader, at.error, at.warning, at.info)
+    return "\n".join(element.value for kind in kinds for element in kind)
+
+
+def card(at: AppTest) -> str:
+    """The architecture on the card."""
+    return at.subheader[-1].value
+
+
+def button(at: AppTest, label: str):
+    return next(b for b in at.button if b.label == label)
+
+
+def test_opening_shows_the_recorded_front_at_once(asked):
+    at = opened()
+    assert not at.exception and not at.error and not at.warning
+    assert asked == [("minilm-l6", "rotten-tomatoes", 0.2)]
+    assert at.title[0].value == "Bort Explorer"
+    said = words(at)
+    assert "Recorded on Synthetic CPU, 2000-01-01" in said
+    front = synthetic_front(0.2)
+    assert card(at) == str(front.best)
+    assert len(at.dataframe[0].value) == len(front.points)
+    assert [m.label for m in at.metric] == [
+        "Parameters, exact",
+        "Encoder only, exact",
+        "Latency, predicted",
+        "Right on dev",
+    ]
+    assert all(m.delta for m in at.metric)
+
+
+def test_another_epsilon_is_another_front_and_the_same_one_is_not_asked_for_twice(asked):
+    at = opened()
+    at.slider(key="epsilon").set_value(0.5).run()
+    at.toggle(key="effective").set_value(True).run()
+    assert [call[2] for call in asked] == [0.2, 0.5]
+    assert len(at.dataframe[0].value) == len(synthetic_front(0.5).points)
+
+
+def test_a_point_in_the_address_is_shown(asked):
+    front = synthetic_front(0.2)
+    other = next(p for p in front.pareto if p.architecture != front.best)
+    at = opened(point=str(other.architecture))
+    assert card(at) == str(other.architecture)
+    assert not at.warning and "Here is another one" not in words(at)
+
+
+@pytest.mark.parametrize(
+    "point", ["<script>alert(1)</script>", "1,2", "3,7,384,768", "1,1,1,1", "9" * 5000]
+)
+def test_any_other_text_in_the_address_leads_to_the_recommended_point(asked, point):
+    at = opened(point=point)
+    assert not at.exception
+    assert "Here is another one." in words(at)
+    assert card(at) == str(synthetic_front(0.2).best)
+
+
+def test_the_source_itself_has_no_deltas(asked):
+    at = opened(point="6,12,384,1536")
+    assert [m.delta for m in at.metric] == [""] * 4
+
+
+def test_budgets_name_the_best_point_and_show_it(asked):
+    at = opened()
+    front = synthetic_front(0.2)
+    slider = next(s for s in at.slider if s.label == "At most (ms)")
+    slider.set_value(5.0)
+    next(s for s in at.slider if "lost" in s.label).set_value(20.0)
+    at.segmented_control(key="prefer").set_value("error").run()
+    named = front.cheapest("error", max_latency_ms=5.0, max_error_gain=0.2)
+    assert named is not None and named.architecture != front.best
+    assert f"Best within these budgets: **{named.architecture}**" in words(at)
+    button(at, "Show it").click().run()
+    assert card(at) == str(named.architecture)
+
+    next(s for s in at.slider if "lost" in s.label).set_value(0.0).run()
+    assert "No point of the front fits these budgets" in words(at)
+
+
+def test_a_point_at_chance_is_flagged(asked):
+    chance = next(p for p in synthetic_front(0.2).points if p.at_chance)
+    at = opened(point=str(chance.architecture))
+    assert "No better than guessing" in words(at)
+    assert "never recommended" in words(at)
+
+
+def test_bert_large_in_borts_space_is_predicted_at_once(asked):
+    at = opened(source="bert-large-uncased")
+    assert not at.exception
+    assert asked[0][0] == "bert-large-uncased"
+    assert (asked[0][1]["error"], asked[0][1]["space"]) == ("published", "bort")
+    assert ":violet-badge[Predicted]" in words(at)
+    assert at.metric[3].label == "GLUE score, predicted"
+
+
+def test_a_source_without_a_record_has_an_inviting_empty_state(asked):
+    at = opened(source="roberta-base")
+    assert not at.exception and not asked
+    assert "Nothing is on record for roberta-base" in at.info[0].value
+    assert not at.metric
+
+
+def test_a_record_that_cannot_be_read_is_one_line(asked, monkeypatch):
+    def broken(*args, **options):
+        raise ValueError("assets/recorded/x.json: damaged; check out the file again.")
+
+    monkeypatch.setattr("bort_engine.extract.recorded_front", broken)
+    at = opened()
+    assert not at.exception
+    assert at.warning[0].value == "assets/recorded/x.json: damaged; check out the file again."
+
+
+def test_the_form_starts_a_run_which_is_watched_stopped_resumed_and_shown(
+    asked, monkeypatch, tmp_path, wait
+):
+    monkeypatch.setenv("FAKE_STEPS", "400")
+    monkeypatch.setenv("FAKE_PAUSE", "0.05")
+    at = opened()
+    at.text_input(key="space").set_value("D=1-2 A=2,12 H=96,192 I=192,384")
+    at.number_input(key="batch").set_value(4)
+    button(at, "Extract the front").click().run()
+    assert not at.exception and not at.error
+    run = jobs.find(at.query_params["run"])
+    options = run.request["arguments"]
+    assert options[:5] == ["minilm-l6", "--task", "rotten-tomatoes", "--epsilon", "0.2"]
+    assert options[options.index("--space") + 1] == "D=1-2 A=2,12 H=96,192 I=192,384"
+    assert options[options.index("--batch-size") + 1] == "4"
+    assert options[options.index("--lazy") + 1] == "on"
+
+    wait(lambda: run.status().done >= 3)
+    at.run()
+    assert at.subheader[0].value == "Evaluating candidates"
+    assert " of 400, about " in at.progress[0].text
+    assert "The source answers 85.1 % right on dev." in words(at)
+    assert re.search(r"Now: \d+,12,384,1536\.", words(at))
+    assert at.get("vega_lite_chart")
+    assert not at.metric
+
+    button(at, "Stop").click().run()
+    wait(lambda: run.status().over)
+    at.run()
+    assert "**This run was stopped** after" in at.info[0].value
+    assert "What was measured is kept" in at.info[0].value
+
+    synthetic_front(0.3).save(tmp_path / "front.json")
+    monkeypatch.setenv("FAKE_STEPS", "1")
+    monkeypatch.setenv("FAKE_FRONT", str(tmp_path / "front.json"))
+    button(at, "Resume").click().run()
+    assert not at.exception
+    wait(lambda: run.status().over)
+    at.run()
+    assert len(at.dataframe[0].value) == len(synthetic_front(0.3).points)
+    assert "epsilon 0.3" in words(at)
+
+    button(at, "Close this run").click().run()
+    assert "run" not in at.query_params
+    button(at, "Open").click().run()
+    assert at.query_params["run"] == run.id
+
+
+def test_a_failed_run_says_why_and_shows_its_log(asked, monkeypatch, wait):
+    monkeypatch.setenv("FAKE_END", "kill")
+    run = jobs.start("front", ["minilm-l6"])
+    wait(lambda: run.status().over)
+    at = opened(run=run.id)
+    assert not at.exception
+    assert at.error[0].value.startswith("**This run failed.** The process ended without a word.")
+    assert at.code[0].value == "about to run out of memory"
+    assert button(at, "Resume")
+
+
+@pytest.mark.parametrize("run", ["../../etc", "%00", "no-such-run", "x" * 200, "A B"])
+def test_a_run_that_is_not_there_is_one_line_and_a_way_back(asked, run):
+    at = opened(run=run)
+    assert not at.exception
+    assert "is not an id" in at.warning[0].value or "there is no run" in at.warning[0].value
+    button(at, "Close this run").click().run()
+    assert at.metric
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"schema": 1}', '{"schema": 1, "points": [7]}', "[]"])
+def test_a_damaged_front_of_a_finished_run_is_one_line(asked, wait, text):
+    run = jobs.start("front", ["minilm-l6"])
+    wait(lambda: run.status().over)
+    (run.folder / "front.json").write_text(text)
+    at = opened(run=run.id)
+    assert not at.exception
+    assert at.warning and str(run.folder / "front.json") in at.warning[0].value
+
+
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        ("D=1 A=5 H=96 I=192", "the grid is empty"),
+        ("D=1 A=2 H=4096 I=192", "hidden_size 4096 is beyond minilm-l6's 384"),
+        ("--out=/etc", "is not known; allowed: 'default', 'bort', or a grid"),
+        ("", "is not known; allowed: 'default', 'bort', or a grid"),
+    ],
+)
+def test_a_space_that_cannot_be_searched_starts_nothing(asked, run_root, space, said):
+    at = opened()
+    at.text_input(key="space").set_value(space)
+    button(at, "Extract the front").click().run()
+    assert not at.exception
+    assert said in at.error[0].value
+    assert "run" not in at.query_params and not run_root.exists()
+
+
+def test_a_full_disk_when_starting_is_one_line(asked, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(jobs, "_write_json", full)
+    at = opened()
+    button(at, "Extract the front").click().run()
+    assert not at.exception
+    assert "No space left on device" in at.error[0].value
+
+
+def test_the_downloads_hold_what_they_say(asked, monkeypatch):
+    files = {}
+    import streamlit as st
+
+    def note(label, data, name, kind, **options):
+        files[name] = data
+
+    monkeypatch.setattr(st, "download_button", note)
+    opened(point="6,12,384,1536")
+    assert set(files) == {"config.json", "front.csv", "front.json"}
+    config = json.loads(files["config.json"])
+    again = Source.from_config(config, "downloaded", None)
+    assert again.architecture == Architecture.parse("6,12,384,1536")
+    assert files["front.csv"].startswith("architecture,n_parameters,")
+    assert json.loads(files["front.json"])["source"] == "minilm-l6"
+
+
+def test_the_process_of_the_page_never_loads_torch(tmp_path):
+    """In a process of its own, with the real engine: nothing here may pull it in."""
+    script = f"""
+import sys
+from streamlit.testing.v1 import AppTest
+for query in ({{}}, {{"source": "bert-large-uncased"}}, {{"source": "roberta-base"}}):
+    at = AppTest.from_file({APP!r}, default_timeout=60)
+    for name, value in query.items():
+        at.query_params[name] = value
+    at.run()
+    assert not at.exception, at.exception
+heavy = {{"torch", "transformers", "datasets", "optuna"}} & set(sys.modules)
+assert not heavy, heavy
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "BORT_RUNS": str(tmp_path)},
+    )
+    assert found.returncode == 0, found.stderr[-2000:]
+
+
+def test_nothing_of_a_run_can_be_read_as_markup():
+    """`unsafe_allow_html` appears nowhere: texts from disk and from the address stay texts."""
+    for path in [ROOT / "app.py", *(ROOT / "pages").glob("*.py")]:
+        assert "unsafe" not in path.read_text()
+        assert "st.html" not in path.read_text()
+
+
+def test_the_settings_of_the_server_are_closed():
+    import tomllib
+
+    config = tomllib.loads((ROOT / ".streamlit/config.toml").read_text())
+    assert config["server"]["address"] == "localhost"
+    assert config["server"]["enableXsrfProtection"] and config["server"]["enableCORS"]
+    assert not config["server"]["enableStaticServing"]
+    assert config["client"]["showErrorDetails"] == "type"
+    assert config["browser"]["gatherUsageStats"] is False
