@@ -1,11 +1,14 @@
 """Costs against published counts, the real transformers models, and a machine of known speed."""
 
+from __future__ import annotations
+
 import json
 import math
 import random
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -319,27 +322,29 @@ class LinearMachine:
     """Stands in for a timed stack: t_A + t_C = 10 H ms and t_B = 10 (H + I) + A ms, exactly.
 
     Like a shared machine it never keeps its speed: it slows down by 2 % of its first speed with
-    every call, whichever stack is asked. `hiccups` are calls that take ten times as long.
+    every call, whichever stack is asked. Like a cache it forgets: a stack that was not among the
+    last two to be asked takes 5,000 ms more. `hiccups` are calls that take ten times as long.
     """
 
-    calls = 0
-    hiccups: frozenset[int] = frozenset()
+    calls: ClassVar[list[LinearMachine]] = []
+    hiccups: ClassVar[frozenset[int]] = frozenset()
 
     def __init__(self, source, architecture, depth, weights, settings):
         a = architecture
         layer = 10 * (a.hidden_size + a.intermediate_size) + a.num_attention_heads
-        self._ms = 10 * a.hidden_size + depth * layer
+        self.ms = 10 * a.hidden_size + depth * layer
 
     def time_ms(self, number: int = 1) -> float:
-        LinearMachine.calls += 1
-        hiccup = 10 if LinearMachine.calls in LinearMachine.hiccups else 1
-        return self._ms * (1 + 0.02 * LinearMachine.calls) * hiccup
+        cold = 0 if self in self.calls[-2:] else 5000
+        self.calls.append(self)
+        slowness = (1 + 0.02 * len(self.calls)) * (10 if len(self.calls) in self.hiccups else 1)
+        return (self.ms + cold) * slowness
 
 
 @pytest.fixture
 def linear_machine(monkeypatch) -> type[LinearMachine]:
     monkeypatch.setattr(costs, "_Stack", LinearMachine)
-    monkeypatch.setattr(LinearMachine, "calls", 0)
+    monkeypatch.setattr(LinearMachine, "calls", [])
     return LinearMachine
 
 
@@ -354,7 +359,7 @@ def test_on_a_linear_machine_predictions_are_exact_whatever_its_speed(
     made = calibrate(TINY, LINEAR_SPACE, LatencySettings(1, 8, 1), rounds=5)
     assert made.covers(LINEAR_SPACE)
     speeds = {
-        made.predict_ms(a) / linear_machine(TINY, a, a.num_hidden_layers, None, None)._ms
+        made.predict_ms(a) / linear_machine(TINY, a, a.num_hidden_layers, None, None).ms
         for a in LINEAR_SPACE
     }
     assert max(speeds) / min(speeds) == pytest.approx(1, rel=1e-6)
@@ -369,6 +374,17 @@ def test_the_held_out_are_not_of_the_depth_that_was_fitted(linear_machine):
     depths = [Architecture.parse(row["architecture"]).num_hidden_layers for row in made.held_out]
     assert sorted(depths) == [1] * 8 + [2] * 8 + [6] * 8  # all but the fitted depth, 4
     assert made.report().n_held_out == 24
+
+
+def test_the_order_changes_every_round_and_is_the_seeds(linear_machine):
+    def order(seed: int) -> list[float]:
+        linear_machine.calls.clear()
+        calibrate(TINY, LINEAR_SPACE, rounds=2, n_held_out=3, seed=seed)
+        return [stack.ms for stack in linear_machine.calls[2::4]]  # warm-up, clock, stack, clock
+
+    first, second = order(0)[:13], order(0)[13:]
+    assert sorted(first) == sorted(second) and first != second
+    assert order(0) == order(0) != order(1)
 
 
 def test_the_held_out_are_drawn_by_the_seed(linear_machine):
@@ -422,8 +438,12 @@ def test_a_real_calibration_predicts_its_space_and_restores_the_threads(source, 
 
     before, events = torch.get_num_threads(), []
     settings = LatencySettings(1, 8, 1)
-    made = calibrate(source, TINY_SPACE, settings, rounds=2, on_progress=events.append)
-    assert torch.get_num_threads() == before
+    torch.set_num_threads(2)
+    try:
+        made = calibrate(source, TINY_SPACE, settings, rounds=2, on_progress=events.append)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
     assert events[-1]["done"] == events[-1]["total"] == 2 * (2 + 2 + 2)
     report = made.report()
     assert all(map(math.isfinite, numbers(report)))

@@ -364,6 +364,12 @@ def test_stride_takes_every_kth_by_size_from_t_down(interval, trained):
     assert found.n_cells == found.bound == len(trained)
 
 
+def test_stride_puts_the_slower_first_among_equals_in_size():
+    fast, slow, T = Candidate("fast", 2, 1), Candidate("slow", 2, 5), Candidate("T", 3, 9)
+    found = run({fast: 0.5, slow: 0.5, T: 0.1}, 0.5, selection="stride", interval=2)
+    assert list(found.evaluated) == [T, fast]
+
+
 def test_exhaustive_trains_all_largest_first():
     truth = {xi: 1 / xi.p for xi in line(2, 5, 3)}
     found = run(truth, 1.0, lazy=True, selection="exhaustive")
@@ -393,7 +399,7 @@ def test_what_is_known_is_kept_in_the_cover_but_counts_only_where_it_is_wanted()
         list(truth), oracle, epsilon=1.0, lazy=False, known={5: 0.2, 4.5: 0.3, "stranger": 0.1}
     )
     assert oracle.asked == [8, 2]  # 5 stands for its cell and is known; 4.5 does not
-    assert [xi.key for xi in found.evaluated] == [8, 5, 2]
+    assert {xi.key for xi in found.evaluated} == {8, 5, 2}
     assert [(xi.key, e) for xi, e in found.known.items()] == [(4.5, 0.3)]
     assert {xi.key for xi in found.cover} == {8, 5, 4.5, 2}
 

@@ -173,6 +173,12 @@ def test_the_best_under_budgets_is_named_and_never_one_at_chance(budget, expecte
     assert (found and found.architecture) == (expected and expected.architecture)
 
 
+def test_a_budget_of_two_points_allows_two_points_whatever_floats_add_up_to():
+    assert 0.12 + 0.02 < 0.14
+    front = synthetic_front(replace(T, dev_error=0.12), replace(BENT, dev_error=0.14))
+    assert named([front.cheapest("size", max_error_gain=0.02)]) == named([BENT])
+
+
 def test_of_equally_accurate_points_the_faster_is_named():
     larger = point("3,1,64,64", 300, 1.5, 0.21, 0.11)
     assert named([synthetic_front(T, BENT, larger).cheapest(max_latency_ms=3)]) == named([larger])
