@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from bort_engine.space import Architecture, SearchSpace, Source, sources
 
 __version__ = "0.1.0"
+
+
+class Cancelled(Exception):
+    """The work was asked to stop and did, after the step it was in."""
+
+
 _HOME = {
     "Architecture": "space",
     "Front": "pareto",
@@ -28,6 +34,7 @@ _HOME = {
 }
 __all__ = [
     "Architecture",
+    "Cancelled",
     "Front",
     "SearchSpace",
     "Source",

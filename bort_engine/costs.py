@@ -204,7 +204,7 @@ def calibration_path(
     folder: Path, source: Source, space: SearchSpace, settings: LatencySettings
 ) -> Path:
     """Return where a calibration lies: named by source, settings, and the machine and space."""
-    machine = f"{device_name()} {_versions()} {source.config()} {space}"
+    machine = f"{device_name()} {versions()} {source.config()} {space}"
     digest = hashlib.sha256(machine.encode()).hexdigest()[:10]
     name = Path(source.name).name
     return folder / (
@@ -305,7 +305,7 @@ def calibrate(
         source=source.name,
         settings=settings,
         device=device_name(),
-        versions=_versions(),
+        versions=versions(),
         made_on=date.today().isoformat(),
         seconds=round(perf_counter() - start, 1),
         outside_ms={h: round(ms, 4) for h, ms in outside.items()},
@@ -339,7 +339,8 @@ def _time_in_turns(
     return {name: np.array(raw[name]) / np.array(pace[name]) * usual for name in stacks}
 
 
-def _versions() -> str:
+def versions() -> str:
+    """Return the versions of the libraries that decide a timing or a training."""
     from importlib.metadata import version
 
     return f"torch {version('torch')}, transformers {version('transformers')}"

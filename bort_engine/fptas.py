@@ -145,6 +145,7 @@ def extract(
     known: dict[Hashable, float] | None = None,
     own: Hashable = None,
     seed: int = 0,
+    on_settled: Callable[[int, int], None] = lambda done, total: None,
 ) -> Extraction:
     """Train as few candidates as the selection needs ([OSE], Algorithm 1).
 
@@ -162,6 +163,7 @@ def extract(
             in the cover, so refining epsilon step by step never worsens what was achieved. (Two
             separate runs can: their cells are not nested.)
         own: the source's own key, the preferred T.
+        on_settled: told how many cells are measured or proven covered, and how many there are.
 
     Raises:
         ValueError: epsilon, the selection, the interval or spot_checks is out of range, or there
@@ -173,15 +175,19 @@ def extract(
     grouped = _select(candidates, T, epsilon, selection, interval)
     wanted = {cell: representative(members, T) for cell, members in grouped.items()}
     asked: dict[Candidate, float] = {}
+    skipped: dict[Cell, list[Candidate]] = {}
+    on_settled(0, len(grouped))
 
     def ask(batch: Sequence[Candidate]) -> None:
         fresh = [xi for xi in batch if xi not in e]
-        e.update(zip(fresh, errors([xi.key for xi in fresh]) if fresh else (), strict=True))
+        for xi, error in zip(fresh, errors([xi.key for xi in fresh]) if fresh else (), strict=True):
+            e[xi] = error
+            asked[xi] = error
+            on_settled(len(asked) + len(skipped), len(grouped))
         asked.update((xi, e[xi]) for xi in batch)
 
-    skipped: dict[Cell, list[Candidate]] = {}
     if lazy and selection == "cover":
-        skipped = _ask_lazily(candidates, grouped, wanted, T, e, ask, epsilon, tolerance)
+        _ask_lazily(candidates, grouped, wanted, T, e, ask, skipped, epsilon, tolerance)
     else:
         ask(sorted(wanted.values(), key=lambda xi: (xi is not T, -xi.p)))
     others = {xi: error for xi, error in e.items() if xi not in asked}
@@ -227,14 +233,16 @@ def _ask_lazily(
     T: Candidate,
     e: dict[Candidate, float],
     ask: Callable[[Sequence[Candidate]], None],
+    skipped: dict[Cell, list[Candidate]],
     epsilon: float,
     tolerance: float,
-) -> dict[Cell, list[Candidate]]:
+) -> None:
     """Measure T and the smallest, then halve what is open until all is measured or covered.
 
     Ours. While e does not rise along the AB^nC order, every measured architecture bounds the
     errors of all that it contains from below. A cell is closed without training when each member
-    has a measured one within 1 + epsilon of it in p, in i and of that lower bound in e.
+    has a measured one within 1 + epsilon of it in p, in i and of that lower bound in e; it then
+    goes into `skipped`.
     """
     row = {xi: n for n, xi in enumerate(candidates)}
     p, i = np.array([xi.p for xi in candidates]), np.array([xi.i for xi in candidates])
@@ -251,7 +259,6 @@ def _ask_lazily(
 
     for s in e:
         note(s)
-    skipped: dict[Cell, list[Candidate]] = {}
     still_open = dict(wanted)
     following = [T, min(wanted.values(), key=_volume)]
     while following:
@@ -269,7 +276,6 @@ def _ask_lazily(
                 del still_open[cell]
         by_volume = sorted(still_open.values(), key=_volume)
         following = by_volume[len(by_volume) // 2 :][:1]
-    return skipped
 
 
 def _volume(xi: Candidate) -> tuple[float, float]:

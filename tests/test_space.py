@@ -109,6 +109,22 @@ def test_a_source_lies_in_its_default_grid_and_is_its_largest(source):
     assert space.within(source) == space
 
 
+@given(architectures())
+def test_any_source_lies_in_its_default_grid_and_is_its_largest(architecture):
+    space = SearchSpace.of(replace(MINILM, architecture=architecture))
+    assert architecture in space
+    assert all(getattr(architecture, axis) == getattr(space, axis)[-1] for axis in space.__slots__)
+
+
+def test_a_deep_sources_default_grid_steps_by_two_and_ends_at_the_source():
+    odd = Source("odd", "bert", Architecture(7, 9, 90, 50), vocab_size=10)
+    space = SearchSpace.of(odd)
+    assert space.num_hidden_layers == (2, 4, 6, 7)
+    assert space.num_attention_heads == (9,)  # an eighth, a quarter and a half are no integers
+    assert space.hidden_size == (22, 45, 67, 90)
+    assert space.intermediate_size == (6, 12, 25, 50)
+
+
 @given(st.lists(st.tuples(*[st.integers(1, 12)] * 4), min_size=1, max_size=4))
 def test_length_iteration_and_membership_agree(rows):
     axes = [tuple(column) for column in zip(*rows, strict=True)]

@@ -1,0 +1,231 @@
+"""The command line: `python -m bort_engine params | front | fetch`, the verbs of the library.
+
+Results go to stdout, progress to stderr. Exit code 0 on success, 2 on a mistake (one line that
+says what to do), 130 when stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NoReturn
+
+# A waiting OpenMP thread sleeps instead of spinning: no slower alone, and several times faster
+# when something else wants a core. Read once, when torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from bort_engine import Cancelled, jobs
+
+Event = dict[str, Any]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message}. See `{self.prog} --help`.")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        options = _parser().parse_args(arguments)
+        options.run(options, arguments)
+    except (ValueError, OSError) as e:
+        print(f"bort_engine: {_one_line(e)}", file=sys.stderr)
+        return 2
+    except (Cancelled, jobs.Stopped, KeyboardInterrupt) as e:
+        print(f"bort_engine: {_one_line(e) or 'stopped'}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m bort_engine", description=__doc__.split("\n\n")[0])
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    for add in (_add_params, _add_front, _add_fetch):
+        add(commands)
+    return parser
+
+
+def _command(commands: Any, name: str, text: str, run: Callable[..., None]) -> Any:
+    command = commands.add_parser(
+        name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    command.set_defaults(run=run)
+    command.add_argument("--json", action="store_true", help="print JSON on stdout")
+    return command
+
+
+def _add_params(commands: Any) -> None:
+    command = _command(commands, "params", "Count a source's parameters and operations.", _params)
+    command.add_argument("source", help="a reference name, a folder, or a hub id")
+    command.add_argument("--architecture", metavar="D,A,H,I", help="another shape than its own")
+    command.add_argument("--sequence-length", type=int, default=128, help="tokens")
+
+
+def _add_front(commands: Any) -> None:
+    command = _command(commands, "front", "Compute the size/latency/error Pareto front.", _front)
+    command.add_argument("source", help="a reference name, a folder, or a hub id")
+    command.add_argument("--task", default="rotten-tomatoes", help="what the error is measured on")
+    command.add_argument("--epsilon", type=float, default=0.2, help="promised factor minus one")
+    command.add_argument("--space", default="default", help="default, bort, or D=1-6 A=2,12 ...")
+    command.add_argument("--selection", default="cover", help="cover, stride or exhaustive")
+    command.add_argument("--exhaustive", action="store_true", help="short for that selection")
+    command.add_argument("--interval", type=int, default=8, help="of the stride")
+    command.add_argument("--lazy", default="on", choices=("on", "off"), help="skip covered cells")
+    command.add_argument("--spot-checks", type=int, default=4, help="measured to test the cover")
+    command.add_argument("--size", default="total", help="total or effective (encoder only)")
+    command.add_argument("--error", default="measured", help="measured, or published (predicted)")
+    command.add_argument("--latency", default="auto", help="auto, measure, or recorded")
+    command.add_argument("--initial", default="inherit", help="a candidate's start: or scratch")
+    command.add_argument("--steps", type=int, default=30, help="of distillation a candidate")
+    command.add_argument(
+        "--teacher-steps", type=int, default=0, help="of T; 0: two epochs"
+    )
+    command.add_argument("--batch-size", type=int, default=1, help="that latency is measured at")
+    command.add_argument("--sequence-length", type=int, default=128, help="tokens, for latency")
+    command.add_argument("--threads", type=int, default=0, help="for latency; 0: all there are")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--out", type=Path, help="run folder; given again, the run goes on")
+
+
+def _add_fetch(commands: Any) -> None:
+    _command(commands, "fetch", "Fetch the embedded model and data, hash-checked.", _fetch)
+
+
+def _params(options: argparse.Namespace, arguments: list[str]) -> None:
+    from bort_engine.costs import n_operations, n_parameters
+    from bort_engine.space import Architecture, Source
+
+    source = Source.load(options.source)
+    shape = options.architecture
+    architecture = Architecture.parse(shape) if shape else source.architecture
+    size = n_parameters(architecture, source)
+    work = n_operations(architecture, source, options.sequence_length)
+    parts = asdict(size) | {"total": size.total}
+    if options.json:
+        about = {"source": source.name, "architecture": str(architecture)}
+        length = {"sequence_length": options.sequence_length}
+        print(json.dumps(about | parts | {"operations": work.total} | length))
+        return
+    print(f"{source.name} ({architecture}): parameters, and multiply-accumulates of one sequence")
+    print(f"of {options.sequence_length} tokens, by part")
+    for name, count in parts.items():
+        operations = work.total if name == "total" else getattr(work, name)
+        print(f"{name:>12} {count:>14,} {count / size.total:>7.1%} {operations:>18,}")
+
+
+def _front(options: argparse.Namespace, arguments: list[str]) -> None:
+    if options.error == "published" and not options.out:
+        _print_front(_compute(options, None, _Progress().show), options.json)
+        return
+    folder = options.out or jobs.default_root() / f"front-{time.strftime('%Y%m%d-%H%M%S')}"
+    progress = _Progress()
+    progress.note(f"run folder: {folder}")
+
+    with jobs.working(folder, "front", arguments[1:]) as job:
+
+        def on_progress(event: Event) -> None:
+            if job.stop.is_set():
+                raise Cancelled(
+                    f"stopped; what was measured is in {folder}: give --out {folder} to go on"
+                )
+            job.report(event)
+            progress.show(event)
+
+        front = _compute(options, folder, on_progress, job.stop.is_set)
+    progress.note("")
+    _print_front(front, options.json)
+
+
+def _compute(
+    options: argparse.Namespace,
+    folder: Path | None,
+    on_progress: Callable[[Event], None],
+    stop: Callable[[], bool] = lambda: False,
+) -> Any:
+    from bort_engine.costs import LatencySettings
+    from bort_engine.extract import Search, front
+
+    return front(
+        options.source,
+        options.task,
+        options.epsilon,
+        search=Search(
+            space=options.space,
+            selection="exhaustive" if options.exhaustive else options.selection,
+            interval=options.interval,
+            lazy=options.lazy == "on",
+            spot_checks=options.spot_checks,
+            size=options.size,
+        ),
+        settings=LatencySettings(options.batch_size, options.sequence_length, options.threads),
+        error=options.error,
+        latency=options.latency,
+        initial=options.initial,
+        steps=options.steps,
+        teacher_steps=options.teacher_steps,
+        seed=options.seed,
+        out=folder,
+        on_progress=on_progress,
+        stop=stop,
+    )
+
+
+def _print_front(front: Any, as_json: bool) -> None:
+    print(json.dumps(front.to_json(), allow_nan=False) if as_json else front)
+
+
+def _fetch(options: argparse.Namespace, arguments: list[str]) -> None:
+    from bort_engine.resources import RESOURCES, fetch
+
+    progress = _Progress()
+    folders = {name: str(fetch(name, progress.show)) for name in RESOURCES}
+    progress.note("")
+    lines = (f"{name}: {folder} ({RESOURCES[name].terms})" for name, folder in folders.items())
+    print(json.dumps(folders) if options.json else "\n".join(lines))
+
+
+class _Progress:
+    """Progress on stderr: one line that is rewritten on a terminal, a line now and then else."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._stage, self._began, self._first, self._shown = "", 0.0, 0, 0.0
+
+    def show(self, event: Event) -> None:
+        now = time.monotonic()
+        fresh = event["stage"] != self._stage
+        if fresh:
+            self._stage, self._began, self._first = event["stage"], now, event["done"]
+        if not (fresh or "architecture" in event) and now - self._shown < (1 if self._live else 15):
+            return
+        self._shown = now
+        steps = event["done"] - self._first
+        left = (event["total"] - event["done"]) * (now - self._began) / steps if steps > 0 else 0
+        text = f"{event['stage']} {event['done']}/{event['total']} {event.get('detail', '')}"
+        if "error" in event:
+            text += f": error {event['error']:.3f}, dev error {event['dev_error']:.3f}"
+        text += f", about {left:.0f} s left" if left > 1 else ""
+        ending = "" if self._live and "architecture" not in event else "\n"
+        print(f"\r\x1b[K{text}" if self._live else text, end=ending, file=sys.stderr, flush=True)
+
+    def note(self, text: str) -> None:
+        print(f"\r\x1b[K{text}" if self._live else text, file=sys.stderr, flush=True)
+
+
+def _one_line(e: BaseException) -> str:
+    if isinstance(e, OSError) and e.errno == 28:
+        return f"{jobs.DISK_FULL} ({e.filename or 'no file named'})"
+    return " ".join(str(e).split())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,340 @@
+"""The error oracle: how far a candidate is from T after a brief distillation, on record.
+
+T is the source fine-tuned on the task, once, and cached. A candidate starts from T's weights
+(`inherit`) or from random ones (`scratch`, the papers'), is trained for a few steps against T's
+soft predictions, and its error is the cross-entropy on dev against T ([BORT], section 3).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bort_engine.resources import cache_dir
+from bort_engine.space import Architecture, Source
+from bort_engine.tasks import find_task, load_task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel
+
+    from bort_engine.models import Importance
+
+Progress = Callable[[dict[str, Any]], None]
+Stop = Callable[[], bool]
+RECIPE_VERSION = 1  # part of every cache key: raise it when training changes its results
+T_BATCH, T_LEARNING_RATE = 32, 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class OracleSettings:
+    """What makes an error: equal settings give comparable errors, others do not.
+
+    `teacher_steps` is 0 for the default two epochs; small numbers are for tests and first looks.
+
+    Raises:
+        ValueError: a setting is out of range.
+    """
+
+    source: str
+    task: str
+    initial: str = "inherit"
+    steps: int = 30
+    batch_size: int = 64
+    learning_rate: float = 5e-4
+    seed: int = 0
+    teacher_steps: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("steps", 1, 100_000),
+            ("batch_size", 1, 1024),
+            ("seed", 0, 2**31 - 1),
+            ("teacher_steps", 0, 100_000),
+        ):
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= high:
+                raise ValueError(f"{name} is {value!r}; allowed: {low} to {high}.")
+        if self.initial not in ("inherit", "scratch"):
+            raise ValueError(f"initial is {self.initial!r}; allowed: inherit, scratch.")
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One measured candidate: `error` against T, `dev_error` against the labels, both on dev."""
+
+    architecture: Architecture
+    error: float
+    dev_error: float
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"architecture": str(self.architecture)}
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> Evaluation:
+        found = cls(**(plain | {"architecture": Architecture.parse(plain["architecture"])}))
+        numbers = (found.error, found.dev_error, found.seconds)
+        if not all(np.isfinite(n) and n >= 0 for n in numbers) or found.dev_error > 1:
+            raise ValueError(f"impossible numbers {numbers}")
+        return found
+
+
+SCHEMA = 1
+
+
+class Record:
+    """The evaluations of a run: a file of JSON lines, a header first, appended to at once.
+
+    A last line cut off by a crash is dropped; anything else that is damaged is refused.
+
+    Raises:
+        ValueError: the file is damaged, or belongs to other settings.
+    """
+
+    def __init__(self, path: Path | None, header: dict[str, Any] | None = None) -> None:
+        self.path = path
+        self.header: dict[str, Any] = {"schema": SCHEMA} | (header or {})
+        self.evaluations: dict[Architecture, Evaluation] = {}
+        if path and path.exists() and path.stat().st_size:
+            self._read(path, header)
+        elif path and header is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._write(self.header)
+
+    def _read(self, path: Path, header: dict[str, Any] | None) -> None:
+        raw = path.read_bytes()
+        whole, _, cut = raw.rpartition(b"\n")
+        lines = whole.splitlines()
+        number = 1
+        try:
+            self.header = json.loads(lines[0])
+            if self.header["schema"] != SCHEMA:
+                raise ValueError(f"schema {self.header['schema']!r}, not {SCHEMA}")
+            for line in lines[1:]:
+                number += 1
+                found = Evaluation.from_json(json.loads(line))
+                self.evaluations[found.architecture] = found
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as e:
+            raise ValueError(
+                f"{path} line {number} is damaged ({e}); move the file away to start anew."
+            ) from e
+        theirs, ours = self.header.get("oracle"), (header or {}).get("oracle")
+        if ours is not None and theirs != ours:
+            raise ValueError(
+                f"{path} holds errors measured with {theirs}, not with {ours}; they cannot be "
+                "mixed. Choose another --out."
+            )
+        if cut and header is not None:
+            with path.open("r+b") as file:
+                file.truncate(len(whole) + 1)
+
+    def _write(self, plain: dict[str, Any]) -> None:
+        if self.path:
+            with self.path.open("a") as file:
+                file.write(json.dumps(plain) + "\n")
+
+    def add(self, evaluation: Evaluation) -> None:
+        self._write(evaluation.to_json())
+        self.evaluations[evaluation.architecture] = evaluation
+
+
+class Oracle:
+    """Answers "what is this architecture's error?" by training it briefly against T."""
+
+    def __init__(
+        self,
+        source: Source,
+        settings: OracleSettings,
+        on_progress: Progress = lambda event: None,
+        stop: Stop = lambda: False,
+    ) -> None:
+        find_task(settings.task)
+        self.source, self.settings = source, settings
+        self.on_progress, self.stop = on_progress, stop
+
+    @cached_property
+    def teacher(self) -> Teacher:
+        return Teacher.prepare(self.source, self.settings, self.on_progress, self.stop)
+
+    def evaluate(self, architecture: Architecture) -> Evaluation:
+        """Build, distil for `steps`, and measure on dev. T itself is not trained: it is exact.
+
+        Raises:
+            ValueError: the architecture does not fit in the source whose weights it inherits.
+            Cancelled: a stop was asked for.
+        """
+        from transformers import set_seed
+
+        from bort_engine.training import Recipe, predict, train, without_dropout
+
+        start = perf_counter()
+        T = self.teacher
+        if architecture == self.source.architecture and self.settings.initial == "inherit":
+            return Evaluation(architecture, T.error, T.dev_error, round(perf_counter() - start, 3))
+        set_seed(self.settings.seed)
+        model = without_dropout(self._start(architecture))
+        recipe = Recipe(
+            steps=self.settings.steps,
+            batch_size=self.settings.batch_size,
+            learning_rate=self.settings.learning_rate,
+        )
+        train(model, T.train_data, T.tokenizer, recipe, seed=self.settings.seed, stop=self.stop)
+        logits = predict(model, T.dev_data, T.tokenizer)
+        return Evaluation(
+            architecture,
+            error=round(cross_entropy(T.dev_logits, logits), 6),
+            dev_error=round(float((logits.argmax(1) != T.dev_labels).mean()), 6),
+            seconds=round(perf_counter() - start, 3),
+        )
+
+    def _start(self, architecture: Architecture) -> PreTrainedModel:
+        from transformers import AutoConfig, AutoModelForSequenceClassification
+
+        from bort_engine.models import inherit
+
+        if self.settings.initial == "inherit":
+            return inherit(self.teacher.model, architecture, self.source, self.teacher.importance)
+        config = AutoConfig.for_model(
+            self.source.model_type,
+            **self.source.config(architecture),
+            num_labels=len(find_task(self.settings.task).labels),
+        )
+        return AutoModelForSequenceClassification.from_config(config)
+
+
+class Teacher:
+    """T on a task: the fine-tuned source, its predictions, and what was measured of it."""
+
+    def __init__(self, folder: Path, source: Source, task: str) -> None:
+        from transformers import AutoModelForSequenceClassification
+
+        from bort_engine.models import Importance, load_tokenizer
+        from bort_engine.training import encode
+
+        self.report: dict[str, Any] = json.loads((folder / "report.json").read_text())
+        self.error, self.dev_error = self.report["error"], self.report["dev_error"]
+        self.importance: Importance = Importance.load(folder / "importance.npz")
+        self.model = AutoModelForSequenceClassification.from_pretrained(
+            folder / "model", use_safetensors=True
+        ).eval()
+        self.tokenizer = load_tokenizer(source)
+        with np.load(folder / "logits.npz", allow_pickle=False) as logits:
+            train_logits, self.dev_logits = logits["train"], logits["validation"]
+        splits = load_task(task)
+        self.dev_labels = np.array(splits["validation"]["label"])
+        self.train_data: Dataset = encode(
+            splits["train"]["text"], self.tokenizer, softmax(train_logits)
+        )
+        self.dev_data: Dataset = encode(
+            splits["validation"]["text"], self.tokenizer, self.dev_labels
+        )
+
+    @classmethod
+    def prepare(
+        cls, source: Source, settings: OracleSettings, on_progress: Progress, stop: Stop
+    ) -> Teacher:
+        """Return T from the cache, fine-tuning it at first use."""
+        folder = cls.folder(source, settings)
+        if not folder.is_dir():
+            _fine_tune(source, settings, folder, on_progress, stop)
+        return cls(folder, source, settings.task)
+
+    @staticmethod
+    def folder(source: Source, settings: OracleSettings) -> Path:
+        """Return where T lies: everything that decides its weights is in the name's digest."""
+        key = json.dumps(
+            [
+                RECIPE_VERSION,
+                asdict(source),
+                settings.task,
+                settings.teacher_steps,
+                _stamp(source),
+            ],
+            default=str,
+        )
+        digest = hashlib.sha256(key.encode()).hexdigest()[:10]
+        return cache_dir() / "teachers" / f"{Path(source.name).name}-{settings.task}-{digest}"
+
+
+def _stamp(source: Source) -> str:
+    """Tell a local folder's weights from others that lay there before."""
+    weights = Path(source.weights or "") / "model.safetensors"
+    return str(weights.stat().st_mtime_ns) if weights.is_file() else ""
+
+
+def _fine_tune(
+    source: Source, settings: OracleSettings, folder: Path, on_progress: Progress, stop: Stop
+) -> None:
+    """Fine-tune the source on the task's train split and write T, whole or not at all."""
+    from transformers import set_seed
+
+    from bort_engine.models import Importance, load_source, load_tokenizer, weights_of
+    from bort_engine.training import Recipe, encode, predict, train
+
+    start = perf_counter()
+    weights_of(source, on_progress)
+    splits = load_task(settings.task, on_progress)
+    labels = {name: np.array(splits[name]["label"]) for name in splits}
+    tokenizer = load_tokenizer(source)
+    data = {name: encode(splits[name]["text"], tokenizer, labels[name]) for name in splits}
+    set_seed(0)
+    model = load_source(source, num_labels=len(find_task(settings.task).labels))
+    recipe = Recipe(steps=settings.teacher_steps, batch_size=T_BATCH, learning_rate=T_LEARNING_RATE)
+
+    def on_step(step: int, total: int, loss: float) -> None:
+        on_progress({"stage": "fine-tuning the source", "done": step, "total": total})
+
+    train(model, data["train"], tokenizer, recipe, on_step=on_step, stop=stop)
+    logits = {name: predict(model, data[name], tokenizer) for name in data}
+    sample = data["train"].select(range(min(256, len(data["train"]))))
+    batches = [
+        tokenizer.pad(
+            {name: sample[name][at : at + 64] for name in ("input_ids", "attention_mask")},
+            return_tensors="pt",
+        )
+        for at in range(0, len(sample), 64)
+    ]
+    dev = labels["validation"]
+    report = {
+        "error": round(cross_entropy(logits["validation"], logits["validation"]), 6),
+        "dev_error": round(float((logits["validation"].argmax(1) != dev).mean()), 6),
+        "chance_error": round(1 - float(np.bincount(dev).max() / len(dev)), 6),
+        "n_dev": len(dev),
+        "seconds": round(perf_counter() - start, 1),
+    }
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
+    try:
+        model.save_pretrained(part / "model")
+        Importance.measure(model, batches).save(part / "importance.npz")
+        np.savez(part / "logits.npz", **logits)
+        (part / "report.json").write_text(json.dumps(report))
+        with contextlib.suppress(FileExistsError):
+            part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return probabilities over the last axis."""
+    shifted = np.exp(logits - logits.max(-1, keepdims=True))
+    return shifted / shifted.sum(-1, keepdims=True)
+
+
+def cross_entropy(teacher_logits: np.ndarray, logits: np.ndarray) -> float:
+    """Return the mean over rows of -sum_k softmax(T)_k log softmax(f)_k, in nats."""
+    shifted = logits - logits.max(-1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    return float(-(softmax(teacher_logits) * log_p).sum(-1).mean())

@@ -1,0 +1,415 @@
+"""The verb `front`: a source, a task and an epsilon become a Pareto front with its guarantee.
+
+Where everything needed is on record (a shipped table of errors and a shipped calibration), or the
+error is predicted, this runs at once and without torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from bort_engine import __version__, costs, fptas
+from bort_engine.costs import ASSETS, Calibration, LatencySettings, n_operations, n_parameters
+from bort_engine.evaluate import Oracle, OracleSettings, Record
+from bort_engine.pareto import Front, Point, mark_pareto
+from bort_engine.resources import cache_dir
+from bort_engine.space import Architecture, SearchSpace, Source
+from bort_engine.surface import LogSurface, published_surface, shape_features
+from bort_engine.tasks import TASKS, find_task
+
+Progress = Callable[[dict[str, Any]], None]
+SIZES = ("total", "effective")
+W_ERRORS = ("excess", "cross-entropy")
+ERRORS = ("measured", "published")
+LATENCIES = ("auto", "measure", "recorded")
+Stop = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """How a front is searched for; the defaults are the command line's.
+
+    Raises:
+        ValueError: an option is not one of the allowed values.
+    """
+
+    space: str = "default"
+    selection: str = "cover"
+    interval: int = 8
+    lazy: bool = True
+    tolerance: float = 0.03
+    spot_checks: int = 4
+    size: str = "total"
+    w_size: str = "effective"
+    w_error: str = "excess"
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("selection", fptas.SELECTIONS),
+            ("size", SIZES),
+            ("w_size", SIZES),
+            ("w_error", W_ERRORS),
+        ):
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}; allowed: {', '.join(allowed)}."
+                )
+        if not 0 <= self.tolerance < 1:
+            raise ValueError(f"tolerance is {self.tolerance!r}; allowed: 0 up to, not with, 1.")
+
+
+def front(
+    source: str | Source,
+    task: str = "rotten-tomatoes",
+    epsilon: float = 0.2,
+    *,
+    search: Search | None = None,
+    settings: LatencySettings | None = None,
+    error: str = "measured",
+    latency: str = "auto",
+    initial: str = "inherit",
+    steps: int = 30,
+    teacher_steps: int = 0,
+    seed: int = 0,
+    out: str | Path | None = None,
+    on_progress: Progress = lambda event: None,
+    stop: Stop = lambda: False,
+) -> Front:
+    """Compute the size / latency / error front of a source's subarchitectures on a task.
+
+    Args:
+        source: a reference name, a local folder, or a hub id (see `Source.load`).
+        epsilon: the promised factor minus one, in (0, 1]: smaller costs more trainings.
+        error: "measured" (brief distillation against T) or "published" (predicted, from GLUE).
+        latency: "measure" calibrates this machine (or reuses its calibration), "recorded" takes
+            the shipped one, "auto" the first of: this machine's, measure.
+        out: a folder for the record; given again, what was measured is not measured twice.
+
+    Raises:
+        ValueError: a mistake in the arguments, in one line.
+        Cancelled: `stop()` became true; what was measured is in `out`.
+    """
+    start = perf_counter()
+    search = search or Search()
+    settings = settings or LatencySettings()
+    source = Source.load(source) if isinstance(source, str) else source
+    space = SearchSpace.parse(search.space, source)
+    if not 0 < epsilon <= 1:
+        raise ValueError(f"epsilon is {epsilon!r}; allowed: above 0, at most 1. Try 0.2.")
+    for name, value, allowed in (("error", error, ERRORS), ("latency", latency, LATENCIES)):
+        if value not in allowed:
+            raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}.")
+    if error == "published":
+        errors = _published(source)
+    else:
+        if initial == "inherit":
+            space.within(source)
+        oracle = OracleSettings(
+            source.name,
+            find_task(task).name,
+            initial,
+            steps=steps,
+            seed=seed,
+            teacher_steps=teacher_steps,
+        )
+        errors = _measured(source, oracle, Path(out) if out else None, on_progress, stop)
+    calibration = _calibration(source, space, settings, latency, on_progress)
+    known = _earlier(Path(out), epsilon) if out and error == "measured" else {}
+    found = _search(source, space, epsilon, search, calibration, errors, seed, known)
+    found.provenance["seconds"] = round(perf_counter() - start, 1)
+    if out:
+        found.save(Path(out) / "front.json")
+    return found
+
+
+def recorded() -> list[tuple[str, str]]:
+    """Return the (source, task) pairs whose measured table ships with the project."""
+    headers = [json.loads(path.open().readline())["oracle"] for path in _tables()]
+    return [(header["source"], header["task"]) for header in headers]
+
+
+def recorded_front(
+    source: str, task: str = "rotten-tomatoes", epsilon: float = 0.2, search: Search | None = None
+) -> Front:
+    """Run the FPTAS over a shipped table of measured errors: no training, no torch.
+
+    Raises:
+        ValueError: there is no table of this source and task.
+    """
+    search = search or Search()
+    for path in _tables():
+        record = Record(path)
+        oracle = record.header["oracle"]
+        if (oracle["source"], oracle["task"]) == (source, task):
+            found = Source.load(source)
+            space = SearchSpace.parse(search.space, found)
+            calibration = _calibration(found, space, None, "recorded", lambda event: None)
+            return _search(found, space, epsilon, search, calibration, _recorded(record), 0)
+    raise ValueError(
+        f"no measurements of {source!r} on {task!r} are shipped; on record: "
+        f"{', '.join(' on '.join(pair) for pair in recorded()) or 'none'}. Run `front` for others."
+    )
+
+
+def _tables() -> list[Path]:
+    return sorted((ASSETS / "recorded").glob("*.jsonl"))
+
+
+def _header(settings: OracleSettings, teacher: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "oracle": asdict(settings),
+        "teacher": teacher,
+        "machine": f"{costs.device_name()}, {costs.n_threads()} threads",
+        "made_on": date.today().isoformat(),
+        "versions": f"bort-explorer {__version__}, {costs.versions()}",
+    }
+
+
+def _earlier(out: Path, epsilon: float) -> dict[Architecture, float]:
+    """What an earlier search in this folder, at another epsilon, put into its cover."""
+    if not (out / "front.json").is_file():
+        return {}
+    before = Front.load(out / "front.json")
+    roles = {"known"} if before.epsilon == epsilon else {"known", "representative"}
+    return {p.architecture: p.error for p in before.points if p.role in roles}
+
+
+def _calibration(
+    source: Source,
+    space: SearchSpace,
+    settings: LatencySettings | None,
+    latency: str,
+    on_progress: Progress,
+) -> Calibration:
+    """Return this machine's calibration (made now if need be), or the shipped one."""
+    if latency == "recorded":
+        shipped = costs.recorded_calibration(source, space, settings)
+        if shipped is None:
+            raise ValueError(
+                f"no calibration of {source.name} with {settings or 'any settings'} is shipped; "
+                "use latency=measure."
+            )
+        return shipped
+    settings = settings or LatencySettings()
+    path = costs.calibration_path(cache_dir() / "calibrations", source, space, settings)
+    if path.is_file() and latency == "auto":
+        return Calibration.load(path)
+    calibration = costs.calibrate(source, space, settings, on_progress=on_progress)
+    calibration.save(path)
+    return calibration
+
+
+@dataclass(frozen=True, slots=True)
+class _Errors:
+    """Where a search's errors come from. `ask` maps architectures to errors, in order.
+
+    `floor` is T's own entropy, below which no candidate's cross-entropy falls.
+    """
+
+    kind: str
+    origin: str
+    task: str
+    ask: Callable[[Sequence[Architecture]], Iterable[float]]
+    dev_error: Callable[[Architecture], float | None]
+    provenance: dict[str, Any]
+    floor: float = 0.0
+    chance_error: float = 2.0
+    on_settled: Callable[[int, int], None] = lambda done, total: None
+
+
+def _measured(
+    source: Source, settings: OracleSettings, out: Path | None, on_progress: Progress, stop: Stop
+) -> _Errors:
+    """Errors by brief distillation, each on record in `out` before the next one starts."""
+    oracle = Oracle(source, settings, on_progress, stop)
+    header = _header(settings, oracle.teacher.report)
+    record = Record(out / "evaluations.jsonl" if out else None, header)
+    cells = {"stage": "evaluating candidates", "done": 0, "total": 0}
+
+    def ask(architectures: Sequence[Architecture]) -> Iterator[float]:
+        for architecture in architectures:
+            if architecture not in record.evaluations:
+                on_progress(cells | {"detail": f"training {architecture}"})
+                record.add(oracle.evaluate(architecture))
+            found = record.evaluations[architecture]
+            on_progress(cells | found.to_json() | {"detail": f"measured {architecture}"})
+            yield found.error
+
+    return replace(
+        _recorded(record),
+        origin="measured",
+        ask=ask,
+        on_settled=lambda done, total: cells.update(done=done, total=total),
+    )
+
+
+def _recorded(record: Record) -> _Errors:
+    """Errors that were measured before; what is not among them cannot be asked for."""
+    header, found = record.header, record.evaluations
+    teacher, oracle = header["teacher"], header["oracle"]
+    chance = teacher["chance_error"]
+    noise = 2 * (chance * (1 - chance) / teacher["n_dev"]) ** 0.5
+    return _Errors(
+        kind="cross-entropy",
+        origin="recorded",
+        task=oracle["task"],
+        ask=lambda architectures: [found[a].error for a in architectures],
+        dev_error=lambda a: found[a].dev_error,
+        provenance={
+            key: header[key] for key in ("machine", "made_on", "versions", "teacher", "oracle")
+        }
+        | {"chance_error": chance, "task_note": TASKS[oracle["task"]].note},
+        floor=teacher["error"],
+        chance_error=chance - noise,
+    )
+
+
+def _published(source: Source) -> _Errors:
+    """Errors predicted from published GLUE scores, by encoder parameters."""
+    surface = published_surface()
+
+    def predict(architecture: Architecture) -> float:
+        return surface.predict([n_parameters(architecture, source).encoder])
+
+    note = (
+        f"predicted from the published GLUE test scores of {surface.n_points} pretrained BERTs by "
+        f"their encoder parameters; leave-one-out error {surface.leave_one_out:.1%}"
+    )
+    return _Errors(
+        kind="published",
+        origin="predicted",
+        task="GLUE",
+        ask=lambda architectures: [predict(a) for a in architectures],
+        dev_error=lambda a: None,
+        provenance={
+            "task_note": note,
+            "surface": surface.to_json() | {"features": "encoder parameters"},
+        },
+    )
+
+
+def _search(
+    source: Source,
+    space: SearchSpace,
+    epsilon: float,
+    search: Search,
+    calibration: Calibration,
+    errors: _Errors,
+    seed: int,
+    known: dict[Architecture, float] | None = None,
+) -> Front:
+    """Run the FPTAS and gather what it found, and how far it can be trusted, in a `Front`."""
+    points = {a: _costs(a, source, calibration) for a in space}
+    candidates = [_candidate(point, search.size) for point in points.values()]
+    extraction = fptas.extract(
+        candidates,
+        errors.ask,
+        epsilon=epsilon,
+        selection=search.selection,
+        interval=search.interval,
+        lazy=search.lazy,
+        tolerance=search.tolerance,
+        spot_checks=search.spot_checks if errors.origin != "predicted" else 0,
+        known=known,
+        own=source.architecture,
+        seed=seed,
+        on_settled=errors.on_settled,
+    )
+    promise = fptas.guarantee(extraction, search.tolerance)
+    roles = {xi.key: "spot-check" for xi in extraction.checks}
+    roles |= {xi.key: "known" for xi in extraction.known}
+    maximum = extraction.maximum.key
+    found = []
+    for xi, error in extraction.measured.items():
+        dev_error = errors.dev_error(xi.key)
+        at_chance = dev_error is not None and dev_error > errors.chance_error
+        found.append(
+            replace(
+                points[xi.key],
+                error=error,
+                dev_error=dev_error,
+                at_chance=at_chance,
+                role=roles.get(xi.key, "representative"),
+                w=_w(replace(points[xi.key], error=error), points[maximum], errors, search),
+            )
+        )
+    marked = mark_pareto(found, search.size)
+    able = [p for p in marked if p.pareto and not p.at_chance] or marked
+    best = max(able, key=lambda p: (p.w, -p.error, -p.latency_ms))
+    return Front(
+        source=source.name,
+        task=errors.task,
+        epsilon=epsilon,
+        selection=search.selection,
+        lazy=search.lazy and search.selection == "cover",
+        space_size=len(space),
+        n_cells=extraction.n_cells,
+        n_evaluated=len(extraction.evaluated),
+        achieved_epsilon=promise.achieved,
+        points=marked,
+        maximum=maximum,
+        best=best.architecture,
+        error_kind=errors.kind,
+        origin=errors.origin,
+        latency=calibration.report(),
+        guarantee=asdict(promise)
+        | {
+            "n_cells": extraction.n_cells,
+            "cell_bound": extraction.bound,
+            "n_skipped_cells": len(extraction.skipped),
+            "spot_checks": len(extraction.checks),
+        },
+        provenance={"surface": _surface(marked), "seed": seed, "space": search.space}
+        | {"search": asdict(search)}
+        | errors.provenance,
+    )
+
+
+def _costs(architecture: Architecture, source: Source, calibration: Calibration) -> Point:
+    parameters = n_parameters(architecture, source)
+    length = calibration.settings.sequence_length
+    return Point(
+        architecture,
+        n_parameters=parameters.total,
+        n_encoder_parameters=parameters.encoder,
+        operations=n_operations(architecture, source, length).total,
+        latency_ms=calibration.predict_ms(architecture),
+        error=1.0,
+    )
+
+
+def _candidate(point: Point, size: str) -> fptas.Candidate:
+    """The AB^nC order of this family: one encoder contains another in depth, width and neurons."""
+    a = point.architecture
+    return fptas.Candidate(
+        key=a,
+        p=point.size(size),
+        i=point.latency_ms,
+        order=(a.num_hidden_layers, a.hidden_size, a.intermediate_size),
+        tie=(point.operations, a.num_attention_heads),
+    )
+
+
+def _w(point: Point, maximum: Point, errors: _Errors, search: Search) -> float:
+    """The W-coefficient with its two options: which size counts, and from where the error does."""
+    T = fptas.Candidate(maximum.architecture, maximum.size(search.w_size), maximum.latency_ms)
+    floor = errors.floor if search.w_error == "excess" else 0.0
+    size = point.size(search.w_size)
+    return fptas.w_coefficient(size, point.latency_ms, point.error - floor, T)
+
+
+def _surface(points: Sequence[Point]) -> dict[str, Any] | None:
+    """The fitted surface over the measured points, for those that were not measured."""
+    try:
+        fitted = LogSurface.fit(
+            [shape_features(p.architecture) for p in points], [p.error for p in points]
+        )
+    except ValueError:
+        return None
+    return fitted.to_json() | {"features": "D,A,H,I"}
