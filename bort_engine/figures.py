@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bort_engine.pareto import Front, Point
-from bort_engine.space import Architecture
+from bort_engine.space import Architecture, sources
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,6 +85,11 @@ def predicted(front: Front) -> bool:
     return front.error_kind != "cross-entropy"
 
 
+def source_is_maximum(front: Front) -> bool:
+    """Is T the source itself, or only the largest architecture of a smaller space?"""
+    return front.source in sources and sources[front.source].architecture == front.maximum
+
+
 def measure(front: Front, name: str) -> Measure:
     """Return one of size, effective, latency, dev, surrogate, predicted, labelled for a front."""
     latency = front.latency
@@ -133,7 +138,12 @@ def marks(front: Front) -> list[Layer]:
     bort = tuple(p for p in front.points if p.architecture == BORT and predicted(front))
     best, knee = front[front.best], front.knee
     found = [
-        Layer("Source", "square-open", PURPLE, (front.source_point,)),
+        Layer(
+            "Source" if source_is_maximum(front) else "Largest",
+            "square-open",
+            PURPLE,
+            (front.source_point,),
+        ),
         Layer("Best W", "circle-open", ORANGE, () if best.at_chance else (best,)),
         Layer("Knee", "diamond-open", BLUE, (knee,) if knee else ()),
         Layer("Bort", "hexagon-open", GREEN, bort),
@@ -412,6 +422,13 @@ def _against(front: Front, point: Point, other: Point) -> str:
     if point.error < other.error:
         words.append(f"{100 * (1 - point.error / other.error):.1f} % lower in {kind}")
     return " and ".join(words) or "equal in all three"
+
+
+def reference(front: Front) -> str:
+    """Name what a point is compared with."""
+    if source_is_maximum(front):
+        return f"the source, {front.maximum}"
+    return f"the largest of the space, {front.maximum}"
 
 
 def title(front: Front) -> str:

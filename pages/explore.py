@@ -10,7 +10,7 @@ import streamlit as st
 from bort_engine import extract, figures, jobs
 from bort_engine.costs import n_parameters
 from bort_engine.pareto import Front, Point
-from bort_engine.space import Architecture, SearchSpace, sources
+from bort_engine.space import Architecture, SearchSpace, Source, sources
 from bort_engine.tasks import TASKS
 
 PREDICTED = "glue"  # nothing is trained: errors from published scores, in Bort's own space
@@ -68,6 +68,8 @@ def start(source: str, task: str, epsilon: float) -> None:
             "--selection": form["selection"],
             "--error": "measured",
             "--initial": form["initial"],
+            "--steps": form["steps"],
+            "--teacher-steps": form["teacher_steps"],
             "--seed": form["seed"],
         }
         words = [str(word) for option in options.items() for word in option]
@@ -89,23 +91,26 @@ def look_up(source: str, task: str, epsilon: float) -> Front:
     """Return a front that needs no training. Raises ValueError where there is none."""
     if task == PREDICTED:
         return extract.front(
-            source, epsilon=epsilon, error="published", space="bort", latency="recorded"
+            source,
+            epsilon=epsilon,
+            search=extract.Search(space="bort"),
+            error="published",
+            latency="recorded",
         )
     return extract.recorded_front(source, task, epsilon)
 
 
-def finished(events: list[dict[str, Any]], source_name: str) -> pd.DataFrame:
+def finished(events: list[dict[str, Any]], source: Source) -> pd.DataFrame:
     """Return one row for each candidate that a run has reported so far."""
     rows = {}
     for event in events:
         with suppress(KeyError, ValueError, TypeError):
             a = Architecture.parse(event["architecture"])
-            rows[a] = {
-                "D,A,H,I": str(a),
-                "Parameters (M)": n_parameters(a, sources[source_name]).total / 1e6,
+            rows[str(a)] = {
+                "Parameters (M)": n_parameters(a, source).total / 1e6,
                 "Wrong on dev (%)": 100 * float(event["dev_error"]),
             }
-    return pd.DataFrame(list(rows.values()))
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 @st.fragment(run_every="1s")
@@ -121,14 +126,15 @@ def show_live(run: jobs.Run) -> None:
             label = "Stop at once" if run.stopping else "Stop"
             st.button(label, icon=":material/stop:", on_click=run.cancel, key="stop")
         st.progress(status.fraction, status.progress)
-        said = [f"Now: {status.detail}."] if status.detail else []
-        teacher = [e["dev_error"] for e in events if "architecture" not in e and "dev_error" in e]
-        if teacher and isinstance(teacher[-1], float):
-            said.append(f"The source answers {100 * (1 - teacher[-1]):.1f} % right on dev.")
+        source = sources.get(run.request["arguments"][0])
+        done = finished(events, source) if source else pd.DataFrame()
+        said = [f"Now: {figures.literal(status.detail)}."] if status.detail else []
+        if source and str(source.architecture) in done.index:
+            right = 100 - done["Wrong on dev (%)"][str(source.architecture)]
+            said.append(f"The source itself answers {right:.1f} % right on dev.")
         if run.stopping:
             said.append("Finishing the step at hand, then stopping. What was measured is kept.")
         st.caption(" ".join(said) or "Each finished candidate will appear below.")
-        done = finished(events, run.request["arguments"][0])
         if len(done):
             st.scatter_chart(
                 done,
@@ -166,7 +172,7 @@ def show_card(front: Front, point: Point) -> None:
             st.subheader(str(point.architecture), anchor=False, width="content")
             for name in figures.names(front, point):
                 st.badge(name, color="orange" if name in figures.WARNINGS else "primary")
-        against = f", against the source {front.maximum}" * (point != front.source_point)
+        against = f", against {figures.reference(front)}" * (point != front.source_point)
         st.caption(f"{figures.shape(point)}{against}.")
         with st.grid(4, min_column_width=150):
             for fact in figures.facts(front, point):
@@ -260,6 +266,15 @@ with st.container(border=True):
             st.checkbox("Skip what is already covered (lazy)", True, key="lazy")
             st.selectbox(
                 "Candidates start from", list(START), format_func=START.__getitem__, key="initial"
+            )
+            st.number_input("Training steps of a candidate", 1, 100_000, 30, key="steps")
+            st.number_input(
+                "Training steps of the source",
+                0,
+                100_000,
+                0,
+                key="teacher_steps",
+                help="0 means two epochs. It is done once, and kept.",
             )
             st.number_input("Seed", 0, 10**6, 0, key="seed")
         st.form_submit_button(

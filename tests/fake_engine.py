@@ -23,9 +23,9 @@ def main() -> None:
     folder = Path(arguments[arguments.index("--out") + 1])
     steps, pause = int(os.environ.get("FAKE_STEPS", 3)), float(os.environ.get("FAKE_PAUSE", 0))
     with jobs.working(folder, command, arguments) as job:
-        job.report({"stage": "fine-tuning the source", "done": 1, "total": 1, "dev_error": 0.149})
+        job.report({"stage": "fine-tuning the source", "done": 1, "total": 1})
         for done in range(1, steps + 1):
-            architecture = f"{done},12,384,1536"
+            architecture = f"{6 - (done - 1) % 6},12,384,1536"
             job.report(
                 {
                     "stage": "evaluating candidates",
@@ -33,7 +33,7 @@ def main() -> None:
                     "total": steps,
                     "architecture": architecture,
                     "error": 0.7 - 0.05 * done,
-                    "dev_error": 0.4 - 0.04 * done,
+                    "dev_error": 0.15 + 0.01 * done,
                     "seconds": pause,
                 }
             )

@@ -22,7 +22,7 @@ def small(front: Front) -> Front:
     """Five points whose relations can be read off.
 
     | D,A,H,I | size | ms | error | dev  |                                     |
-    | 6,2,8,8 |  8 M |  8 |  0.40 | 0.10 | the source                          |
+    | 6,2,8,8 |  8 M |  8 |  0.40 | 0.10 | the largest, T                      |
     | 4,2,8,8 |  6 M |  6 |  0.44 | 0.15 | on the front, best W                |
     | 3,2,8,8 |  6 M |  7 |  0.48 | 0.20 | beaten by 4,2,8,8 on all but size   |
     | 2,2,8,8 |  4 M |  4 |  0.50 | 0.25 | on the front                        |
@@ -59,9 +59,15 @@ def test_every_point_is_drawn_once_and_classes_differ_in_colour_and_symbol(small
 
 def test_marks_name_the_source_the_optimum_and_the_knee(small):
     rings = {layer.name: keys(layer.points) for layer in figures.marks(small)}
-    assert rings["Source"] == ["6,2,8,8"] and rings["Best W"] == ["4,2,8,8"]
+    assert rings["Largest"] == ["6,2,8,8"] and rings["Best W"] == ["4,2,8,8"]
     assert rings["Knee"] == keys([small.knee])
     assert "Bort" not in rings
+
+
+def test_what_points_are_compared_with_has_its_right_name(small, front):
+    assert figures.reference(small) == "the largest of the space, 6,2,8,8"
+    assert figures.reference(front) == "the source, 6,12,384,1536"
+    assert "Source" in {layer.name for layer in figures.marks(front)}
 
 
 def test_an_optimum_at_chance_is_not_marked_and_not_what_is_shown_first(small):
@@ -216,7 +222,7 @@ def test_the_table_starts_with_the_front_and_flags_the_rest(small):
     notes = dict(zip(table["D,A,H,I"], table["Note"], strict=True))
     assert notes["1,2,8,8"] == "No better than guessing"
     assert notes["3,2,8,8"] == "Not on the front"
-    assert "Source" in notes["6,2,8,8"] and "Best W" in notes["4,2,8,8"]
+    assert "Largest" in notes["6,2,8,8"] and "Best W" in notes["4,2,8,8"]
     assert set(figures.FORMATS) >= set(table.columns) - {"D,A,H,I", "Note"}
 
 

@@ -34,9 +34,9 @@ def test_a_run_goes_from_start_to_done_and_leaves_no_process(run_root, wait):
     )
     assert run.request == {"command": "front", "arguments": ARGUMENTS}
     assert [event["architecture"] for event in run.metrics() if "architecture" in event] == [
-        "1,12,384,1536",
-        "2,12,384,1536",
-        "3,12,384,1536",
+        "6,12,384,1536",
+        "5,12,384,1536",
+        "4,12,384,1536",
     ]
     wait(lambda: run.status() and not Path(f"/proc/{status.pid}").exists())  # no zombie
 
