@@ -157,6 +157,7 @@ def test_a_point_is_found_by_its_architecture():
         ({}, T),
         ({"max_latency_ms": 2.0}, BENT),  # a budget may be used up
         ({"max_latency_ms": 1.99}, SMALL),
+        ({"max_parameters": 250}, BENT),
         ({"max_parameters": 249}, SMALL),
         ({"max_parameters": 150}, None),  # only the point at chance is that small
         ({"max_error_gain": 0.01, "prefer": "latency"}, BENT),  # 0.10 + 0.01, as people add
@@ -200,6 +201,14 @@ def test_the_knee_is_the_bend():
     assert named([synthetic_front().knee]) == named([BENT])
     assert synthetic_front(CHANCE, replace(T, at_chance=True)).knee is None
     assert named([synthetic_front(T).knee]) == named([T])
+
+
+def test_the_knee_is_sought_in_logs_where_factors_count_and_not_differences():
+    thrifty = point("2,2,64,64", 30, 0.24, 0.20, 0.20)  # 0.24 + 0.24 + 0.50 in logs, 0.37 without
+    lavish = point("3,2,64,64", 100, 0.80, 0.11, 0.11)  # 0.50 + 0.50 + 0.07 in logs, 0.21 without
+    smallest = point("1,2,64,64", 10, 0.08, 0.40, 0.40)
+    front = synthetic_front(T, lavish, thrifty, smallest, best=lavish.architecture)
+    assert named([front.knee]) == named([thrifty])
 
 
 def test_rivals_are_the_two_nearest_in_size_with_what_beats_them():
