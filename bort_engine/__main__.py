@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -41,13 +42,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"bort_engine: {_one_line(e)}", file=sys.stderr)
         return 2
     except (Cancelled, jobs.Stopped, KeyboardInterrupt) as e:
-        print(f"bort_engine: {_one_line(e) or 'stopped'}", file=sys.stderr)
+        print(f"\nbort_engine: {_one_line(e) or 'stopped'}", file=sys.stderr)
         return 130
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m bort_engine", description=__doc__.split("\n\n")[0])
+    parser = _Parser(prog="python -m bort_engine", description="Bort Explorer's engine.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     for add in (_add_params, _add_front, _add_fetch):
         add(commands)
@@ -86,9 +87,7 @@ def _add_front(commands: Any) -> None:
     command.add_argument("--latency", default="auto", help="auto, measure, or recorded")
     command.add_argument("--initial", default="inherit", help="a candidate's start: or scratch")
     command.add_argument("--steps", type=int, default=30, help="of distillation a candidate")
-    command.add_argument(
-        "--teacher-steps", type=int, default=0, help="of T; 0: two epochs"
-    )
+    command.add_argument("--teacher-steps", type=int, default=0, help="of T; 0: two epochs")
     command.add_argument("--batch-size", type=int, default=1, help="that latency is measured at")
     command.add_argument("--sequence-length", type=int, default=128, help="tokens, for latency")
     command.add_argument("--threads", type=int, default=0, help="for latency; 0: all there are")
@@ -128,20 +127,23 @@ def _front(options: argparse.Namespace, arguments: list[str]) -> None:
         return
     folder = options.out or jobs.default_root() / f"front-{time.strftime('%Y%m%d-%H%M%S')}"
     progress = _Progress()
+    try:
+        with jobs.working(folder, "front", arguments[1:]) as job:
+
+            def on_progress(event: Event) -> None:
+                if job.stop.is_set():
+                    raise Cancelled("stopped")
+                job.report(event)
+                progress.show(event)
+
+            front = _compute(options, folder, on_progress, job.stop.is_set)
+    except ValueError:
+        if options.out is None and not (folder / "evaluations.jsonl").exists():
+            shutil.rmtree(folder, ignore_errors=True)  # a mistake in the arguments: nothing began
+        raise
+    except (Cancelled, KeyboardInterrupt) as e:
+        raise Cancelled(f"stopped; to go on from there, add --out {folder}") from e
     progress.note(f"run folder: {folder}")
-
-    with jobs.working(folder, "front", arguments[1:]) as job:
-
-        def on_progress(event: Event) -> None:
-            if job.stop.is_set():
-                raise Cancelled(
-                    f"stopped; what was measured is in {folder}: give --out {folder} to go on"
-                )
-            job.report(event)
-            progress.show(event)
-
-        front = _compute(options, folder, on_progress, job.stop.is_set)
-    progress.note("")
     _print_front(front, options.json)
 
 

@@ -84,9 +84,9 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> Evaluation:
-        found = cls(**(plain | {"architecture": Architecture.parse(plain["architecture"])}))
-        numbers = (found.error, found.dev_error, found.seconds)
-        if not all(np.isfinite(n) and n >= 0 for n in numbers) or found.dev_error > 1:
+        numbers = {key: value for key, value in plain.items() if key != "architecture"}
+        found = cls(Architecture.parse(plain["architecture"]), **numbers)
+        if not all(0 <= n < float("inf") for n in numbers.values()) or found.dev_error > 1:
             raise ValueError(f"impossible numbers {numbers}")
         return found
 
@@ -301,7 +301,7 @@ def _fine_tune(
     sample = data["train"].select(range(min(256, len(data["train"]))))
     batches = [
         tokenizer.pad(
-            {name: sample[name][at : at + 64] for name in ("input_ids", "attention_mask")},
+            {name: sample[at : at + 64][name] for name in ("input_ids", "attention_mask")},
             return_tensors="pt",
         )
         for at in range(0, len(sample), 64)
@@ -319,7 +319,7 @@ def _fine_tune(
     try:
         model.save_pretrained(part / "model")
         Importance.measure(model, batches).save(part / "importance.npz")
-        np.savez(part / "logits.npz", **logits)
+        np.savez(part / "logits.npz", train=logits["train"], validation=logits["validation"])
         (part / "report.json").write_text(json.dumps(report))
         with contextlib.suppress(FileExistsError):
             part.rename(folder)

@@ -614,11 +614,12 @@ def brief(front: Front, point: Point) -> str:
 
 def summary(front: Front) -> str:
     """Say the chart's message, for those who cannot see it."""
-    able = [p for p in front.pareto if not p.at_chance]
-    small, large = able[0], able[0]
-    for p in able:
-        small = min(small, p, key=lambda q: q.n_parameters)
-        large = max(large, p, key=lambda q: q.n_parameters)
+    able = sorted(
+        (p for p in front.pareto if not p.at_chance), key=lambda p: (p.n_parameters, p.latency_ms)
+    )
+    if not able:
+        return f"No point of {front.source} is better than guessing"
+    small, large = able[0], able[-1]
     return (
         f"{len(able)} points on the front of {front.source}, from {small.architecture} "
         f"({brief(front, small)}) to {large.architecture} ({brief(front, large)})"

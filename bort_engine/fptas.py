@@ -16,8 +16,9 @@ in 1/epsilon are trained, and the result is within a factor 1 + epsilon of every
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -29,14 +30,14 @@ ERROR_FLOOR = 1e-3  # W divides by the error: below this, errors count as equal
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One xi: `key` is what the error function is asked for; p and i are its exact costs.
+    """One xi: the error function is asked for `key`, which is hashable; p and i are its costs.
 
     `order` places it in the AB^nC order: componentwise not above another's means contained in it;
     without one, laziness saves nothing.
     `tie` decides between candidates of equal p (larger wins).
     """
 
-    key: Hashable
+    key: Any
     p: float
     i: float
     order: tuple[float, ...] = ()
@@ -46,7 +47,7 @@ class Candidate:
         return all(a <= b for a, b in zip(self.order, other.order, strict=True))
 
 
-Errors = Callable[[Sequence[Hashable]], Iterable[float]]
+Errors = Callable[[Sequence[Any]], Iterable[float]]
 Cell = tuple[int, int]
 
 
@@ -82,7 +83,7 @@ class Extraction:
         return self.evaluated | self.known
 
 
-def maximum_point(candidates: Iterable[Candidate], own: Hashable = None) -> Candidate:
+def maximum_point(candidates: Iterable[Candidate], own: Any = None) -> Candidate:
     """Return T, the most parameters and the longest inference ([OSE], Definition 8).
 
     Where several tie in p (they differ in the number of heads), `own`, the source itself, is taken
@@ -142,8 +143,8 @@ def extract(
     lazy: bool = True,
     tolerance: float = 0.03,
     spot_checks: int = 0,
-    known: dict[Hashable, float] | None = None,
-    own: Hashable = None,
+    known: Mapping[Any, float] | None = None,
+    own: Any = None,
     seed: int = 0,
     on_settled: Callable[[int, int], None] = lambda done, total: None,
 ) -> Extraction:

@@ -173,11 +173,11 @@ def inherit(
             f"{architecture} does not fit in {source.name} ({own}): weights can be inherited only "
             "from something larger. Choose a smaller one, or initial=scratch."
         )
-    config = AutoConfig.for_model(source.model_type, **source.config(architecture))
+    shape = source.config(architecture) | {"num_labels": parent.config.num_labels}
+    config = AutoConfig.for_model(source.model_type, **shape)
     for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "pad_token_id"):
         if hasattr(parent.config, name):
             setattr(config, name, getattr(parent.config, name))
-    config.num_labels = parent.config.num_labels
     child = type(parent)(config)
     scores = importance or _magnitudes(parent, own)
     kept = _Kept.choose(scores, own, architecture)

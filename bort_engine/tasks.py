@@ -65,24 +65,20 @@ def _rotten_tomatoes(task: Task, on_progress: Callable[[dict[str, Any]], None]) 
     from datasets import Dataset, DatasetDict
 
     folder = fetch("rotten-tomatoes", on_progress)
-    table = pd.read_csv(folder / "rotten_tomatoes_corpus_full.csv.bz2").dropna()
+    table: Any = pd.read_csv(folder / "rotten_tomatoes_corpus_full.csv.bz2").dropna()
     table = table[table["category"].isin(task.labels)]
     table = table[table["text"].str.split().str.len() >= 3].drop_duplicates("text")
     films = np.array(sorted(table["movie_name"].unique()))
     films = films[np.random.default_rng(SPLIT_SEED).permutation(len(films))]
     seen = table["movie_name"].value_counts()[films].cumsum() / len(table)
-    split = {film: "train" if share <= 0.8 else "rest" for film, share in seen.items()}
-    split |= {
-        film: "validation" if share <= 0.9 else "test"
-        for film, share in seen.items()
-        if split[film] == "rest"
-    }
+    names = ("train", "validation", "test")
+    split = {film: names[(share > 0.8) + (share > 0.9)] for film, share in seen.items()}
     table = table.assign(
         split=table["movie_name"].map(split), label=table["category"].map(task.labels.index)
     )
     return DatasetDict(
         {
-            name: Dataset.from_pandas(rows[["text", "label"]], preserve_index=False)
+            str(name): Dataset.from_pandas(rows[["text", "label"]], preserve_index=False)
             for name, rows in table.groupby("split")
         }
     )

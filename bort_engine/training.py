@@ -100,7 +100,8 @@ def predict(
             compute_loss_func=_cross_entropy,
         )
         trainer.remove_callback(PrinterCallback)
-        sorted_logits = trainer.predict(data.select(order)).predictions
+        rows: Any = data.select(order)
+        sorted_logits: Any = trainer.predict(rows).predictions
     logits = np.empty_like(sorted_logits, dtype=np.float32)
     logits[order] = sorted_logits
     return logits

@@ -257,6 +257,18 @@ def test_names_from_a_file_are_no_markup():
     )
 
 
+def test_a_front_where_all_are_at_chance_can_be_shown(small):
+    points = mark_pareto(replace(p, at_chance=True) for p in small.points)
+    hopeless = replace(small, points=points)
+    assert {layer.name for layer in figures.layers(hopeless)} == {"No better than guessing"}
+    assert figures.recommended(hopeless) == hopeless.source_point
+    assert figures.summary(hopeless) == "No point of minilm-l6 is better than guessing"
+    assert figures.budgets(hopeless)["latency"].low == 2.0
+    for view in figures.VIEWS:
+        json.loads(figures.scatter(hopeless, Axes(view, surrogate=True)).to_json())
+    json.loads(figures.volume(hopeless, Axes()).to_json())
+
+
 def test_the_words_carry_origin_and_unit(front):
     said = figures.origin(front)
     assert "Recorded on Synthetic CPU, 2000-01-01" in said

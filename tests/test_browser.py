@@ -1,0 +1,204 @@
+"""The app in a real browser: a real extraction is run, a point of the plot clicked, its card read.
+
+Needs Chromium (`apt-get install chromium`; CHROMIUM names another one). Without it these tests
+skip, but on CI (CI=true) they fail. With BORT_SCREENSHOTS=1 they renew docs/explore.png.
+"""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bort_engine import extract
+from bort_engine.pareto import Front
+
+ROOT = Path(__file__).parent.parent
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--no-first-run",
+]
+SHOWN = '[data-testid="stMetric"]'
+
+
+def start_server(runs: Path) -> Iterator[tuple[str, psutil.Process]]:
+    """Serve the app as a user would, with its own folder for runs."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = (runs.parent / f"server-{port}.log").open("wb")
+    server = subprocess.Popen(
+        [sys.executable, "-m", "streamlit", "run", "app.py", f"--server.port={port}"]
+        + ["--server.headless=true"],
+        cwd=ROOT,
+        env=os.environ | {"BORT_RUNS": str(runs)},
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
+    url = f"http://localhost:{port}"
+    try:
+        for _ in range(300):
+            try:
+                with urllib.request.urlopen(f"{url}/_stcore/health", timeout=1):
+                    break
+            except OSError:
+                time.sleep(0.1)
+        yield url, psutil.Process(server.pid)
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+        log.close()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("browser") / "runs"
+
+
+@pytest.fixture(scope="module")
+def server(runs):
+    yield from start_server(runs)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not Path(CHROMIUM).exists():
+        assert os.environ.get("CI") != "true", f"CI needs a browser, and there is none: {CHROMIUM}"
+        pytest.skip(f"no browser at {CHROMIUM}; install chromium, or name it in CHROMIUM")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, headless=True, args=FLAGS, timeout=60_000
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A page that fails the test if the browser logged an error."""
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    page.set_default_timeout(30_000)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    page.close()
+    assert not errors
+
+
+def card(page) -> str:
+    """The architecture on the card."""
+    return page.locator("h3", has_text=re.compile(r"^\d+,\d+,\d+,\d+$")).inner_text()
+
+
+def click_a_point(page, other_than: str) -> str:
+    """Click a point of the front that is not on the card yet; return what its hover label said."""
+    points = page.locator(".scatterlayer path.point")
+    points.first.wait_for()
+    page.wait_for_timeout(500)  # the plot takes its size from its container
+    for index in range(points.count()):
+        box = points.nth(index).bounding_box()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=3)
+        label = page.locator(".hoverlayer .hovertext").first
+        label.wait_for()
+        architecture = re.match(r"[\d,]+", label.inner_text()).group()
+        if architecture != other_than:
+            page.mouse.down()
+            page.mouse.up()
+            return architecture
+    raise AssertionError("every point of the plot is already on the card")
+
+
+def test_a_recorded_front_is_there_at_once_and_follows_epsilon(server, page):
+    url, _ = server
+    assert extract.recorded(), "no recorded table ships: the first look would be empty"
+    page.goto(url)
+    page.wait_for_selector(SHOWN)
+    front = extract.recorded_front("minilm-l6", "rotten-tomatoes", 0.2)
+    assert card(page) == str(front.best)
+    page.get_by_text("epsilon 0.2").wait_for()
+
+    started = time.monotonic()
+    page.get_by_role("slider", name="Epsilon").focus()
+    page.keyboard.press("ArrowRight")
+    page.get_by_text("epsilon 0.25").wait_for()
+    assert time.monotonic() - started < 3  # generous: two cores, shared with the browser
+
+    first = card(page)
+    clicked = click_a_point(page, first)
+    page.wait_for_function("text => document.body.innerText.includes(text)", arg="On the front:")
+    page.locator("h3", has_text=clicked).wait_for()
+    assert f"point={clicked.replace(',', '%2C')}" in page.url
+    if os.environ.get("BORT_SCREENSHOTS"):
+        page.set_viewport_size({"width": 1280, "height": 1500})
+        page.wait_for_timeout(1500)
+        (ROOT / "docs").mkdir(exist_ok=True)
+        page.screenshot(path=ROOT / "docs" / "explore.png")
+
+    # The table is the way for the keyboard.
+    page.locator('[data-testid="stDataFrame"] canvas').first.click(position={"x": 20, "y": 55})
+    page.wait_for_timeout(1500)
+    table_choice = card(page)
+    page.reload()
+    page.wait_for_selector(SHOWN)
+    assert card(page) == table_choice  # the address holds the choice
+
+
+def test_a_real_extraction_is_started_stopped_resumed_and_its_front_clicked(server, page, runs):
+    url, process = server
+    page.goto(url)
+    page.get_by_role("button", name="Measure it here").click()
+    page.get_by_text("Advanced").click()
+    for label, value in (
+        ("Search space", "D=1-2 A=12 H=96,192 I=192"),
+        ("Training steps of a candidate", "5"),
+        ("Training steps of the source", "20"),
+    ):
+        page.get_by_label(label).fill(value)
+        page.get_by_label(label).press("Tab")
+    page.get_by_role("button", name="Extract the front").click()
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_text("This run was stopped").wait_for(timeout=120_000)
+    page.get_by_role("button", name="Resume").click()
+    page.get_by_test_id("stProgress").wait_for()
+    most = 0
+    for _ in range(280):
+        most = max(most, process.memory_info().rss)
+        if page.locator(SHOWN).count():
+            break
+        page.wait_for_timeout(1000)
+    assert most < 400e6, f"the app's process took {most / 1e6:.0f} MB"
+
+    (folder,) = [path for path in runs.iterdir() if path.is_dir()]
+    front = Front.load(folder / "front.json")
+    assert front.space_size == 4 and front.origin == "measured"
+    page.get_by_text("minilm-l6 on rotten-tomatoes").first.wait_for()
+    clicked = click_a_point(page, card(page))
+    page.locator("h3", has_text=clicked).wait_for()
+    point = next(p for p in front.points if str(p.architecture) == clicked)
+    shown = page.locator(SHOWN).all_inner_texts()
+    assert f"{point.n_parameters / 1e6:.1f} M" in shown[0]
+    assert f"{point.latency_ms:.2f} ms" in shown[2]
+    assert f"{100 * (1 - point.shown_error):.1f} %" in shown[3]
+
+
+@pytest.mark.parametrize("path", ["", "explore"])
+def test_every_address_may_be_the_first_request_to_a_fresh_server(browser, tmp_path, path):
+    for url, _ in start_server(tmp_path / "runs"):
+        page = browser.new_page()
+        page.goto(f"{url}/{path}")
+        page.get_by_role("heading", name="Bort Explorer").wait_for(timeout=30_000)
+        page.get_by_label("Source model").wait_for()
+        page.close()
