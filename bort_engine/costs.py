@@ -287,7 +287,7 @@ def calibrate(
     typical = {name: float(np.median(values)) for name, values in times.items()}
     outside = {h: typical[f"outside {h}"] for h in widths}
     layer = {
-        b: max((typical[f"layer {b}"] - outside[str(a.hidden_size)]) / depth, 1e-6)
+        b: max((typical[f"layer {b}"] - outside[str(a.hidden_size)]) / depth, 1e-5)
         for b, a in blocks.items()
     }
     rows = tuple(
