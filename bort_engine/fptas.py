@@ -191,6 +191,7 @@ def extract(
         _ask_lazily(candidates, grouped, wanted, T, e, ask, skipped, epsilon, tolerance)
     else:
         ask(sorted(wanted.values(), key=lambda xi: (xi is not T, -xi.p)))
+    on_settled(len(grouped), len(grouped))  # also where the last was known, or proven covered
     others = {xi: error for xi, error in e.items() if xi not in asked}
     rest = [xi for xi in candidates if xi not in e]
     chosen = np.random.default_rng(seed).permutation(len(rest))[:spot_checks]
