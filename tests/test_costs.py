@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bort_engine import costs
@@ -27,6 +27,7 @@ from bort_engine.costs import (
 )
 from bort_engine.space import FAMILIES, Architecture, SearchSpace, Source, sources
 
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine
 BORT = sources["bort"]
 TINY = Source("tiny", "bert", Architecture(4, 2, 64, 64), vocab_size=100)
 TINY_SPACE = SearchSpace((1, 4), (2,), (32, 64), (64,))
@@ -95,6 +96,7 @@ def test_operations_of_no_sequence_are_refused(length):
         n_operations(BORT.architecture, BORT, length)
 
 
+@unhurried
 @given(*[st.integers(0, 2**40)] * 3)
 def test_parts_sum_to_the_total(embeddings, encoder, head):
     assert PartCounts(embeddings, encoder, head).total == embeddings + encoder + head
@@ -402,6 +404,14 @@ def test_progress_is_told_after_every_timing(linear_machine):
     total = 3 * (2 + 8 + 4)  # rounds x (widths + blocks + held out)
     assert [event["done"] for event in events] == list(range(1, total + 1))
     assert {event["total"] for event in events} == {total}
+
+
+def test_a_layer_lost_in_noise_still_makes_a_calibration_that_can_be_read(
+    linear_machine, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(linear_machine, "time_ms", lambda self, number=1: 1.0)
+    made = calibrate(TINY, LINEAR_SPACE, rounds=1)
+    assert Calibration.load(made.save(tmp_path / "c.json")) == made
 
 
 def test_a_space_of_one_architecture_has_a_report_that_can_be_written(linear_machine):

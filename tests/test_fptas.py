@@ -5,7 +5,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bort_engine.fptas import (
@@ -25,7 +25,8 @@ from bort_engine.pareto import achieved_epsilon, nondominated
 
 SLACK = 1 + 1e-9  # of floating point
 EPSILONS = st.floats(0.01, 1)
-thorough = settings(max_examples=200, deadline=None)
+# No deadlines: the machine may be busy.
+thorough = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 Truth = dict[Candidate, float]
 
 
@@ -411,6 +412,23 @@ def test_laziness_proves_from_what_is_known_and_counts_it_where_it_is_wanted():
     )
     assert oracle.asked == [] and len(found.skipped) == 2
     assert {xi.key for xi in found.evaluated} == {"T", "tiny"} and found.known == {}
+
+
+@thorough
+@given(arbitrary(), EPSILONS, st.booleans(), st.sampled_from(["cover", "stride", "exhaustive"]))
+def test_what_is_settled_is_told_from_none_to_all(truth, epsilon, lazy, selection):
+    told: list[tuple[int, int]] = []
+    known = {xi.key: e for xi, e in list(truth.items())[::3]}
+    found = run(
+        truth,
+        epsilon,
+        lazy,
+        selection=selection,
+        known=known,
+        on_settled=lambda done, total: told.append((done, total)),
+    )
+    assert told[0] == (0, found.n_cells) and told[-1] == (found.n_cells, found.n_cells)
+    assert told == sorted(told) and {total for _, total in told} == {found.n_cells}
 
 
 def test_errors_may_come_one_by_one():

@@ -8,12 +8,13 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bort_engine.costs import n_parameters
 from bort_engine.space import LEFT_OUT, Architecture, SearchSpace, Source, sources
 
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine
 MINILM = sources["minilm-l6"]
 CONFIG = {
     "model_type": "bert",
@@ -37,6 +38,7 @@ def architectures(draw: st.DrawFn) -> Architecture:
 # Architecture
 
 
+@unhurried
 @given(architectures())
 def test_an_architecture_survives_being_written_and_read(architecture):
     assert Architecture.parse(str(architecture)) == architecture
@@ -109,6 +111,7 @@ def test_a_source_lies_in_its_default_grid_and_is_its_largest(source):
     assert space.within(source) == space
 
 
+@unhurried
 @given(architectures())
 def test_any_source_lies_in_its_default_grid_and_is_its_largest(architecture):
     space = SearchSpace.of(replace(MINILM, architecture=architecture))
@@ -125,6 +128,7 @@ def test_a_deep_sources_default_grid_steps_by_two_and_ends_at_the_source():
     assert space.intermediate_size == (6, 12, 25, 50)
 
 
+@unhurried
 @given(st.lists(st.tuples(*[st.integers(1, 12)] * 4), min_size=1, max_size=4))
 def test_length_iteration_and_membership_agree(rows):
     axes = [tuple(column) for column in zip(*rows, strict=True)]
