@@ -188,9 +188,8 @@ class Calibration:
             found = cls(**plain)
             times = [*found.outside_ms.values(), *found.layer_ms.values()]
             times += [row[key] for row in found.held_out for key in ("predicted_ms", "measured_ms")]
-            if not times or not (np.isfinite(times).all() and min(times) > 0):
+            if not found.held_out or not (np.isfinite(times).all() and min(times) > 0):
                 raise TypeError("a time is missing, not finite or not positive")
-            found.report()
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
             raise ValueError(f"calibration {path} cannot be read ({e}); delete it.") from e
         return found

@@ -257,6 +257,7 @@ HELD_OUT = asdict(hand_made())["held_out"]
         {"held_out": [HELD_OUT[0] | {"measured_ms": math.inf}]},
         {"held_out": [{"architecture": "1,2,32,64"}]},
         {"held_out": [3]},
+        {"held_out": []},
         {"held_out": None},
         {"settings": {"batch_size": 0}},
         {"settings": {"colour": 1}},
