@@ -190,7 +190,7 @@ def _trace(layer: Layer, x: Measure, y: Measure) -> dict[str, Any]:
         "customdata": [[str(p.architecture)] for p in layer.points],
         "text": [hover(p) for p in layer.points],
         "hovertemplate": "%{text}<extra></extra>",
-        "selected": {"marker": {"opacity": 1}},
+        "selected": {"marker": {"opacity": 1, "size": 19}},
         "unselected": {"marker": {"opacity": 0.6}},
     }
 

@@ -2,6 +2,7 @@
 
 import json
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -361,14 +362,17 @@ if front is not None:
             table,
             key="table",
             hide_index=True,
-            height=600,
-            on_select=row_selected,
+            height=560,
+            on_select=partial(row_selected, list(table["D,A,H,I"])),
             selection_mode="single-row",
             column_config={
                 name: st.column_config.NumberColumn(format=pattern)
                 for name, pattern in figures.FORMATS.items()
             },
             alt="All points; select a row to see its card",
+        )
+        st.caption(
+            "Click a point or tick a row to see its card. By keyboard: arrows, Shift with Space."
         )
 
     with st.container(border=True):
