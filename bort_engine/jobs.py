@@ -131,7 +131,9 @@ class Run:
         if self.stopping:
             return replace(status, state="cancelled", seconds_left=None, message="Stopped.")
         last = self.log_tail(3).strip()
-        message = f"The process ended without a word. {last}" if last else "The process was killed."
+        message = "The process ended without a word, and its log is empty."
+        if last:
+            message = f"The process ended without a word. The end of its log: {last}"
         return replace(status, state="failed", seconds_left=None, message=message)
 
     def metrics(self, last: int = 200) -> list[dict[str, Any]]:

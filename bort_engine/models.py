@@ -23,13 +23,16 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.initialization import no_init_weights
 
 from bort_engine.resources import fetch
 from bort_engine.space import Architecture, Source
 
 INITIAL = ("inherit", "scratch")
 _LAYER = re.compile(r"layers?\.(\d+)\.")
-_INNER = re.compile(r"(query|key|value|[qkv]_lin)\.(weight|bias)$")
+_LOGITS = re.compile(r"(query|key|q_lin|k_lin)\.weight$")
+_VALUE = re.compile(r"(value|v_lin)\.(weight|bias)$")
+_QUERY_KEY = re.compile(r"(query|key|q_lin|k_lin)\.(weight|bias)$")
 _ATTENTION_OUT = re.compile(r"(attention\.output\.dense|out_lin)\.weight$")
 _FFN_IN = re.compile(r"(intermediate\.dense|lin1)\.(weight|bias)$")
 _FFN_OUT = re.compile(r"(?<!attention\.)(output\.dense|lin2)\.weight$")
@@ -102,20 +105,22 @@ def build(
 
 @dataclass(frozen=True, slots=True)
 class Importance:
-    """Mean absolute activation: of hidden units (H,), and per layer of attention units (D, H) and
-    feed-forward neurons (D, I). Larger is kept."""
+    """Mean absolute activation: of hidden units (H,), and per layer of attention's values (D, H),
+    its logits (D, H; a unit's query times its key) and feed-forward neurons (D, I). Larger is kept.
+    """
 
     hidden: np.ndarray
     attention: np.ndarray
+    logits: np.ndarray
     neurons: np.ndarray
 
     def save(self, path: Path) -> None:
-        np.savez(path, hidden=self.hidden, attention=self.attention, neurons=self.neurons)
+        np.savez(path, **{name: getattr(self, name) for name in self.__slots__})
 
     @classmethod
     def load(cls, path: Path) -> Importance:
         with np.load(path, allow_pickle=False) as arrays:
-            return cls(arrays["hidden"], arrays["attention"], arrays["neurons"])
+            return cls(*(arrays[name] for name in cls.__slots__))
 
     @classmethod
     def measure(cls, model: PreTrainedModel, batches: Iterable[Mapping[str, Any]]) -> Importance:
@@ -135,8 +140,10 @@ class Importance:
                 kind = "attention" if _ATTENTION_OUT.search(weight) else "neurons"
                 hook = lambda _, inputs, kind=kind, layer=layer: add(kind, layer, inputs[0])  # noqa: E731
                 handles.append(module.register_forward_pre_hook(hook))
-            elif isinstance(module, torch.nn.LayerNorm):
-                hook = lambda _, inputs, output: add("hidden", 0, output)  # noqa: E731
+            elif isinstance(module, torch.nn.LayerNorm) or _LOGITS.search(weight):
+                kind = found[1] if (found := _LOGITS.search(weight)) else "hidden"
+                at = layer if found else 0
+                hook = lambda _, inputs, output, kind=kind, at=at: add(kind, at, output)  # noqa: E731
                 handles.append(module.register_forward_hook(hook))
         with torch.inference_mode():
             for batch in batches:
@@ -147,9 +154,11 @@ class Importance:
         depth = 1 + max(layer for _, layer in sums)
         stack = {
             kind: np.stack([sums[kind, layer].numpy() for layer in range(depth)])
-            for kind in ("attention", "neurons")
+            for kind in {kind for kind, _ in sums} - {"hidden"}
         }
-        return cls(sums["hidden", 0].numpy(), stack["attention"], stack["neurons"])
+        attention, neurons = stack.pop("attention"), stack.pop("neurons")
+        query, key = stack.values()
+        return cls(sums["hidden", 0].numpy(), attention, query * key, neurons)
 
 
 def inherit(
@@ -178,7 +187,8 @@ def inherit(
     for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "pad_token_id"):
         if hasattr(parent.config, name):
             setattr(config, name, getattr(parent.config, name))
-    child = type(parent)(config)
+    with no_init_weights():  # all of them are loaded below
+        child = type(parent)(config)
     scores = importance or _magnitudes(parent, own)
     kept = _Kept.choose(scores, own, architecture)
     weights = parent.state_dict()
@@ -194,6 +204,7 @@ def inherit(
 def _magnitudes(parent: PreTrainedModel, own: Architecture) -> Importance:
     hidden = torch.zeros(own.hidden_size)
     attention: dict[int, torch.Tensor] = {}
+    logits: dict[int, torch.Tensor] = {}
     neurons: dict[int, torch.Tensor] = {}
     for name, weight in parent.state_dict().items():
         layer = int(found[1]) if (found := _LAYER.search(name)) else 0
@@ -201,12 +212,15 @@ def _magnitudes(parent: PreTrainedModel, own: Architecture) -> Importance:
             attention[layer] = weight.abs().sum(0)
         elif _FFN_OUT.search(name):
             neurons[layer] = weight.abs().sum(0)
+        elif _LOGITS.search(name):
+            logits[layer] = logits.get(layer, torch.ones(())) * weight.abs().sum(1)
         elif "embeddings" in name and weight.dim() == 2 and weight.shape[1] == own.hidden_size:
             hidden += weight.abs().sum(0)
     depth = range(own.num_hidden_layers)
     return Importance(
         hidden.numpy(),
         np.stack([attention[layer].numpy() for layer in depth]),
+        np.stack([logits[layer].numpy() for layer in depth]),
         np.stack([neurons[layer].numpy() for layer in depth]),
     )
 
@@ -218,6 +232,7 @@ class _Kept:
     layers: list[int]
     hidden: torch.Tensor
     attention: list[torch.Tensor]
+    logits: list[torch.Tensor]
     neurons: list[torch.Tensor]
     query_scale: float
 
@@ -230,7 +245,11 @@ class _Kept:
         return cls(
             layers,
             _top(scores.hidden, child.hidden_size),
-            [_attention_units(scores.attention[k], own, child) for k in layers],
+            [
+                _attention_units(scores.attention[k], scores.attention[k], own, child)
+                for k in layers
+            ],
+            [_attention_units(scores.attention[k], scores.logits[k], own, child) for k in layers],
             [_top(scores.neurons[k], child.intermediate_size) for k in layers],
             (child_width / width) ** 0.5,
         )
@@ -247,7 +266,9 @@ class _Kept:
                 self.hidden if size != wanted else None
                 for size, wanted in zip(weight.shape, shape, strict=True)
             ]
-        if _INNER.search(name):
+        if _QUERY_KEY.search(name):
+            axes[0] = self.logits[layer]
+        elif _VALUE.search(name):
             axes[0] = self.attention[layer]
         elif _ATTENTION_OUT.search(name):
             axes[1] = self.attention[layer]
@@ -266,17 +287,21 @@ def _top(scores: np.ndarray, count: int) -> torch.Tensor:
     return torch.from_numpy(np.sort(np.argsort(-scores, kind="stable")[:count]).copy())
 
 
-def _attention_units(scores: np.ndarray, own: Architecture, child: Architecture) -> torch.Tensor:
+def _attention_units(
+    heads_by: np.ndarray, units_by: np.ndarray, own: Architecture, child: Architecture
+) -> torch.Tensor:
     """Choose the attention units of one layer, grouped so that consecutive ones form a head.
 
-    Narrower heads keep each best head's best units; wider heads are put together from whole ones.
+    The best heads are those with the largest sums of `heads_by`. Narrower heads keep each one's
+    best units by `units_by`; wider heads are put together from whole ones.
     """
     width = own.hidden_size // own.num_attention_heads
     child_width = child.hidden_size // child.num_attention_heads
-    by_head = scores.reshape(own.num_attention_heads, width)
+    sums = heads_by.reshape(own.num_attention_heads, width).sum(1)
+    by_unit = units_by.reshape(own.num_attention_heads, width)
     if child_width <= width:
-        heads = _top(by_head.sum(1), child.num_attention_heads).tolist()
-        return torch.cat([_top(by_head[head], child_width) + head * width for head in heads])
-    heads = _top(by_head.sum(1), -(-child.hidden_size // width)).tolist()
+        heads = _top(sums, child.num_attention_heads).tolist()
+        return torch.cat([_top(by_unit[head], child_width) + head * width for head in heads])
+    heads = _top(sums, -(-child.hidden_size // width)).tolist()
     units = torch.cat([torch.arange(width) + head * width for head in heads])
     return units[: child.hidden_size]

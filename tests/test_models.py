@@ -66,7 +66,7 @@ def test_the_most_important_neurons_and_hidden_units_are_kept_in_order():
     hidden, neurons = np.zeros(32), np.zeros((4, 48))
     hidden[[3, 7, 8, 30]] = 1
     neurons[:, [0, 47]] = 1
-    importance = Importance(hidden, np.ones((4, 32)), neurons)
+    importance = Importance(hidden, np.ones((4, 32)), np.ones((4, 32)), neurons)
     child = inherit(parent, Architecture(4, 4, 4, 2), source, importance)
     key = "bert.encoder.layer.2.intermediate.dense.weight"
     expected = parent.state_dict()[key][[0, 47]][:, [3, 7, 8, 30]]
