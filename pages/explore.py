@@ -1,8 +1,10 @@
 """Explore: a source model and an epsilon in, a Pareto front out, and one point chosen from it."""
 
 import json
+import time
 from contextlib import suppress
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -18,6 +20,7 @@ PREDICTED = "glue"  # nothing is trained: errors from published scores, in Bort'
 TITLES = {name: task.title for name, task in TASKS.items()}
 TITLES[PREDICTED] = "GLUE average, predicted"
 PREFER = {"error": "accurate", "latency": "fast", "size": "small"}
+KEPT = "What was measured is kept; resuming goes on from there."
 START = {"inherit": "the source's own weights, sliced", "scratch": "random weights"}
 SELECT = {
     "cover": "cover: one of each cell, with the promise",
@@ -114,6 +117,16 @@ def finished(events: list[dict[str, Any]], source: Source) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def summary(run: jobs.Run) -> str:
+    """Say what a run was asked for, and when."""
+    words = run.request["arguments"]
+    asked = time.strftime("%d %b %H:%M", time.localtime(run.asked_at))
+    source = next((word for word in words if word in sources), "another source")
+    pairs = dict(pairwise(words))
+    task, epsilon = pairs.get("--task", "rotten-tomatoes"), pairs.get("--epsilon", "0.2")
+    return figures.literal(f"{asked}: {source} on {task}, epsilon {epsilon}")
+
+
 @st.fragment(run_every="1s")
 def show_live(run: jobs.Run) -> None:
     """Show a run at work; when it ends, draw the page anew."""
@@ -127,7 +140,7 @@ def show_live(run: jobs.Run) -> None:
             label = "Stop at once" if run.stopping else "Stop"
             st.button(label, icon=":material/stop:", on_click=run.cancel, key="stop")
         st.progress(status.fraction, status.progress)
-        source = sources.get(run.request["arguments"][0])
+        source = next((sources[w] for w in run.request["arguments"] if w in sources), None)
         done = finished(events, source) if source else pd.DataFrame()
         said = [f"Now: {figures.literal(status.detail)}."] if status.detail else []
         if source and str(source.architecture) in done.index:
@@ -150,11 +163,12 @@ def show_live(run: jobs.Run) -> None:
 def show_ended(run: jobs.Run, status: jobs.Status) -> None:
     """Say why a run has no front, and how to go on."""
     if status.state == "failed":
-        st.error(f"**This run failed.** {figures.literal(status.message)}", icon=":material/error:")
+        said = figures.literal(status.message)
+        st.error(f"**This run failed.** {said}  \n{KEPT}", icon=":material/error:")
     else:
         st.info(
             f"**This run was stopped** after {status.done} of {status.total} steps of "
-            f"“{status.stage}”. What was measured is kept; resuming goes on from there.",
+            f"“{status.stage}”. {KEPT}",
             icon=":material/pause_circle:",
         )
     with st.container(horizontal=True):
@@ -418,8 +432,11 @@ if front is not None:
 if earlier := jobs.runs(command="front")[:20]:
     with st.expander("Earlier runs", icon=":material/history:"):
         for run in earlier:
-            with st.container(horizontal=True, vertical_alignment="center"):
-                asked = run.request["arguments"]
-                words = figures.literal(" ".join(asked[:5]))
-                st.markdown(f"{run.id} :small[{words}] **{run.status().state}**")
-                st.button("Open", key=f"open-{run.id}", on_click=open_run, args=[run.id])
+            st.button(
+                f"{summary(run)}, **{run.status().state}**",
+                key=f"open-{run.id}",
+                type="tertiary",
+                icon=":material/open_in_new:",
+                on_click=open_run,
+                args=[run.id],
+            )

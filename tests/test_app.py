@@ -217,8 +217,20 @@ def test_the_form_starts_a_run_which_is_watched_stopped_resumed_and_shown(
 
     button(at, "Close this run").click().run()
     assert "run" not in at.query_params
-    button(at, "Open").click().run()
+    listed = at.button(key=f"open-{run.id}")
+    assert listed.label.endswith("minilm-l6 on rotten-tomatoes, epsilon 0.2, **done**")
+    listed.click().run()
     assert at.query_params["run"] == run.id
+
+
+@pytest.mark.parametrize("arguments", [[], ["--epsilon"], ["nowhere", "--task", "$x$"]])
+def test_runs_made_by_other_hands_are_listed_and_watched(asked, run_root, wait, arguments):
+    folder = run_root / "by-hand"
+    with jobs.working(folder, "front", arguments) as job:
+        job.report({"stage": "evaluating candidates", "done": 1, "total": 2, "architecture": "x"})
+        at = opened(run="by-hand")
+        assert not at.exception and at.progress
+        assert "another source on " in at.button(key="open-by-hand").label
 
 
 def test_a_failed_run_says_why_and_shows_its_log(asked, monkeypatch, wait):

@@ -165,6 +165,7 @@ def test_epsilon_and_a_point_can_be_chosen_by_keyboard_alone(server, page):
     page.locator("h3", has_text=architecture).wait_for()
 
 
+@pytest.mark.timeout(600)
 def test_a_real_extraction_is_started_stopped_resumed_and_its_front_clicked(server, page, runs):
     url, process = server
     page.goto(url)
@@ -184,7 +185,7 @@ def test_a_real_extraction_is_started_stopped_resumed_and_its_front_clicked(serv
     page.get_by_role("button", name="Resume").click()
     page.get_by_test_id("stProgress").wait_for()
     most = 0
-    for _ in range(280):
+    for _ in range(480):
         most = max(most, process.memory_info().rss)
         if page.locator(SHOWN).count():
             break

@@ -45,7 +45,7 @@ def test_a_run_goes_from_start_to_done_and_leaves_no_process(run_root, wait):
     ("end", "said"),
     [
         ("fail", "the weights of minilm-l6 could not be read; run `fetch` again."),
-        ("kill", "The process ended without a word. about to run out of memory"),
+        ("kill", "without a word. The end of its log: about to run out of memory"),
         ("usage", "error: unknown source 'nowhere'; allowed: minilm-l6."),
     ],
 )
