@@ -40,6 +40,7 @@ def main() -> None:
             if job.stop.wait(pause):
                 raise RuntimeError("Stopped after this candidate.")
         if end == "deaf":
+            job.report({"stage": "hearing nothing", "done": 0, "total": 1})
             time.sleep(60)
         if end == "fail":
             raise ValueError("the weights of minilm-l6 could not be read; run `fetch` again.")

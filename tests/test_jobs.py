@@ -84,7 +84,7 @@ def test_a_stopped_run_is_cancelled_and_can_be_resumed(run_root, wait, monkeypat
 def test_a_run_that_hears_no_stop_ends_at_the_second(run_root, wait, monkeypatch):
     monkeypatch.setenv("FAKE_END", "deaf")
     run = jobs.start("front", ARGUMENTS)
-    wait(lambda: run.status().done == 3)
+    wait(lambda: run.status().stage == "hearing nothing")
     run.cancel()
     assert run.stopping and not run.status().over
     wait(lambda: run.cancel() or run.status().over)  # signals that come too close are one
