@@ -192,6 +192,8 @@ class Oracle:
         )
         train(model, T.train_data, T.tokenizer, recipe, seed=self.settings.seed, stop=self.stop)
         logits = predict(model, T.dev_data, T.tokenizer)
+        if not np.isfinite(logits).all():
+            raise ValueError(f"the training of {architecture} diverged; lower the learning rate.")
         return Evaluation(
             architecture,
             error=round(cross_entropy(T.dev_logits, logits), 6),

@@ -43,9 +43,6 @@ class Candidate:
     order: tuple[float, ...] = ()
     tie: tuple[float, ...] = ()
 
-    def inside(self, other: Candidate) -> bool:
-        return all(a <= b for a, b in zip(self.order, other.order, strict=True))
-
 
 Errors = Callable[[Sequence[Any]], Iterable[float]]
 Cell = tuple[int, int]

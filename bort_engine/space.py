@@ -61,6 +61,9 @@ def _divisors(n: int) -> str:
     return ", ".join(str(d) for d in range(1, n + 1) if n % d == 0)
 
 
+MOST_VALUES = 64  # on one axis of a grid
+
+
 @dataclass(frozen=True, slots=True)
 class SearchSpace:
     """A finite product grid where heads must divide the hidden size; iterates in grid order.
@@ -77,8 +80,12 @@ class SearchSpace:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             values = getattr(self, name)
-            if not values or any(type(v) is not int or v < 1 for v in values):
-                raise ValueError(f"{name} {list(values)!r}: give at least one positive integer.")
+            if not 0 < len(values) <= MOST_VALUES or any(
+                type(v) is not int or v < 1 for v in values
+            ):
+                raise ValueError(
+                    f"{name} {str(list(values))[:80]}: give 1 to {MOST_VALUES} positive integers."
+                )
             object.__setattr__(self, name, tuple(sorted(set(values))))
         if not len(self):
             raise ValueError(
@@ -154,6 +161,8 @@ def _numbers(text: str) -> tuple[int, ...]:
         if not first or (dash and not last) or "-" in last or len(first) > 6 or len(last) > 6:
             raise ValueError(f"{part!r} is neither a number nor a range such as 1-6.")
         values += range(int(first), int(last or first) + 1) if dash else [int(first)]
+        if len(values) > MOST_VALUES:
+            raise ValueError(f"{text[:40]!r} is more than {MOST_VALUES} values; give fewer.")
     return tuple(values)
 
 
@@ -177,6 +186,19 @@ class Source:
     pooler: bool = True
     mlm_head: bool = False
     weights: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("vocab_size", 1),
+            ("max_position_embeddings", 1),
+            ("type_vocab_size", 0),
+        ):
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                raise ValueError(
+                    f"source {self.name}: {name} is {value!r}; it must be an integer of at least "
+                    f"{least}. Save the model again."
+                )
 
     @classmethod
     def load(cls, name: str) -> Source:
@@ -260,11 +282,16 @@ def _from_folder(folder: Path) -> Source:
             f"{folder} has no model.safetensors: a source needs its weights, and pickled ones are "
             "not read. Save the model there with save_pretrained."
         )
+    return Source.from_config(
+        _read_config(folder / "config.json"), folder.name, str(folder.resolve())
+    )
+
+
+def _read_config(path: Path) -> Any:
     try:
-        config = json.loads((folder / "config.json").read_text())
-    except ValueError as e:
-        raise ValueError(f"{folder}/config.json is not JSON ({e}); save the model again.") from e
-    return Source.from_config(config, folder.name, str(folder.resolve()))
+        return json.loads(path.read_text())
+    except (ValueError, RecursionError) as e:
+        raise ValueError(f"{path} is not JSON ({e}); save the model again.") from e
 
 
 def _from_hub(name: str) -> Source:
@@ -272,13 +299,13 @@ def _from_hub(name: str) -> Source:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        config = json.loads(Path(hf_hub_download(name, "config.json")).read_text())
+        path = Path(hf_hub_download(name, "config.json"))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as e:
         raise ValueError(
             f"source {name!r} could not be fetched from the hub ({type(e).__name__}): check the "
             f"name and the network, or use a local folder, or one of: {', '.join(sources)}."
         ) from e
-    return Source.from_config(config, name, name)
+    return Source.from_config(_read_config(path), name, name)
 
 
 def _reference(name: str, shape: str, vocab_size: int, weights: str | None, **fixed: Any) -> Source:

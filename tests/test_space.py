@@ -154,8 +154,8 @@ def test_length_iteration_and_membership_agree(rows):
 @pytest.mark.parametrize(
     ("axes", "message"),
     [
-        (((), (1,), (8,), (8,)), r"num_hidden_layers \[\]: give at least one positive integer"),
-        (((1,), (1,), (8, 0), (8,)), r"hidden_size \[8, 0\]: give at least one positive integer"),
+        (((), (1,), (8,), (8,)), r"num_hidden_layers \[\]: give 1 to 64 positive integers"),
+        (((1,), (1,), (8, 0), (8,)), r"hidden_size \[8, 0\]: give 1 to 64 positive integers"),
         (((1,), (5, 7), (8, 9), (8,)), r"none of the heads \[5, 7\] divides .* \[8, 9\]"),
     ],
 )
@@ -180,7 +180,7 @@ def test_a_grid_is_read_from_ranges_and_lists():
         ("D=1 A=1 H=8 I=8 J=8", "is not known; allowed: 'default'"),
         ("D=1-2-3 A=1 H=8 I=8", "'1-2-3' is neither a number nor a range such as 1-6"),
         ("D=1- A=1 H=8 I=8", "'1-' is neither a number nor a range"),
-        ("D=6-1 A=1 H=8 I=8", r"num_hidden_layers \[\]: give at least one positive integer"),
+        ("D=6-1 A=1 H=8 I=8", r"num_hidden_layers \[\]: give 1 to 64 positive integers"),
     ],
 )
 def test_a_grid_that_cannot_be_read_is_refused(text, message):
@@ -318,3 +318,15 @@ def test_every_reference_weights_are_a_hub_id_or_embedded_or_none():
     for source in sources.values():
         assert source.weights in (None, "embedded") or re.fullmatch(r"[\w.-]+/.+", source.weights)
     assert MINILM.weights == "embedded" and sources["bort"].weights is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("vocab_size", "many"), ("max_position_embeddings", None), ("type_vocab_size", -1)],
+)
+def test_a_source_s_sizes_are_checked(field, value):
+    config = {"model_type": "bert", "vocab_size": 9, "max_position_embeddings": 9}
+    config |= dict.fromkeys(("num_hidden_layers", "num_attention_heads"), 1)
+    config |= {"hidden_size": 8, "intermediate_size": 8, field: value}
+    with pytest.raises(ValueError, match=rf"source mine: {field} is {value!r}; it must be an int"):
+        Source.from_config(config, "mine", None)
