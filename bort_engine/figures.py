@@ -441,16 +441,20 @@ def origin(front: Front) -> str:
     made = front.provenance
     machine, device = made.get("machine") or front.latency.device, front.latency.device
     where = literal(f"{machine}, {made.get('made_on') or 'undated'}")
+    report = front.latency
+    recorded = f", recorded {literal(report.recorded.split(',')[0])}" if report.recorded else ""
     timing = (
-        f"Latency: batch {front.latency.batch_size}, {front.latency.sequence_length} tokens, "
-        f"{front.latency.threads} threads, {literal(device)}, "
-        f"{100 * front.latency.median_relative_error:.1f} % median error on "
-        f"{front.latency.n_held_out} held-out shapes"
+        f"Latency: batch {report.batch_size}, {report.sequence_length} tokens, "
+        f"{report.threads} threads, {literal(device)}{recorded}; "
+        f"{100 * report.median_relative_error:.1f} % median error on "
+        f"{report.n_held_out} held-out shapes"
     )
     if predicted(front):
+        off = (made.get("surface") or {}).get("leave_one_out")
+        known = f", {100 * off:.1f} % off where one is left out" if isinstance(off, float) else ""
         return (
             "Sizes are exact. Errors are **predicted** from the published GLUE scores of plain "
-            f"BERTs; nothing was trained. {timing}."
+            f"BERTs{known}; nothing was trained. {timing}."
         )
     verb = "Recorded" if front.origin == "recorded" else "Measured"
     return f"{verb} on {where}. Sizes are exact, errors measured by brief training. {timing}."

@@ -321,6 +321,7 @@ for query in ({{}}, {{"source": "bert-large-uncased"}}, {{"source": "roberta-bas
         at.query_params[name] = value
     at.run()
     assert not at.exception, at.exception
+    assert at.metric or "bert-large-uncased" not in query.values(), at.warning
 heavy = {{"torch", "transformers", "datasets", "optuna"}} & set(sys.modules)
 assert not heavy, heavy
 """

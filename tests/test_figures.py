@@ -147,6 +147,8 @@ def test_predicted_points_never_look_measured(front, predicted_front):
     assert bar == "Predicted error (%, from published GLUE scores)"
     assert figures.badge(predicted_front) == "Predicted"
     assert "nothing was trained" in figures.origin(predicted_front)
+    fitted = replace(predicted_front, provenance={"surface": {"leave_one_out": 0.0644}})
+    assert "BERTs, 6.4 % off where one is left out; nothing" in figures.origin(fitted)
     assert "ê (nats)" not in figures.table(predicted_front)
     assert "measured" not in figures.why(predicted_front, predicted_front.pareto[0])
 
