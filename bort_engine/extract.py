@@ -7,7 +7,7 @@ error is predicted, this runs at once and without torch.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -209,7 +209,8 @@ def _calibration(
 class _Errors:
     """Where a search's errors come from. `ask` maps architectures to errors, in order.
 
-    `floor` is T's own entropy, below which no candidate's cross-entropy falls.
+    `only` names the architectures that can be asked for, where not all of the space can. `floor` is
+    T's own entropy, below which no candidate's cross-entropy falls.
     """
 
     kind: str
@@ -218,6 +219,7 @@ class _Errors:
     ask: Callable[[Sequence[Architecture]], Iterable[float]]
     dev_error: Callable[[Architecture], float | None]
     provenance: dict[str, Any]
+    only: Container[Architecture] | None = None
     floor: float = 0.0
     chance_error: float = 2.0
     on_settled: Callable[[int, int], None] = lambda done, total: None
@@ -245,6 +247,7 @@ def _measured(
         _recorded(record),
         origin="measured",
         ask=ask,
+        only=None,
         on_settled=lambda done, total: cells.update(done=done, total=total),
     )
 
@@ -265,6 +268,7 @@ def _recorded(record: Record) -> _Errors:
             key: header[key] for key in ("machine", "made_on", "versions", "teacher", "oracle")
         }
         | {"chance_error": chance, "task_note": TASKS[oracle["task"]].note},
+        only=found,
         floor=teacher["error"],
         chance_error=chance - noise,
     )
@@ -305,7 +309,8 @@ def _search(
     known: dict[Architecture, float] | None = None,
 ) -> Front:
     """Run the FPTAS and gather what it found, and how far it can be trusted, in a `Front`."""
-    points = {a: _costs(a, source, calibration) for a in space}
+    able = [a for a in space if errors.only is None or a in errors.only]
+    points = {a: _costs(a, source, calibration) for a in able}
     candidates = [_candidate(point, search.size) for point in points.values()]
     extraction = fptas.extract(
         candidates,
@@ -340,15 +345,15 @@ def _search(
             )
         )
     marked = mark_pareto(found, search.size)
-    able = [p for p in marked if p.pareto and not p.at_chance] or marked
-    best = max(able, key=lambda p: (p.w, -p.error, -p.latency_ms))
+    worthy = [p for p in marked if p.pareto and not p.at_chance] or marked
+    best = max(worthy, key=lambda p: (p.w, -p.error, -p.latency_ms))
     return Front(
         source=source.name,
         task=errors.task,
         epsilon=epsilon,
         selection=search.selection,
         lazy=search.lazy and search.selection == "cover",
-        space_size=len(space),
+        space_size=len(points),
         n_cells=extraction.n_cells,
         n_evaluated=len(extraction.evaluated),
         achieved_epsilon=promise.achieved,
