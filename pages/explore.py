@@ -320,7 +320,9 @@ try:
     else:
         st.info(
             f"**Nothing is on record for {source_name} on this task yet.** Press “Measure it here” "
-            "to make a front on this machine, or pick minilm-l6 for a first look.",
+            "to make a front on this machine."
+            + f" For a first look, pick {on_record[0][0]}."
+            * bool(on_record),
             icon=":material/explore:",
         )
 except ValueError as e:
@@ -376,7 +378,7 @@ if front is not None:
             table,
             key="table",
             hide_index=True,
-            height=560,
+            height=min(560, 36 * (len(table) + 1)),
             on_select=partial(row_selected, list(table["D,A,H,I"])),
             selection_mode="single-row",
             column_config={
@@ -410,7 +412,12 @@ if front is not None:
         )
         with st.container(horizontal=True, vertical_alignment="center"):
             if named is None:
-                st.markdown("No point of the front fits these budgets. Widen one of them.")
+                hopeless = all(p.at_chance for p in front.pareto)
+                st.markdown(
+                    "No point here is better than guessing, so none can be recommended."
+                    if hopeless
+                    else "No point of the front fits these budgets. Widen one of them."
+                )
             else:
                 st.markdown(
                     f"Best within these budgets: **{named.architecture}** "

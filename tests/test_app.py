@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,18 @@ def test_a_point_at_chance_is_flagged(asked):
     assert "never recommended" in words(at)
 
 
+def test_where_all_are_at_chance_nothing_is_recommended(asked, monkeypatch):
+    front = synthetic_front(0.2)
+    points = tuple(replace(p, at_chance=True) for p in front.points)
+    monkeypatch.setattr(
+        "bort_engine.extract.recorded_front", lambda *a, **k: replace(front, points=points)
+    )
+    at = opened()
+    assert not at.exception
+    assert "No point here is better than guessing, so none can be recommended." in words(at)
+    assert not [b for b in at.button if b.label == "Show it"]
+
+
 def test_bert_large_in_borts_space_is_predicted_at_once(asked):
     at = opened(source="bert-large-uncased")
     assert not at.exception
@@ -160,6 +173,7 @@ def test_a_source_without_a_record_has_an_inviting_empty_state(asked):
     at = opened(source="roberta-base")
     assert not at.exception and not asked
     assert "Nothing is on record for roberta-base" in at.info[0].value
+    assert "For a first look, pick minilm-l6." in at.info[0].value
     assert not at.metric
 
 
@@ -314,6 +328,7 @@ def test_the_process_of_the_page_never_loads_torch(tmp_path):
     script = f"""
 import sys
 import time
+from dataclasses import replace
 from streamlit.testing.v1 import AppTest
 for query in ({{}}, {{"source": "bert-large-uncased"}}, {{"source": "roberta-base"}}):
     at = AppTest.from_file({APP!r}, default_timeout=60)

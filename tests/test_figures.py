@@ -274,6 +274,7 @@ def test_a_front_where_all_are_at_chance_can_be_shown(small):
 def test_the_words_carry_origin_and_unit(front):
     said = figures.origin(front)
     assert "Recorded on Synthetic CPU, 2000-01-01" in said
+    assert "Synthetic CPU, recorded 2000-01-01;" in said
     assert "batch 1, 128 tokens, 2 threads" in said and "3.1 % median error" in said
     assert figures.origin(replace(front, provenance={}, origin="measured")).startswith(
         "Measured on"
