@@ -6,7 +6,6 @@ error is predicted, this runs at once and without torch.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
@@ -87,8 +86,8 @@ def front(
         source: a reference name, a local folder, or a hub id (see `Source.load`).
         epsilon: the promised factor minus one, in (0, 1]: smaller costs more trainings.
         error: "measured" (brief distillation against T) or "published" (predicted, from GLUE).
-        latency: "measure" calibrates this machine (or reuses its calibration), "recorded" takes
-            the shipped one, "auto" the first of: this machine's, measure.
+        latency: "measure" calibrates this machine, "recorded" takes the shipped calibration,
+            "auto" takes this machine's own, made now if there is none yet.
         out: a folder for the record; given again, what was measured is not measured twice.
 
     Raises:
@@ -130,8 +129,8 @@ def front(
 
 def recorded() -> list[tuple[str, str]]:
     """Return the (source, task) pairs whose measured table ships with the project."""
-    headers = [json.loads(path.open().readline())["oracle"] for path in _tables()]
-    return [(header["source"], header["task"]) for header in headers]
+    oracles = [Record(path).header["oracle"] for path in _tables()]
+    return [(oracle["source"], oracle["task"]) for oracle in oracles]
 
 
 def recorded_front(
