@@ -320,9 +320,8 @@ try:
     else:
         st.info(
             f"**Nothing is on record for {source_name} on this task yet.** Press “Measure it here” "
-            "to make a front on this machine."
-            + f" For a first look, pick {on_record[0][0]}."
-            * bool(on_record),
+            "to make a front on this machine. "
+            + "".join(f"For a first look, pick {name}." for name, _ in on_record[:1]),
             icon=":material/explore:",
         )
 except ValueError as e:

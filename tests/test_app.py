@@ -177,6 +177,13 @@ def test_a_source_without_a_record_has_an_inviting_empty_state(asked):
     assert not at.metric
 
 
+def test_without_any_record_the_page_still_invites(asked, monkeypatch):
+    monkeypatch.setattr("bort_engine.extract.recorded", list)
+    at = opened()
+    assert not at.exception
+    assert at.info[0].value.endswith("to make a front on this machine.")
+
+
 def test_a_record_that_cannot_be_read_is_one_line(asked, monkeypatch):
     def broken(*args, **options):
         raise ValueError("assets/recorded/x.json: damaged; check out the file again.")
@@ -327,8 +334,6 @@ def test_the_process_of_the_page_never_loads_torch(tmp_path):
     """In a process of its own, with the real engine: nothing here may pull it in."""
     script = f"""
 import sys
-import time
-from dataclasses import replace
 from streamlit.testing.v1 import AppTest
 for query in ({{}}, {{"source": "bert-large-uncased"}}, {{"source": "roberta-base"}}):
     at = AppTest.from_file({APP!r}, default_timeout=60)
