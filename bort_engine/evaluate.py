@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[dict[str, Any]], None]
 Stop = Callable[[], bool]
-RECIPE_VERSION = 3  # part of every cache key: raise it when training changes its results
+RECIPE_VERSION = 4  # part of every cache key: raise it when training changes its results
 T_BATCH, T_LEARNING_RATE = 32, 1e-4
 
 
@@ -283,7 +283,7 @@ def _fine_tune(
     from transformers import set_seed
 
     from bort_engine.models import Importance, load_source, load_tokenizer, weights_of
-    from bort_engine.training import Recipe, encode, predict, train
+    from bort_engine.training import Recipe, encode, predict, train, without_dropout
 
     start = perf_counter()
     weights_of(source, on_progress)
@@ -292,7 +292,7 @@ def _fine_tune(
     tokenizer = load_tokenizer(source)
     data = {name: encode(splits[name]["text"], tokenizer, labels[name]) for name in splits}
     set_seed(0)
-    model = load_source(source, num_labels=len(find_task(settings.task).labels))
+    model = without_dropout(load_source(source, num_labels=len(find_task(settings.task).labels)))
     recipe = Recipe(steps=settings.teacher_steps, batch_size=T_BATCH, learning_rate=T_LEARNING_RATE)
 
     def on_step(step: int, total: int, loss: float) -> None:
