@@ -26,6 +26,7 @@ def test_bert_large_in_bort_s_space_needs_no_training_and_says_predicted():
     assert found.maximum == Architecture(12, 16, 1024, 3072)
     assert "leave-one-out" in found.provenance["task_note"]
     assert found.latency.recorded
+    assert found[sources["bort"].architecture].role == "known"
 
 
 def test_the_front_is_what_dominance_says_and_holds_the_best():
