@@ -85,13 +85,17 @@ def _add_front(commands: Any) -> None:
     command.add_argument("--size", default="total", help="total or effective (encoder only)")
     command.add_argument("--error", default="measured", help="measured, or published (predicted)")
     command.add_argument("--latency", default="auto", help="auto, measure, or recorded")
-    command.add_argument("--initial", default="inherit", help="a candidate's start: or scratch")
-    command.add_argument("--steps", type=int, default=30, help="of distillation a candidate")
-    command.add_argument("--teacher-steps", type=int, default=0, help="of T; 0: two epochs")
+    command.add_argument(
+        "--initial", default="inherit", help="how candidates start: inherit or scratch"
+    )
+    command.add_argument("--steps", type=int, default=30, help="training steps of each candidate")
+    command.add_argument(
+        "--teacher-steps", type=int, default=0, help="training steps of the source; 0: 2 epochs"
+    )
     command.add_argument("--batch-size", type=int, default=1, help="that latency is measured at")
     command.add_argument("--sequence-length", type=int, default=128, help="tokens, for latency")
     command.add_argument("--threads", type=int, default=0, help="for latency; 0: all there are")
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--seed", type=int, default=0, help="of the trainings and spot-checks")
     command.add_argument("--out", type=Path, help="run folder; given again, the run goes on")
 
 

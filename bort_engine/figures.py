@@ -405,7 +405,7 @@ def why(front: Front, point: Point) -> str:
         for rival, _ in front.rivals(point)
         if not rival.at_chance
     ]
-    start = "On the front: nothing measured is as small, as fast and as accurate at once."
+    start = "On the front: nothing measured is as small, as fast and as low in ê at once."
     if predicted(front):
         start = "On the front: nothing predicted is as small, as fast and as accurate at once."
     return f"{start} It is {'; '.join(reasons)}." if reasons else start
@@ -457,19 +457,22 @@ def origin(front: Front) -> str:
             f"BERTs{known}; nothing was trained. {timing}."
         )
     verb = "Recorded" if front.origin == "recorded" else "Measured"
-    whole = made.get("whole_space_size")
-    part = ""
-    if isinstance(whole, int) and front.space_size < whole:
-        part = f" {front.space_size} of the space's {whole} architectures are on record."
-    return f"{verb} on {where}.{part} Sizes are exact, errors measured by brief training. {timing}."
+    return f"{verb} on {where}. Sizes are exact, errors measured by brief training. {timing}."
+
+
+def of_record(front: Front) -> str:
+    """Say that a recorded front speaks for a part of its space only, where that is so."""
+    whole = front.provenance.get("whole_space_size")
+    partly = isinstance(whole, int) and front.space_size < whole
+    return f" on record, of the space's {whole}," if partly else ""
 
 
 def promise(front: Front) -> str:
     """Say what the guarantee is, and how it stood up to checking."""
     check = front.guarantee
     said = (
-        f"Every one of the {front.space_size} architectures has one here that is at most "
-        f"{100 * front.epsilon:.0f} % larger, slower and worse. "
+        f"Every one of the {front.space_size} architectures{of_record(front)} has one here that is "
+        f"at most {100 * front.epsilon:.0f} % larger, slower and worse. "
     )
     if predicted(front):
         return said

@@ -283,7 +283,14 @@ class Front:
             f"{'  best' if p.architecture == self.best else ''}{'  at chance' * p.at_chance}"
             for p in sorted(self.pareto, key=lambda p: p.n_parameters)
         ]
-        return "\n".join([head, title, *rows])
+        report = self.latency
+        foot = (
+            f"errors {self.origin}; ms predicted from parts timed "
+            f"{'elsewhere' if report.recorded else 'here'} ({report.device}, {report.threads} "
+            f"threads, batch {report.batch_size}, {report.sequence_length} tokens), median error "
+            f"{report.median_relative_error:.1%} on {report.n_held_out} held-out shapes"
+        )
+        return "\n".join([head, title, *rows, foot])
 
 
 _TYPES: dict[str, Any] = {

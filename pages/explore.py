@@ -41,6 +41,12 @@ def open_run(run_id: str) -> None:
     st.query_params.pop("point", None)
 
 
+def leave_source() -> None:
+    """Another source has other tasks: start from its first one."""
+    leave_run()
+    st.session_state.pop("task", None)
+
+
 def choose(architecture: Architecture | None) -> None:
     if architecture is not None:
         st.query_params["point"] = str(architecture)
@@ -233,7 +239,7 @@ with st.container(border=True):
         [name for name, source in sources.items() if source.weights],
         key="source",
         bind="query-params",
-        on_change=leave_run,
+        on_change=leave_source,
     )
     tasks = [PREDICTED] if source_name.startswith("bert-large") else []
     tasks += sorted(TASKS, key=lambda name: (source_name, name) not in on_record)
