@@ -457,7 +457,11 @@ def origin(front: Front) -> str:
             f"BERTs{known}; nothing was trained. {timing}."
         )
     verb = "Recorded" if front.origin == "recorded" else "Measured"
-    return f"{verb} on {where}. Sizes are exact, errors measured by brief training. {timing}."
+    whole = made.get("whole_space_size")
+    part = ""
+    if isinstance(whole, int) and front.space_size < whole:
+        part = f" {front.space_size} of the space's {whole} architectures are on record."
+    return f"{verb} on {where}.{part} Sizes are exact, errors measured by brief training. {timing}."
 
 
 def of_record(front: Front) -> str:

@@ -134,15 +134,16 @@ def test_a_recorded_front_is_there_at_once_and_a_point_can_be_clicked(server, pa
     page.locator("h3", has_text=clicked).wait_for()
     assert f"point={clicked.replace(',', '%2C')}" in page.url
     page.get_by_text("On the front:").wait_for()
-    if os.environ.get("BORT_SCREENSHOTS"):
-        page.set_viewport_size({"width": 1280, "height": 1450})
-        page.mouse.move(0, 0)
-        page.wait_for_timeout(1500)
-        (ROOT / "docs").mkdir(exist_ok=True)
-        page.screenshot(path=ROOT / "docs" / "explore.png")
     page.reload()
     page.wait_for_selector(SHOWN)
     assert card(page) == clicked  # the address holds the choice
+    if os.environ.get("BORT_SCREENSHOTS"):
+        page.goto(f"{url}/?point={front.best}")
+        page.wait_for_selector(SHOWN)
+        page.set_viewport_size({"width": 1280, "height": 1560})
+        page.wait_for_timeout(3000)
+        (ROOT / "docs").mkdir(exist_ok=True)
+        page.screenshot(path=ROOT / "docs" / "explore.png")
 
 
 def test_epsilon_and_a_point_can_be_chosen_by_keyboard_alone(server, page):
