@@ -295,7 +295,7 @@ def _fine_tune(
     model = without_dropout(load_source(source, num_labels=len(find_task(settings.task).labels)))
     recipe = Recipe(steps=settings.teacher_steps, batch_size=T_BATCH, learning_rate=T_LEARNING_RATE)
 
-    def on_step(step: int, total: int, loss: float) -> None:
+    def on_step(step: int, total: int) -> None:
         on_progress({"stage": "fine-tuning the source", "done": step, "total": total})
 
     train(model, data["train"], tokenizer, recipe, on_step=on_step, stop=stop)

@@ -32,7 +32,7 @@ transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
 
 Stop = Callable[[], bool]
-OnStep = Callable[[int, int, float], None]
+OnStep = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def train(
     recipe: Recipe,
     *,
     seed: int = 0,
-    on_step: OnStep = lambda step, total, loss: None,
+    on_step: OnStep = lambda step, total: None,
     stop: Stop = lambda: False,
 ) -> PreTrainedModel:
     """Train in place and return the model: cross-entropy against classes or probabilities.
@@ -173,7 +173,7 @@ class _Watch(TrainerCallback):
         self.on_step, self.stop, self.stopped = on_step, stop, False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
-        self.on_step(state.global_step, state.max_steps, float("nan"))
+        self.on_step(state.global_step, state.max_steps)
         if self.stop():
             self.stopped = control.should_training_stop = True
         return control
