@@ -15,6 +15,7 @@ from time import perf_counter
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
+from datasets import Dataset
 from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
 from bort_engine.evaluate import cross_entropy
@@ -33,22 +34,20 @@ def fresh_model():
     return load_source(SOURCE, num_labels=2)
 
 
-def ours(data, tokenizer):
+def ours(rows, tokenizer):
     recipe, model = Recipe(steps=STEPS, batch_size=64, learning_rate=1e-4), fresh_model()
     start = perf_counter()
-    train(model, data, tokenizer, recipe)
+    train(model, rows, tokenizer, recipe)
     return model, perf_counter() - start
 
 
-def defaults(data, tokenizer):
-    padded = data.map(
-        lambda rows: tokenizer.pad(
-            {key: rows[key] for key in ("input_ids", "attention_mask")},
-            padding="max_length",
-            max_length=MAX_LENGTH,
-        ),
-        batched=True,
-    ).remove_columns("length")
+def defaults(rows, tokenizer):
+    padded = tokenizer.pad(
+        [{key: row[key] for key in ("input_ids", "attention_mask")} for row in rows],
+        padding="max_length",
+        max_length=MAX_LENGTH,
+    )
+    padded = Dataset.from_dict(dict(padded) | {"labels": [row["labels"] for row in rows]})
     model = fresh_model()
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(

@@ -26,14 +26,14 @@ from bort_engine.space import Architecture, Source
 from bort_engine.tasks import find_task, load_task
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from transformers import PreTrainedModel
 
     from bort_engine.models import Importance
+    from bort_engine.training import Rows
 
 Progress = Callable[[dict[str, Any]], None]
 Stop = Callable[[], bool]
-RECIPE_VERSION = 4  # part of every cache key: raise it when training changes its results
+RECIPE_VERSION = 5  # part of every cache key: raise it when training changes its results
 T_BATCH, T_LEARNING_RATE = 32, 1e-4
 
 
@@ -236,12 +236,10 @@ class Teacher:
             train_logits, self.dev_logits = logits["train"], logits["validation"]
         splits = load_task(task)
         self.dev_labels = np.array(splits["validation"]["label"])
-        self.train_data: Dataset = encode(
+        self.train_data: Rows = encode(
             splits["train"]["text"], self.tokenizer, softmax(train_logits)
         )
-        self.dev_data: Dataset = encode(
-            splits["validation"]["text"], self.tokenizer, self.dev_labels
-        )
+        self.dev_data: Rows = encode(splits["validation"]["text"], self.tokenizer, self.dev_labels)
 
     @classmethod
     def prepare(
@@ -295,18 +293,14 @@ def _fine_tune(
     model = without_dropout(load_source(source, num_labels=len(find_task(settings.task).labels)))
     recipe = Recipe(steps=settings.teacher_steps, batch_size=T_BATCH, learning_rate=T_LEARNING_RATE)
 
-    def on_step(step: int, total: int) -> None:
+    def on_step(step: int, total: int, loss: float) -> None:
         on_progress({"stage": "fine-tuning the source", "done": step, "total": total})
 
     train(model, data["train"], tokenizer, recipe, on_step=on_step, stop=stop)
     logits = {name: predict(model, data[name], tokenizer) for name in data}
-    sample = data["train"].select(range(min(256, len(data["train"]))))
+    sample = [{k: row[k] for k in ("input_ids", "attention_mask")} for row in data["train"][:256]]
     batches = [
-        tokenizer.pad(
-            {name: sample[at : at + 64][name] for name in ("input_ids", "attention_mask")},
-            return_tensors="pt",
-        )
-        for at in range(0, len(sample), 64)
+        tokenizer.pad(sample[at : at + 64], return_tensors="pt") for at in range(0, len(sample), 64)
     ]
     dev = labels["validation"]
     report = {
