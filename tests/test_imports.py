@@ -26,7 +26,7 @@ THE_PACKAGES_OWN = {*bort_engine.__all__, "__version__"} - bort_engine._HOME.key
 MAY_IMPORT = {
     "space": set(),
     "jobs": set(),
-    "agora": set(),
+    "agora_rounds": set(),
     "resources": set(),
     "pareto": {"space"},
     "costs": {"space", "pareto"},
@@ -108,7 +108,7 @@ def test_imports_go_in_no_circles():
     assert set(order) == ENGINE.keys()
 
 
-@pytest.mark.parametrize("module", ["fptas", "agora"])
+@pytest.mark.parametrize("module", ["fptas", "agora_rounds"])
 def test_the_algorithms_know_nothing_of_networks_or_text(module):
     if module not in ENGINE:
         pytest.skip(f"{module}.py is not written yet")
