@@ -7,11 +7,7 @@ soft predictions, and its error is the cross-entropy on dev against T ([BORT], s
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -21,20 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bort_engine.resources import cache_dir
 from bort_engine.space import Architecture, Source
-from bort_engine.tasks import find_task, load_task
+from bort_engine.tasks import find_task
+from bort_engine.teacher import Teacher, cross_entropy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from bort_engine.models import Importance
-    from bort_engine.training import Rows
-
 Progress = Callable[[dict[str, Any]], None]
 Stop = Callable[[], bool]
-RECIPE_VERSION = 5  # part of every cache key: raise it when training changes its results
-T_BATCH, T_LEARNING_RATE = 32, 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +157,13 @@ class Oracle:
 
     @cached_property
     def teacher(self) -> Teacher:
-        return Teacher.prepare(self.source, self.settings, self.on_progress, self.stop)
+        return Teacher.prepare(
+            self.source,
+            self.settings.task,
+            steps=self.settings.teacher_steps,
+            on_progress=self.on_progress,
+            stop=self.stop,
+        )
 
     def evaluate(self, architecture: Architecture) -> Evaluation:
         """Build, distil for `steps`, and measure on dev. T itself is not trained: it is exact.
@@ -214,123 +211,3 @@ class Oracle:
             num_labels=len(find_task(self.settings.task).labels),
         )
         return AutoModelForSequenceClassification.from_config(config)
-
-
-class Teacher:
-    """T on a task: the fine-tuned source, its predictions, and what was measured of it."""
-
-    def __init__(self, folder: Path, source: Source, task: str) -> None:
-        from transformers import AutoModelForSequenceClassification
-
-        from bort_engine.models import Importance, load_tokenizer
-        from bort_engine.training import encode
-
-        self.report: dict[str, Any] = json.loads((folder / "report.json").read_text())
-        self.error, self.dev_error = self.report["error"], self.report["dev_error"]
-        self.importance: Importance = Importance.load(folder / "importance.npz")
-        self.model = AutoModelForSequenceClassification.from_pretrained(
-            folder / "model", use_safetensors=True
-        ).eval()
-        self.tokenizer = load_tokenizer(source)
-        with np.load(folder / "logits.npz", allow_pickle=False) as logits:
-            train_logits, self.dev_logits = logits["train"], logits["validation"]
-        splits = load_task(task)
-        self.dev_labels = np.array(splits["validation"]["label"])
-        self.train_data: Rows = encode(
-            splits["train"]["text"], self.tokenizer, softmax(train_logits)
-        )
-        self.dev_data: Rows = encode(splits["validation"]["text"], self.tokenizer, self.dev_labels)
-
-    @classmethod
-    def prepare(
-        cls, source: Source, settings: OracleSettings, on_progress: Progress, stop: Stop
-    ) -> Teacher:
-        """Return T from the cache, fine-tuning it at first use."""
-        folder = cls.folder(source, settings)
-        if not folder.is_dir():
-            _fine_tune(source, settings, folder, on_progress, stop)
-        return cls(folder, source, settings.task)
-
-    @staticmethod
-    def folder(source: Source, settings: OracleSettings) -> Path:
-        """Return where T lies: everything that decides its weights is in the name's digest."""
-        key = json.dumps(
-            [
-                RECIPE_VERSION,
-                asdict(source),
-                settings.task,
-                settings.teacher_steps,
-                _stamp(source),
-            ],
-            default=str,
-        )
-        digest = hashlib.sha256(key.encode()).hexdigest()[:10]
-        return cache_dir() / "teachers" / f"{Path(source.name).name}-{settings.task}-{digest}"
-
-
-def _stamp(source: Source) -> str:
-    """Tell a local folder's weights from others that lay there before."""
-    weights = Path(source.weights or "") / "model.safetensors"
-    return str(weights.stat().st_mtime_ns) if weights.is_file() else ""
-
-
-def _fine_tune(
-    source: Source, settings: OracleSettings, folder: Path, on_progress: Progress, stop: Stop
-) -> None:
-    """Fine-tune the source on the task's train split and write T, whole or not at all."""
-    from transformers import set_seed
-
-    from bort_engine.models import Importance, load_source, load_tokenizer, weights_of
-    from bort_engine.training import Recipe, encode, predict, train, without_dropout
-
-    start = perf_counter()
-    weights_of(source, on_progress)
-    splits = load_task(settings.task, on_progress)
-    labels = {name: np.array(splits[name]["label"]) for name in splits}
-    tokenizer = load_tokenizer(source)
-    data = {name: encode(splits[name]["text"], tokenizer, labels[name]) for name in splits}
-    set_seed(0)
-    model = without_dropout(load_source(source, num_labels=len(find_task(settings.task).labels)))
-    recipe = Recipe(steps=settings.teacher_steps, batch_size=T_BATCH, learning_rate=T_LEARNING_RATE)
-
-    def on_step(step: int, total: int, loss: float) -> None:
-        on_progress({"stage": "fine-tuning the source", "done": step, "total": total})
-
-    train(model, data["train"], tokenizer, recipe, on_step=on_step, stop=stop)
-    logits = {name: predict(model, data[name], tokenizer) for name in data}
-    sample = [{k: row[k] for k in ("input_ids", "attention_mask")} for row in data["train"][:256]]
-    batches = [
-        tokenizer.pad(sample[at : at + 64], return_tensors="pt") for at in range(0, len(sample), 64)
-    ]
-    dev = labels["validation"]
-    report = {
-        "error": round(cross_entropy(logits["validation"], logits["validation"]), 6),
-        "dev_error": round(float((logits["validation"].argmax(1) != dev).mean()), 6),
-        "chance_error": round(1 - float(np.bincount(dev).max() / len(dev)), 6),
-        "n_dev": len(dev),
-        "seconds": round(perf_counter() - start, 1),
-    }
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
-    try:
-        model.save_pretrained(part / "model")
-        Importance.measure(model, batches).save(part / "importance.npz")
-        np.savez(part / "logits.npz", train=logits["train"], validation=logits["validation"])
-        (part / "report.json").write_text(json.dumps(report))
-        with contextlib.suppress(FileExistsError):
-            part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return probabilities over the last axis."""
-    shifted = np.exp(logits - logits.max(-1, keepdims=True))
-    return shifted / shifted.sum(-1, keepdims=True)
-
-
-def cross_entropy(teacher_logits: np.ndarray, logits: np.ndarray) -> float:
-    """Return the mean over rows of -sum_k softmax(T)_k log softmax(f)_k, in nats."""
-    shifted = logits - logits.max(-1, keepdims=True)
-    log_p = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
-    return float(-(softmax(teacher_logits) * log_p).sum(-1).mean())
