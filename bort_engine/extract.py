@@ -20,7 +20,8 @@ from bort_engine.pareto import Front, Point, mark_pareto
 from bort_engine.resources import cache_dir
 from bort_engine.space import Architecture, SearchSpace, Source, sources
 from bort_engine.surface import LogSurface, published_surface, shape_features
-from bort_engine.tasks import TASKS, find_task
+from bort_engine.tasks import find_task
+from bort_engine.teacher import RECIPE_VERSION
 
 Progress = Callable[[dict[str, Any]], None]
 SIZES = ("total", "effective")
@@ -167,7 +168,8 @@ def _tables() -> list[Path]:
 
 def _header(settings: OracleSettings, teacher: dict[str, Any]) -> dict[str, Any]:
     return {
-        "oracle": asdict(settings),
+        "oracle": asdict(settings)
+        | {"recipe": RECIPE_VERSION, "task_digest": find_task(settings.task).digest},
         "teacher": teacher,
         "machine": f"{costs.device_name()}, {costs.n_threads()} threads",
         "made_on": date.today().isoformat(),
@@ -271,7 +273,7 @@ def _recorded(record: Record) -> _Errors:
         provenance={
             key: header[key] for key in ("machine", "made_on", "versions", "teacher", "oracle")
         }
-        | {"chance_error": chance, "task_note": TASKS[oracle["task"]].note},
+        | {"chance_error": chance, "task_note": find_task(oracle["task"]).note},
         only=found,
         floor=teacher["error"],
         chance_error=chance - noise,
