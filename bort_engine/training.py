@@ -118,6 +118,64 @@ def _words_in_use(model: PreTrainedModel, rows: Rows) -> Iterator[Rows]:
         model.set_input_embeddings(whole)
 
 
+def imitate(
+    student: PreTrainedModel,
+    teacher: PreTrainedModel,
+    rows: Rows,
+    tokenizer: PreTrainedTokenizerBase,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    on_step: OnStep = lambda step, total, loss: None,
+    stop: Stop = lambda: False,
+) -> None:
+    """Train the student encoder in place to give the teacher's last hidden states.
+
+    The loss is the mean squared difference per unit, through a linear map from the student's width
+    to the teacher's, which is learned and thrown away. The labels of `rows` are not read.
+
+    Raises:
+        Cancelled: `stop()` became true; the step it was in is finished.
+    """
+    watch = _Watch(on_step, stop)
+    pair = _Pair(student, teacher)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = _Trainer(
+            model=pair,
+            args=_arguments(folder, recipe, seed),
+            train_dataset=rows,  # pyright: ignore[reportArgumentType]
+            data_collator=_Collator(tokenizer),
+            compute_loss_func=watch.given_loss,
+            callbacks=[watch],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    if watch.stopped:
+        raise Cancelled("stopped on request")
+    student.eval()
+
+
+class _Pair(torch.nn.Module):
+    """A student beside its frozen teacher; what comes out is the distance of their states."""
+
+    def __init__(self, student: PreTrainedModel, teacher: PreTrainedModel) -> None:
+        super().__init__()
+        self.student, self.teacher = student, teacher.eval().requires_grad_(False)
+        for model in (student, teacher):
+            model.set_attn_implementation("eager")
+        self.map = torch.nn.Linear(student.config.hidden_size, teacher.config.hidden_size)
+        torch.nn.init.eye_(self.map.weight)
+        torch.nn.init.zeros_(self.map.bias)
+
+    def forward(self, input_ids: Any, attention_mask: Any, labels: Any = None) -> Any:
+        batch = {"input_ids": input_ids, "attention_mask": attention_mask}
+        with torch.no_grad():
+            wanted = self.teacher(**batch).last_hidden_state.float()
+        found = self.map(self.student(**batch).last_hidden_state).float()
+        mask = attention_mask[..., None].float()
+        return {"loss": ((found - wanted) ** 2 * mask).sum() / (mask.sum() * wanted.shape[-1])}
+
+
 def predict(model: PreTrainedModel, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
     """Return logits (rows, classes) in the rows' order; batches are of like length."""
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]["input_ids"]))
@@ -232,6 +290,10 @@ class _Watch(TrainerCallback):
         loss = _cross_entropy(outputs, labels)
         self.last_loss = loss.item()
         return loss
+
+    def given_loss(self, outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+        self.last_loss = outputs["loss"].item()
+        return outputs["loss"]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         self.on_step(state.global_step, state.max_steps, self.last_loss)

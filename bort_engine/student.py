@@ -1,0 +1,220 @@
+"""A student: one architecture, trained again and again from the same start, every training kept.
+
+Each finished training is written down at once, so a run that is killed goes on after the last one:
+the same request, asked again, is answered from the file. Weights are kept of the best only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from bort_engine.training import Rows
+
+# What a hyper-parameter set holds, in this order, which decides what Agora prunes together.
+FIELDS = ("learning rate", "weight decay", "warm-up share", "batch size", "seed")
+OnStep = Callable[[int, int, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """One training: the classes it predicts on the two halves of dev, and what it took.
+
+    `loss` is the mean over its last ten steps, in nats.
+    """
+
+    key: str
+    seen: tuple[int, ...]
+    held: tuple[int, ...]
+    loss: float
+    seconds: float
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dev:
+    """The two halves of dev: what Agora looks at, and what it never sees."""
+
+    texts: tuple[str, ...]
+    labels: tuple[int, ...]
+    seen: tuple[int, ...]
+    held: tuple[int, ...]
+
+    @classmethod
+    def halved(cls, texts: Sequence[str], labels: Sequence[int], seed: int = 0) -> Dev:
+        order = np.random.default_rng(seed).permutation(len(texts))
+        half = (len(texts) + 1) // 2
+        halves = (tuple(sorted(part.tolist())) for part in (order[:half], order[half:]))
+        return cls(tuple(texts), tuple(map(int, labels)), *halves)
+
+    def pairs(self, half: Sequence[int]) -> list[tuple[str, int]]:
+        return [(self.texts[i], self.labels[i]) for i in half]
+
+
+class Student:
+    """Trains copies of `start` and remembers them under `folder`.
+
+    Args:
+        start: the model every training starts from; it is not changed.
+        on_step: told the step, how many there are, and the loss.
+        stop: becomes true when the work should end.
+    """
+
+    def __init__(
+        self,
+        start: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        dev: Dev,
+        folder: Path,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        from bort_engine.training import encode
+
+        self.start, self.tokenizer, self.dev, self.folder = start, tokenizer, dev, folder
+        self.stop = stop
+        self._dev_rows = encode(dev.texts, tokenizer, dev.labels)
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def fit(
+        self,
+        theta: tuple[Any, ...],
+        pairs: Sequence[tuple[str, Any]],
+        steps: int,
+        on_step: OnStep = lambda step, total, loss: None,
+    ) -> Fitted:
+        """Train with one hyper-parameter set on (text, class or probabilities) pairs.
+
+        Raises:
+            Cancelled: a stop was asked for; this training is lost, those before it are kept.
+        """
+        from bort_engine.training import train
+
+        key = self._key(theta, pairs, steps)
+        path = self.folder / f"{key}.json"
+        if path.is_file():
+            return _read(path)
+        start, losses = perf_counter(), []
+
+        def told(step: int, total: int, loss: float) -> None:
+            losses.append(loss)
+            on_step(step, total, loss)
+
+        learning_rate, weight_decay, warmup_share, batch_size, seed = theta
+        model, rows = self._copy(), self._rows(pairs)
+        recipe = self._recipe(steps, batch_size, learning_rate, warmup_share, weight_decay)
+        train(model, rows, self.tokenizer, recipe, seed=int(seed), on_step=told, stop=self.stop)
+        fitted = self._measured(model, key, losses, steps, start)
+        if self.accuracy(fitted) > float(self._best("accuracy") or -1):
+            self._keep(model, key, self.accuracy(fitted))
+        _write(path, fitted)
+        return fitted
+
+    def accuracy(self, fitted: Fitted, half: str = "seen") -> float:
+        """Return the share of right answers on the half of dev that is "seen" or "held"."""
+        truth = [self.dev.labels[i] for i in getattr(self.dev, half)]
+        return float(np.mean([a == b for a, b in zip(getattr(fitted, half), truth, strict=True)]))
+
+    def load(self, fitted: Fitted) -> PreTrainedModel:
+        """Return the model of a training, which must be the best of all."""
+        assert self._best("key") == fitted.key, "only the best one's weights are kept"
+        return self.load_best()
+
+    def load_best(self) -> PreTrainedModel:
+        """Return the model of the best training so far, on the half of dev that is seen."""
+        from safetensors.torch import load_file
+
+        model = self._copy()
+        model.load_state_dict(load_file(self._weights))
+        return model.eval()
+
+    def _copy(self) -> PreTrainedModel:
+        import copy
+
+        return copy.deepcopy(self.start)
+
+    def _rows(self, pairs: Sequence[tuple[str, Any]]) -> Rows:
+        from bort_engine.training import encode
+
+        n = self.start.config.num_labels
+        labels = [np.eye(n)[y].tolist() if isinstance(y, int) else y for _, y in pairs]
+        return encode([text for text, _ in pairs], self.tokenizer, labels)
+
+    @staticmethod
+    def _recipe(
+        steps: int, batch_size: int, learning_rate: float, warmup: float, decay: float
+    ) -> Any:
+        from bort_engine.training import Recipe
+
+        return Recipe(
+            steps=steps,
+            batch_size=int(batch_size),
+            learning_rate=learning_rate,
+            warmup_share=warmup,
+            weight_decay=decay,
+        )
+
+    def _measured(
+        self, model: PreTrainedModel, key: str, losses: list[float], steps: int, start: float
+    ) -> Fitted:
+        from bort_engine.training import predict
+
+        logits = predict(model, self._dev_rows, self.tokenizer)
+        if not np.isfinite(logits).all():
+            raise ValueError(
+                "a training diverged: its outputs are not numbers. Take a smaller learning rate."
+            )
+        guesses = logits.argmax(1).tolist()
+        return Fitted(
+            key,
+            tuple(guesses[i] for i in self.dev.seen),
+            tuple(guesses[i] for i in self.dev.held),
+            round(float(np.mean(losses[-10:])), 5),
+            round(perf_counter() - start, 2),
+            steps,
+        )
+
+    def _key(self, theta: tuple[Any, ...], pairs: Sequence[tuple[str, Any]], steps: int) -> str:
+        asked = json.dumps([theta, steps, [[text, np.round(y, 4).tolist()] for text, y in pairs]])
+        return hashlib.sha256(asked.encode()).hexdigest()[:16]
+
+    @property
+    def _weights(self) -> Path:
+        return self.folder / "best.safetensors"
+
+    def _best(self, what: str) -> str | None:
+        """Return the "key" or the "accuracy" of the training whose weights are kept, if any."""
+        from safetensors import safe_open
+
+        if not self._weights.is_file():
+            return None
+        with safe_open(self._weights, "pt") as file:
+            return file.metadata()[what]
+
+    def _keep(self, model: PreTrainedModel, key: str, accuracy: float) -> None:
+        from safetensors.torch import save_file
+
+        part = self._weights.with_suffix(".part")
+        weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+        save_file(weights, part, {"key": key, "accuracy": repr(accuracy)})
+        part.replace(self._weights)
+
+
+def _write(path: Path, fitted: Fitted) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(asdict(fitted)))
+    part.replace(path)
+
+
+def _read(path: Path) -> Fitted:
+    plain = json.loads(path.read_text())
+    return Fitted(**plain | {half: tuple(plain[half]) for half in ("seen", "held")})
