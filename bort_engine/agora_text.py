@@ -8,6 +8,7 @@ word-embedding space; `mask` lets the source's masked-language-model head fill t
 from __future__ import annotations
 
 import hashlib
+import json
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -77,22 +78,18 @@ class Vectors:
 
 
 class Pool:
-    """Unlabelled texts; what nearly repeats a known text is left out.
-
-    `taken` are those that were given away for good: whoever keeps a text adds it there.
-    """
+    """Unlabelled texts; what nearly repeats a known text is left out."""
 
     def __init__(self, texts: Sequence[str], vectors: np.ndarray, known: np.ndarray) -> None:
         new = nearest(vectors, known) < NEAR_DUPLICATE
         self.texts = [text for text, is_new in zip(texts, new, strict=True) if is_new]
         self.vectors = vectors[new]
-        self.taken: set[str] = set()
 
-    def tau(self, vectors: Vectors) -> Tau:
+    def tau(self, vectors: Vectors, taken: set[str]) -> Tau:
         """Return a tau that gives the nearest texts not taken yet, every mistake in turn."""
 
         def tau(mistakes: Sequence[Mistake], m: int, at: At) -> list[list[str]]:
-            free = np.array([text not in self.taken for text in self.texts], dtype=bool)
+            free = np.array([text not in taken for text in self.texts], dtype=bool)
             closeness = self.vectors @ vectors.of([mistake.x for mistake in mistakes]).T
             made: list[list[str]] = [[] for _ in mistakes]
             for _ in range(m):
@@ -106,13 +103,11 @@ class Pool:
         return tau
 
 
-def most_disputed(
-    tau: Tau, disagreement: Callable[[list[str]], np.ndarray], share: int, taken: set[str]
-) -> Tau:
+def most_disputed(tau: Tau, disagreement: Callable[[list[str]], np.ndarray], share: int) -> Tau:
     """Return tau, asked for `share` times as much, less what the student knows already.
 
-    Of the candidates near a mistake those stay on which student and labeller differ most; they are
-    added to `taken`. The paper leaves open which points near a mistake are worth their training.
+    Of the candidates near a mistake those stay on which student and labeller differ most. The paper
+    leaves open which points near a mistake are worth their training.
     """
 
     def chosen(mistakes: Sequence[Mistake], m: int, at: At) -> list[list[str]]:
@@ -122,10 +117,30 @@ def most_disputed(
         for texts in made:
             by_gap = sorted(((next(gaps), text) for text in texts), reverse=True)
             kept.append([text for _, text in by_gap[:m]])
-        taken.update(text for texts in kept for text in texts)
         return kept
 
     return chosen
+
+
+def remembered(tau: Tau, folder: Path, taken: set[str]) -> Tau:
+    """Return tau, answered from `folder` where a run that goes on has asked it before.
+
+    `taken` is what tau must not give again; each answer is added to it.
+    """
+
+    def answered(mistakes: Sequence[Mistake], m: int, at: At) -> list[list[str]]:
+        path = folder / f"points-{at.number}-{at.attempt}.json"
+        if path.is_file():
+            made = json.loads(path.read_text())
+        else:
+            made = tau(mistakes, m, at)
+            part = path.with_suffix(".part")
+            part.write_text(json.dumps(made))
+            part.replace(path)
+        taken.update(text for texts in made for text in texts)
+        return made
+
+    return answered
 
 
 def nearest(vectors: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -252,22 +267,25 @@ def _swapping(
     return tau
 
 
-def without_repeats(tau: Tau, vectors: Vectors, known: np.ndarray) -> Tau:
-    """Return tau less what nearly repeats a known text, or another point of this or an earlier try.
+def without_repeats(tau: Tau, vectors: Vectors, known: np.ndarray, taken: set[str]) -> Tau:
+    """Return tau less what nearly repeats a known text, one taken before, or another new one.
 
     For made-up sentences; those of a pool were compared when the pool was made.
     """
-    seen = [known]
+    found: dict[str, np.ndarray] = {}
+
+    def of(texts: Sequence[str]) -> np.ndarray:
+        missing = [text for text in dict.fromkeys(texts) if text not in found]
+        found.update(zip(missing, vectors.of(missing), strict=True))
+        return np.array([found[text] for text in texts]).reshape(len(texts), known.shape[1])
 
     def filtered(mistakes: Sequence[Mistake], m: int, at: At) -> list[list[str]]:
         made = tau(mistakes, m, at)
-        flat = [text for texts in made for text in texts]
-        found = vectors.of(flat)
-        new = nearest(found, np.concatenate(seen)) < NEAR_DUPLICATE
+        flat = of([text for texts in made for text in texts])
+        new = nearest(flat, np.concatenate([known, of(sorted(taken))])) < NEAR_DUPLICATE
         for k in range(len(flat)):  # of two that repeat each other the first stays
             if new[k]:
-                new[k + 1 :] &= found[k + 1 :] @ found[k] < NEAR_DUPLICATE
-        seen.append(found[new])
+                new[k + 1 :] &= flat[k + 1 :] @ flat[k] < NEAR_DUPLICATE
         keep = iter(new)
         return [[text for text in texts if next(keep)] for texts in made]
 

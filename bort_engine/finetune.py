@@ -363,18 +363,18 @@ class _Seat:
         """Return the tau that the plan asks for, with its filters."""
         from bort_engine import agora_text
 
-        plan, tokenizer, taken = self.report.plan, self.teacher.tokenizer, set()
+        plan, tokenizer = self.report.plan, self.teacher.tokenizer
         kind = plan.tau if plan.tau != "auto" else "pool" if self.pool_texts else "tokens"
+        taken: set[str] = set()
         if kind == "pool":
-            pool = self.pool()
-            tau, taken = pool.tau(self.vectors), pool.taken
+            tau = self.pool().tau(self.vectors, taken)
         else:
             if kind == "mask":
                 tau = agora_text.mask_tau(self.source, tokenizer, self.seed)
             else:
                 tau = agora_text.tokens_tau(self.vectors.model, tokenizer, self.seed)
             known = self.vectors.of([text for text, _ in self.train_pairs])
-            tau = agora_text.without_repeats(tau, self.vectors, known)
+            tau = agora_text.without_repeats(tau, self.vectors, known, taken)
 
         def disagreement(texts: list[str]) -> np.ndarray:
             if not texts:
@@ -382,7 +382,8 @@ class _Seat:
             ours = self.predict(student.load_best(), texts)
             return divergence(self.labeller_logits(texts), ours)
 
-        return agora_text.most_disputed(tau, disagreement, plan.candidates, taken)
+        tau = agora_text.most_disputed(tau, disagreement, plan.candidates)
+        return agora_text.remembered(tau, student.folder, taken)
 
     def predict(self, model: PreTrainedModel, texts: Sequence[str]) -> np.ndarray:
         from bort_engine.training import encode, predict
@@ -524,7 +525,9 @@ class _Arm:
         }
 
         def on_step(step: int, total: int, loss: float) -> None:
-            self.seat.on_progress(where | {"done": step, "total": total, "loss": round(loss, 4)})
+            told = {"done": step, "total": total, "loss": round(loss, 4)}
+            left = self._seconds_left(step, total)
+            self.seat.on_progress(where | told | ({"seconds_left": left} if left else {}))
 
         self.seat.on_progress(where | {"done": 0, "total": steps})
         fitted = self.student.fit(theta, pairs, steps, on_step)
@@ -536,6 +539,31 @@ class _Arm:
         self.told["seconds_training"] = round(self.told["seconds_training"] + fitted.seconds, 2)
         self.seat.report.note()
         return fitted
+
+    def _seconds_left(self, done: int, steps: int) -> float | None:
+        """At most how long the run may still take, at the pace of its finished trainings.
+
+        It supposes that one set leaves each round, as few as can.
+        """
+        plan, runs = self.seat.report.plan, self.seat.report.plain["runs"]
+        arms = [arm for run in runs for arm in run["arms"].values()]
+        spent, made = (sum(arm[what] for arm in arms) for what in ("seconds_training", "steps"))
+        if not made:
+            return None
+        if self.name == "agora":
+            n_sets = len(THETAS[plan.theta]) - sum(len(r["pruned"]) for r in self.told["rounds"])
+            wrong = len(self.seat.dev.seen) // 4  # of it: what is usual of a small model
+            growth = self.steps(self.told["rounds"][-1]["theta"][-1], plan.m * wrong)
+            later = sum((n_sets - k) * (steps + k * growth) for k in range(1, n_sets))
+            left = (n_sets - len(self.told["rounds"][-1]["theta"]) + 1) * steps - done + later
+            whole, to_come = self.told["steps"] + left, len(plan.controls)
+        else:
+            whole = self.seat.report.plain["runs"][-1]["arms"]["agora"]["steps"]
+            left = whole - self.told["steps"] - done
+            to_come = len(plan.controls) - plan.controls.index(self.name) - 1
+        seeds_to_come = plan.seeds - len(runs)
+        left += whole * (to_come + seeds_to_come * (1 + len(plan.controls)))
+        return round(left * spent / made, 1)
 
     def label(self, texts: Sequence[str], at: At) -> list[Any]:
         start = perf_counter()

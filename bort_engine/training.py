@@ -78,20 +78,33 @@ def train(
     # On a CPU the fused attention's backward pass alone takes half of a step at these lengths.
     model.set_attn_implementation("eager")
     watch = _Watch(on_step, stop)
-    with tempfile.TemporaryDirectory() as folder, _words_in_use(model, rows) as renumbered:
+    with _words_in_use(model, rows) as renumbered:
+        _run(model, renumbered, tokenizer, recipe, seed, watch, watch.loss)
+    return model.eval()
+
+
+def _run(
+    model: torch.nn.Module,
+    rows: Rows,
+    tokenizer: PreTrainedTokenizerBase,
+    recipe: Recipe,
+    seed: int,
+    watch: _Watch,
+    loss: Callable[..., Any],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
         trainer = _Trainer(
             model=model,
             args=_arguments(folder, recipe, seed),
-            train_dataset=renumbered,  # pyright: ignore[reportArgumentType]
+            train_dataset=rows,  # pyright: ignore[reportArgumentType]
             data_collator=_Collator(tokenizer),
-            compute_loss_func=watch.loss,
+            compute_loss_func=loss,
             callbacks=[watch],
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     if watch.stopped:
         raise Cancelled("stopped on request")
-    return model.eval()
 
 
 @contextmanager
@@ -138,20 +151,7 @@ def imitate(
         Cancelled: `stop()` became true; the step it was in is finished.
     """
     watch = _Watch(on_step, stop)
-    pair = _Pair(student, teacher)
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = _Trainer(
-            model=pair,
-            args=_arguments(folder, recipe, seed),
-            train_dataset=rows,  # pyright: ignore[reportArgumentType]
-            data_collator=_Collator(tokenizer),
-            compute_loss_func=watch.given_loss,
-            callbacks=[watch],
-        )
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
-    if watch.stopped:
-        raise Cancelled("stopped on request")
+    _run(_Pair(student, teacher), rows, tokenizer, recipe, seed, watch, watch.given_loss)
     student.eval()
 
 

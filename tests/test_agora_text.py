@@ -11,6 +11,7 @@ from bort_engine.agora_text import (
     mask_tau,
     most_disputed,
     nearest,
+    remembered,
     tokens_tau,
     without_repeats,
 )
@@ -43,14 +44,15 @@ def test_a_pool_gives_the_nearest_that_are_free_every_mistake_in_turn():
     one = pool([0, 30, 60, 90, 180])
     # From 20 the order is 30, 0, 60, 90; from 70 it is 60, 90, 30. First 20 takes 30, then 70
     # takes 60; then 20 takes 0, and 70 takes 90.
-    made = one.tau(ByHand())(mistakes("at 20", "at 70"), 2, AT)
-    assert made == [at(30, 0), at(60, 90)]
-    one.taken |= {"at 30"}
-    assert one.tau(ByHand())(mistakes("at 20"), 2, AT) == [at(0, 60)]
+    taken = set()
+    tau = one.tau(ByHand(), taken)
+    assert tau(mistakes("at 20", "at 70"), 2, AT) == [at(30, 0), at(60, 90)]
+    taken |= {"at 30"}
+    assert tau(mistakes("at 20"), 2, AT) == [at(0, 60)]
 
 
 def test_a_pool_that_is_used_up_gives_what_there_is():
-    assert pool([0, 90]).tau(ByHand())(mistakes("at 1", "at 2"), 3, AT) == [at(0), at(90)]
+    assert pool([0, 90]).tau(ByHand(), set())(mistakes("at 1", "at 2"), 3, AT) == [at(0), at(90)]
 
 
 def test_a_pool_leaves_out_what_nearly_repeats_a_known_text():
@@ -65,26 +67,38 @@ def test_nearest_by_hand():
     assert nearest(ByHand().of(at(0)), np.empty((0, 2))).tolist() == [-1]
 
 
-def test_of_the_candidates_the_most_disputed_stay_and_are_taken():
-    asked, taken = [], set()
+def test_of_the_candidates_the_most_disputed_stay():
+    asked = []
 
     def tau(near, m, where):
         asked.append(m)
         return [["a", "b", "c", "d"], ["e", "f"]]
 
     gap = {"a": 0.1, "b": 0.9, "c": 0.5, "d": 0.2, "e": 0.3, "f": 0.4}
-    chosen = most_disputed(tau, lambda texts: np.array([gap[t] for t in texts]), 2, taken)
-    assert chosen(mistakes("x", "y"), 2, AT) == [["b", "c"], ["f", "e"]]
-    assert asked == [4] and taken == {"b", "c", "e", "f"}
+    chosen = most_disputed(tau, lambda texts: np.array([gap[t] for t in texts]), 2)
+    assert chosen(mistakes("x", "y"), 2, AT) == [["b", "c"], ["f", "e"]] and asked == [4]
 
 
-def test_repeats_of_known_texts_of_each_other_and_of_earlier_tries_are_dropped():
+def test_a_run_that_goes_on_is_given_the_same_points_and_they_stay_taken(tmp_path):
+    answers = iter([[["a", "b"]], [["c"]], [["d"]]])
+    before, after = set(), set()
+    tau = remembered(lambda *asked: next(answers), tmp_path, before)
+    given = [tau(mistakes("x"), 2, At(number, 1)) for number in (2, 3)]
+    again = remembered(lambda *asked: next(answers), tmp_path, after)
+    assert [again(mistakes("x"), 2, At(number, 1)) for number in (2, 3)] == given
+    assert before == after == {"a", "b", "c"}
+    assert again(mistakes("x"), 2, At(3, 2)) == [["d"]]
+
+
+def test_repeats_of_known_texts_of_each_other_and_of_those_taken_are_dropped():
+    taken = set()
     tau = without_repeats(
-        lambda near, m, where: [at(0, 5, 50), at(52, 120)], ByHand(), ByHand().of(at(125))
+        lambda near, m, where: [at(0, 5, 50), at(52, 120)], ByHand(), ByHand().of(at(125)), taken
     )
     # 5 repeats 0; 52 repeats 50; 120 repeats the known 125.
     assert tau(mistakes("p", "q"), 3, AT) == [at(0, 50), []]
-    assert tau(mistakes("p", "q"), 3, AT) == [[], []]
+    taken |= {"at 45"}
+    assert tau(mistakes("p", "q"), 3, AT) == [at(0), []]
 
 
 def test_labels_soft_and_hard_and_declined():

@@ -53,6 +53,13 @@ def test_params_as_text_sums_to_its_total(capsys):
         ("front minilm-l6 --lazy maybe", "invalid choice: 'maybe'"),
         ("front minilm-l6 --colour red", "unrecognized arguments"),
         ("front minilm-l6 --threads -1", "threads is -1; allowed: 1 to"),
+        ("agora minilm-l6", "the following arguments are required: --architecture"),
+        ("agora minilm-l6 --architecture 9,12,384,768", "9,12,384,768 does not fit in minilm-l6"),
+        ("agora minilm-l6 --architecture 3,5,384,768", "num_attention_heads 5 does not divide"),
+        ("agora minilm-l6 --architecture 3,12,384,768 --tau near", "tau is 'near'; allowed: auto"),
+        ("agora minilm-l6 --architecture 3,12,384,768 --points 0", "m is 0; allowed: 1 to 100"),
+        ("agora minilm-l6 --architecture 3,12,384,768 --task nope", "task 'nope' is not known"),
+        ("agora minilm-l6 --architecture 3,12,384,768 --controls x", "control 'x' is not known"),
         ("", "the following arguments are required: COMMAND"),
     ],
 )
