@@ -14,6 +14,13 @@ page = st.navigation(
             default=True,
             help="Pick a source model and an epsilon; see the Pareto front; choose a point.",
         ),
+        st.Page(
+            "pages/finetune.py",
+            title="Fine-tune",
+            icon=":material/school:",
+            url_path="fine-tune",
+            help="Train the chosen architecture with Agora; watch it; download the checkpoint.",
+        ),
     ],
     position="top",
 )

@@ -110,7 +110,9 @@ def _add_agora(commands: Any) -> None:
     command.add_argument("--candidates", type=int, default=3, help="tried for each point kept")
     command.add_argument("--theta", default="quick", help="hyper-parameter sets: quick or bort")
     command.add_argument("--start", default="inherit", help="inherit, general or task")
-    command.add_argument("--controls", default="plain,copied,random", help="or none")
+    command.add_argument(
+        "--controls", default="plain,random", help="of plain, copied, random; or none"
+    )
     command.add_argument("--confidence", type=float, default=0, help="the labeller's, to keep one")
     command.add_argument("--labels", default="soft", choices=("soft", "hard"), help="of points")
     command.add_argument("--epochs", type=float, default=0, help="0: 4, or 2 from 5,000 rows on")

@@ -84,7 +84,7 @@ class Plan:
     candidates: int = 3
     theta: str = "quick"
     start: str = "inherit"
-    controls: tuple[str, ...] = CONTROLS
+    controls: tuple[str, ...] = ("plain", "random")
     seeds: int = 1
     seed: int = 0
     confidence: float = 0.0

@@ -1,10 +1,8 @@
 """Explore: a source model and an epsilon in, a Pareto front out, and one point chosen from it."""
 
 import json
-import time
 from contextlib import suppress
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -15,6 +13,7 @@ from bort_engine.costs import n_parameters
 from bort_engine.pareto import Front, Point
 from bort_engine.space import Architecture, SearchSpace, Source, sources
 from bort_engine.tasks import TASKS
+from pages.parts import runs
 
 PREDICTED = "glue"  # nothing is trained: errors from published scores, in Bort's own space
 TITLES = {name: task.title for name, task in TASKS.items()}
@@ -32,18 +31,9 @@ SELECT = {
 # What changes the address, and so what is looked at. Only callbacks call these.
 
 
-def leave_run() -> None:
-    st.query_params.pop("run", None)
-
-
-def open_run(run_id: str) -> None:
-    st.query_params["run"] = run_id
-    st.query_params.pop("point", None)
-
-
 def leave_source() -> None:
     """Another source has other tasks: start from its first one."""
-    leave_run()
+    runs.leave_run()
     st.session_state.pop("task", None)
 
 
@@ -83,17 +73,10 @@ def start(source: str, task: str, epsilon: float) -> None:
             "--seed": form["seed"],
         }
         words = [str(word) for option in options.items() for word in option]
-        open_run(jobs.start("front", [source, *words]).id)
+        runs.open_run(jobs.start("front", [source, *words]).id, "point")
         form["measure_here"] = False  # close the form: the run is behind it
     except (ValueError, OSError) as e:
         form["problem"] = str(e)
-
-
-def resume(run: jobs.Run) -> None:
-    try:
-        jobs.resume(run)
-    except (ValueError, OSError) as e:
-        st.session_state["problem"] = str(e)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -125,12 +108,11 @@ def finished(events: list[dict[str, Any]], source: Source) -> pd.DataFrame:
 
 def summary(run: jobs.Run) -> str:
     """Say what a run was asked for, and when."""
-    words = run.request["arguments"]
-    asked = time.strftime("%d %b %H:%M", time.localtime(run.asked_at))
-    source = next((word for word in words if word in sources), "another source")
-    pairs = dict(pairwise(words))
-    task, epsilon = pairs.get("--task", "rotten-tomatoes"), pairs.get("--epsilon", "0.2")
-    return figures.literal(f"{asked}: {source} on {task}, epsilon {epsilon}")
+    asked = {"--task": "rotten-tomatoes", "--epsilon": "0.2"} | runs.options(run)
+    return (
+        f"{runs.asked_at(run)}: {asked['source']} on {asked['--task']}, "
+        f"epsilon {asked['--epsilon']}"
+    )
 
 
 @st.fragment(run_every="1s")
@@ -141,11 +123,7 @@ def show_live(run: jobs.Run) -> None:
         st.rerun()
     events = run.metrics(last=2000)
     with st.container(border=True):
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.subheader((status.stage or "starting").capitalize(), anchor=False)
-            label = "Stop at once" if run.stopping else "Stop"
-            st.button(label, icon=":material/stop:", on_click=run.cancel, key="stop")
-        st.progress(status.fraction, status.progress)
+        runs.show_head(run, status)
         source = next((sources[w] for w in run.request["arguments"] if w in sources), None)
         done = finished(events, source) if source else pd.DataFrame()
         said = [f"Now: {figures.literal(status.detail)}."] if status.detail else []
@@ -163,27 +141,19 @@ def show_live(run: jobs.Run) -> None:
                 height=300,
                 alt="Finished candidates by size and error on dev",
             )
-        st.caption("You can close this page. The run goes on, and is listed under earlier runs.")
+        st.caption(runs.CLOSE_LATER)
 
 
-def show_ended(run: jobs.Run, status: jobs.Status) -> None:
-    """Say why a run has no front, and how to go on."""
-    if status.state == "failed":
-        said = figures.literal(status.message)
-        st.error(f"**This run failed.** {said}  \n{KEPT}", icon=":material/error:")
-    else:
-        st.info(
-            f"**This run was stopped** after {status.done} of {status.total} steps of "
-            f"“{status.stage}”. {KEPT}",
-            icon=":material/pause_circle:",
-        )
-    with st.container(horizontal=True):
-        st.button(
-            "Resume", icon=":material/restart_alt:", type="primary", on_click=resume, args=[run]
-        )
-        st.button("Close this run", icon=":material/close:", on_click=leave_run)
-    with st.expander("Last lines of its log", icon=":material/description:"):
-        st.code(run.log_tail(20) or "The log is empty.", language=None)
+def show_finetune(front: Front, point: Point) -> None:
+    """Offer to train the chosen architecture, where its source has weights to start from."""
+    source = sources.get(front.source)
+    if source is None or not source.weights or not point.architecture.fits_in(source.architecture):
+        return
+    if st.button("Fine-tune this", icon=":material/school:", type="primary"):
+        chosen = {"parent": source.name, "point": str(point.architecture)}
+        # Other names than here: what a widget is bound to cannot be set, and goes with its page.
+        address = chosen | {"chosen_at": f"{front.epsilon:g}"}
+        st.switch_page("pages/finetune.py", query_params=address)
 
 
 def show_card(front: Front, point: Point) -> None:
@@ -216,6 +186,7 @@ def show_card(front: Front, point: Point) -> None:
             text = json.dumps(config, indent=2)
             files = {"config": ("config.json", text, "application/json")} | files
         with st.container(horizontal=True):
+            show_finetune(front, point)
             for what, (name, data, kind) in files.items():
                 st.download_button(
                     f"Download {what}",
@@ -244,7 +215,7 @@ with st.container(border=True):
     tasks = [PREDICTED] if source_name.startswith("bert-large") else []
     tasks += sorted(TASKS, key=lambda name: (source_name, name) not in on_record)
     task = columns[1].selectbox(
-        "Task", tasks, format_func=TITLES.__getitem__, key="task", on_change=leave_run
+        "Task", tasks, format_func=TITLES.__getitem__, key="task", on_change=runs.leave_run
     )
     epsilon = columns[2].slider(
         "Epsilon",
@@ -254,7 +225,7 @@ with st.container(border=True):
         0.05,
         key="epsilon",
         bind="query-params",
-        on_change=leave_run,
+        on_change=runs.leave_run,
         help="How much larger, slower and worse than any other architecture the nearest one shown "
         "may be. Small: a finer front, more training. Large: a coarser one, sooner.",
     )
@@ -306,21 +277,20 @@ with st.container(border=True):
             args=[source_name, measured, epsilon],
         )
 
-if problem := st.session_state.pop("problem", None):
-    st.error(problem, icon=":material/error:")
+runs.show_problem()
 
 # The run that is looked at, if any; its id comes from the address and is not trusted.
 front, run_id = None, st.query_params.get("run")
 try:
     if run_id:
-        run = jobs.find(run_id)
+        run = runs.find(run_id, "front")
         status = run.status()
         if not status.over:
             show_live(run)
         elif status.state == "done":
             front = Front.load(run.folder / "front.json")
         else:
-            show_ended(run, status)
+            runs.show_ended(run, status, KEPT)
     elif task == PREDICTED or (source_name, task) in on_record:
         front = look_up(source_name, task, epsilon)
     else:
@@ -333,7 +303,7 @@ try:
 except ValueError as e:
     st.warning(str(e), icon=":material/warning:")
     if run_id:
-        st.button("Close this run", icon=":material/close:", on_click=leave_run)
+        runs.show_close()
 
 if front is not None:
     colour = "violet" if figures.predicted(front) else "primary"
@@ -342,7 +312,7 @@ if front is not None:
         f":small[{figures.origin(front)}]"
     )
     if run_id:
-        st.button("Close this run", icon=":material/close:", on_click=leave_run)
+        runs.show_close()
 
     left, right = st.columns([4, 3])
     with left:
@@ -441,14 +411,4 @@ if front is not None:
     with st.expander("What is promised, and how it was checked", icon=":material/verified:"):
         st.markdown(figures.promise(front))
 
-if earlier := jobs.runs(command="front")[:20]:
-    with st.expander("Earlier runs", icon=":material/history:"):
-        for run in earlier:
-            st.button(
-                f"{summary(run)}, **{run.status().state}**",
-                key=f"open-{run.id}",
-                type="tertiary",
-                icon=":material/open_in_new:",
-                on_click=open_run,
-                args=[run.id],
-            )
+runs.show_earlier("front", summary, "point")

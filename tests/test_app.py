@@ -1,4 +1,4 @@
-"""The Explore page in every state, through Streamlit's AppTest; the engine's slow part is faked."""
+"""Every page in every state, through Streamlit's AppTest; the engine's slow part is faked."""
 
 import importlib
 import json
@@ -6,14 +6,16 @@ import re
 import subprocess
 import sys
 import time
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import synthetic_front
+from fake_engine import snapshots, synthetic_report
 from streamlit.testing.v1 import AppTest
 
-from bort_engine import jobs
+from bort_engine import agora_report, jobs
 from bort_engine.space import Architecture, Source
 
 ROOT = Path(__file__).parent.parent
@@ -330,6 +332,287 @@ def test_the_downloads_hold_what_they_say(asked, monkeypatch):
     assert json.loads(files["front.json"])["source"] == "minilm-l6"
 
 
+def test_a_point_is_taken_to_the_fine_tune_page(asked):
+    chosen = str(next(p for p in synthetic_front(0.2).pareto).architecture)
+    at = opened(point=chosen)
+    button(at, "Fine-tune this").click().run()
+    assert not at.exception
+    assert at.query_params["point"] == at.text_input(key="architecture").value == chosen
+    assert at.selectbox(key="parent").value == "minilm-l6"
+    assert "Chosen from a front at epsilon 0.2." in words(at)
+
+
+def test_a_point_that_does_not_fit_its_source_cannot_be_fine_tuned(asked, monkeypatch):
+    front = replace(synthetic_front(0.2), source="bert-tiny")
+    monkeypatch.setattr("bort_engine.extract.recorded_front", lambda *a, **k: front)
+    assert not [b for b in opened().button if b.label == "Fine-tune this"]
+
+
+# The Fine-tune page.
+
+
+@pytest.fixture
+def quiet(asked, monkeypatch) -> None:
+    """An Explore page with nothing on record, so that passing through it costs little."""
+    monkeypatch.setattr("bort_engine.extract.recorded", list)
+
+
+def fine_tune(**query: str) -> AppTest:
+    """Open the page as from an address."""
+    at = AppTest.from_file(APP, default_timeout=30)
+    at.run()
+    at.switch_page("pages/finetune.py")
+    for name, value in query.items():
+        at.query_params[name] = value
+    return at.run()
+
+
+def played(plain: object, wait) -> jobs.Run:
+    """Return a run that ended with this report."""
+    run = jobs.start("agora", ["minilm-l6", "--architecture", "3,12,384,768"])
+    wait(lambda: run.status().over)
+    (run.folder / "report.json").write_text(plain if isinstance(plain, str) else json.dumps(plain))
+    return run
+
+
+def test_with_nothing_to_show_the_page_says_what_it_does(quiet, monkeypatch, tmp_path):
+    monkeypatch.setattr(agora_report, "RECORDED", tmp_path)
+    at = fine_tune()
+    assert not at.exception and not at.error and not at.warning
+    assert at.text_input(key="architecture").value == "3,12,384,768"
+    assert "about 15 minutes on two cores for 1,000 labelled sentences" in words(at)
+    assert [link.value for link in at.page_link] == ["Choose a point on Explore"]
+    assert not button(at, "Start").disabled
+    assert "Look at a recorded run" not in [b.label for b in at.button]
+
+
+def test_another_source_comes_with_another_architecture_and_no_epsilon(quiet):
+    at = fine_tune(point="1,2,96,192", chosen_at="0.2")
+    assert at.text_input(key="architecture").value == "1,2,96,192"
+    at.selectbox(key="parent").set_value("bert-base-uncased").run()
+    assert at.text_input(key="architecture").value == "6,12,768,1536"
+    assert "point" not in at.query_params and "chosen_at" not in at.query_params
+
+
+@pytest.mark.parametrize(
+    ("point", "said"),
+    [
+        ("<script>alert(1)</script>", "is not of the form D,A,H,I"),
+        ("3,7,384,768", "num_attention_heads 7 does not divide hidden_size 384"),
+        ("9,12,384,768", "num_hidden_layers 9 is beyond minilm-l6's 6"),
+        ("3,12,384,9999", "intermediate_size 9999 is beyond minilm-l6's 1536"),
+        ("9" * 5000, "is not of the form D,A,H,I"),
+    ],
+)
+def test_an_architecture_that_cannot_be_used_says_why(quiet, run_root, point, said):
+    at = fine_tune(point=point, chosen_at="<b>")
+    assert not at.exception
+    assert said in words(at).replace("\\", "")
+    assert button(at, "Start").disabled and not run_root.exists()
+
+
+def test_a_training_is_started_watched_stopped_resumed_and_shown(quiet, monkeypatch, wait):
+    monkeypatch.setenv("FAKE_STEPS", "8")
+    monkeypatch.setenv("FAKE_PAUSE", "0.05")
+    at = fine_tune(point="2,12,384,768", chosen_at="0.3")
+    at.number_input(key="labelled").set_value(500)
+    at.multiselect(key="controls").set_value(["random", "plain"])
+    button(at, "Start").click().run()
+    assert not at.exception and not at.error
+    run = jobs.find(at.query_params["run"])
+    options = run.request["arguments"]
+    expected = "minilm-l6 --architecture 2,12,384,768 --task rotten-tomatoes --labelled 500"
+    assert " ".join(options).startswith(expected)
+    pairs = dict(zip(options[1::2], options[2::2], strict=True))
+    assert pairs["--controls"] == "plain,random" and pairs["--epsilon"] == "0.3"
+    assert (pairs["--tau"], pairs["--points"], pairs["--theta"]) == ("auto", "4", "quick")
+
+    wait(lambda: "round 2" in run.status().stage)
+    at.run()
+    assert not at.exception
+    assert at.subheader[0].value == "Agora, round 2"
+    assert " of 8, about " in at.progress[0].text
+    assert "Now: set 1\\: learning rate 0.0001." in words(at)
+    assert len(at.get("vega_lite_chart")) == 1 and len(at.get("plotly_chart")) == 3
+    assert "learning rate 5e-5, weight decay 0.1** — the worst set" in words(at)
+    assert "You can close this page." in words(at)
+
+    button(at, "Stop").click().run()
+    wait(lambda: run.status().over)
+    at.run()
+    assert "**This run was stopped** after" in at.info[0].value
+    assert "What was trained is kept" in at.info[0].value
+    assert len(at.get("plotly_chart")) == 3
+
+    monkeypatch.setenv("FAKE_STEPS", "1")
+    monkeypatch.setenv("FAKE_PAUSE", "0")
+    button(at, "Resume").click().run()
+    wait(lambda: run.status().over)
+    at.run()
+    assert not at.exception and not at.error and not at.warning
+    assert at.metric[0].label == "Right on test"
+    assert "A gain over plain fine-tuning is **shown**" in words(at)
+    assert "as many random pool texts is **not shown**" in words(at)
+    assert "**Saved and opened again:**" in words(at)
+    assert len(at.get("plotly_chart")) == 4
+
+    button(at, "Close this run").click().run()
+    assert "run" not in at.query_params
+    listed = at.button(key=f"open-{run.id}")
+    assert listed.label.endswith("2,12,384,768 from minilm-l6 on rotten-tomatoes, **done**")
+    listed.click().run()
+    assert at.query_params["run"] == run.id and at.metric
+
+
+def test_every_report_on_the_way_can_be_shown(quiet, wait):
+    run = played(synthetic_report(), wait)
+    at = fine_tune(run=run.id)
+    for report, stage, _ in list(deepcopy(one) for one in snapshots(synthetic_report()))[::3]:
+        (run.folder / "report.json").write_text(json.dumps(report))
+        at.run()
+        assert not at.exception and not [w.value for w in at.warning], stage
+
+
+def test_the_rounds_of_a_control_and_the_texts_of_a_round_can_be_looked_at(quiet, wait):
+    at = fine_tune(run=played(synthetic_report(), wait).id)
+    texts = at.dataframe[-1].value
+    assert list(texts["Kept"][:4]) == ["yes", "yes", "yes", "no"]
+    assert texts["Failing dev text"][4].startswith("synthetic sentence 1:")
+    at.segmented_control(key="shown_round").set_value(2).run()
+    assert "no round came after this one" in words(at)
+    at.segmented_control(key="shown_arm").set_value("random").run()
+    assert not at.exception
+    assert "A control repeats each of Agora's trainings" in words(at)
+    assert "Mistakes left" in at.dataframe[-1].value.columns
+
+
+def test_two_seeds_can_be_told_apart(quiet, wait):
+    report = synthetic_report()
+    report["runs"].append({"seed": 7, "arms": {"agora": report["runs"][0]["arms"]["agora"]}})
+    at = fine_tune(run=played(report, wait).id)
+    at.selectbox(key="shown_seed").set_value(7).run()
+    assert not at.exception
+    assert not [c for c in at.segmented_control if c.key == "shown_arm"]
+
+
+def test_a_failed_training_says_why_and_keeps_its_rounds(quiet, monkeypatch, wait):
+    monkeypatch.setenv("FAKE_END", "fail")
+    run = jobs.start("agora", ["minilm-l6"])
+    wait(lambda: run.status().over)
+    at = fine_tune(run=run.id)
+    assert not at.exception
+    assert at.error[0].value.startswith("**This run failed.** the weights of minilm-l6 could not")
+    assert button(at, "Resume") and len(at.get("plotly_chart")) == 3
+
+
+def test_a_training_in_line_says_that_it_waits(quiet, run_root, wait):
+    with jobs.working(run_root / "first", "front", ["minilm-l6"]):
+        run = jobs.start("agora", ["minilm-l6", "--architecture", "3,12,384,768"])
+        wait(lambda: run.status().stage == "waiting in line")
+        at = fine_tune(run=run.id)
+        assert not at.exception
+        assert at.subheader[0].value == "Waiting in line"
+        assert at.progress[0].text.startswith("Another run is at work here")
+        assert "Each round will appear below" in words(at)
+        run.cancel()
+        wait(lambda: run.status().over)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "cannot be shown"),
+        ("{", "cannot be shown"),
+        ("[]", "it is not a JSON object"),
+        ('{"schema": 2}', "schema is 2; only 1 is known"),
+        ('{"schema": 1, "labeller": {"dev_seen": 1.7}}', "labeller.dev_seen is 1.7"),
+        ("[" * 100_000, "cannot be shown"),
+    ],
+)
+@pytest.mark.parametrize("end", ["", "fail"])
+def test_a_damaged_report_is_one_line(quiet, monkeypatch, wait, text, said, end):
+    monkeypatch.setenv("FAKE_END", end)
+    at = fine_tune(run=played(text, wait).id)
+    assert not at.exception
+    assert said in at.warning[0].value.replace("\\", "")
+    assert button(at, "Close this run")
+
+
+def test_a_finished_training_without_a_report_is_one_line(quiet, wait):
+    run = played("", wait)
+    (run.folder / "report.json").unlink()
+    at = fine_tune(run=run.id)
+    assert not at.exception and "report.json is missing" in at.warning[0].value
+
+
+@pytest.mark.parametrize("run", ["../../etc", "%00", "no-such-run", "x" * 200, "A B"])
+def test_a_training_that_is_not_there_is_one_line_and_a_way_back(quiet, run):
+    at = fine_tune(run=run)
+    assert not at.exception and len(at.warning) == 1
+    button(at, "Close this run").click().run()
+    assert "What happens here" in words(at)
+
+
+def test_a_run_of_another_page_is_not_taken_for_one_of_this(quiet, wait):
+    front, training = jobs.start("front", ["minilm-l6"]), jobs.start("agora", ["minilm-l6"])
+    wait(lambda: front.status().over and training.status().over)
+    assert "is not of this page" in fine_tune(run=front.id).warning[0].value
+    assert "is not of this page" in opened(run=training.id).warning[0].value
+
+
+def test_a_recorded_run_is_offered_and_shown_as_recorded(quiet, monkeypatch, tmp_path):
+    monkeypatch.setattr(agora_report, "RECORDED", tmp_path)
+    (tmp_path / "agora-synthetic.json").write_text(json.dumps(synthetic_report()))
+    (tmp_path / "secret.json").write_text("{}")
+    at = fine_tune()
+    button(at, "Look at a recorded run").click().run()
+    assert at.query_params["recorded"] == "agora-synthetic"
+    assert not at.exception and not at.warning and at.metric
+    assert ":primary-badge[Recorded]" in words(at)
+    assert "Recorded on Synthetic CPU, 2000-01-01" in words(at)
+    button(at, "Close the recorded run").click().run()
+    assert "What happens here" in words(at)
+    for name in ("secret", "../agora-synthetic", "agora-*", "x" * 999):
+        assert "There is no recorded run" in fine_tune(recorded=name).warning[0].value
+
+
+def test_a_recorded_run_that_is_damaged_is_one_line(quiet, monkeypatch, tmp_path):
+    monkeypatch.setattr(agora_report, "RECORDED", tmp_path)
+    (tmp_path / "agora-x.json").write_text("[]")
+    at = fine_tune(recorded="agora-x")
+    assert not at.exception and "it is not a JSON object" in at.warning[0].value
+
+
+def test_a_checkpoint_is_packed_without_links_and_nothing_is_read_before_it_is_asked_for(
+    quiet, monkeypatch, wait
+):
+    import io
+    import zipfile
+
+    import streamlit as st
+
+    files = {}
+
+    def note(label, data, name, kind, **options):
+        files[name] = data
+
+    monkeypatch.setattr(st, "download_button", note)
+    run = played(synthetic_report(), wait)
+    (run.folder / "model" / "link").symlink_to("/etc/passwd")
+    fine_tune()
+    files.clear()
+    fine_tune(run=run.id)
+    assert set(files) == {f"{run.id}.zip", "README.md", "report.json"}
+    assert files["README.md"]() == b"# A synthetic model card\n"
+    assert json.loads(files["report.json"]()) == synthetic_report()
+    with files[f"{run.id}.zip"]() as packed:
+        assert isinstance(packed, io.IOBase) or hasattr(packed, "read")
+        with zipfile.ZipFile(packed) as pack:
+            names = ["model/README.md", "model/config.json", "model/model.safetensors"]
+            assert pack.namelist() == names and not pack.testzip()
+            assert all(info.compress_type == zipfile.ZIP_STORED for info in pack.infolist())
+
+
 def test_the_process_of_the_page_never_loads_torch(tmp_path):
     """In a process of its own, with the real engine: nothing here may pull it in."""
     script = f"""
@@ -342,6 +625,8 @@ for query in ({{}}, {{"source": "bert-large-uncased"}}, {{"source": "roberta-bas
     at.run()
     assert not at.exception, at.exception
     assert at.metric or "bert-large-uncased" not in query.values(), at.warning
+at.switch_page("pages/finetune.py").run()
+assert not at.exception and "What happens here" in [h.value for h in at.subheader]
 heavy = {{"torch", "transformers", "datasets", "optuna"}} & set(sys.modules)
 assert not heavy, heavy
 """
@@ -358,7 +643,7 @@ assert not heavy, heavy
 
 def test_nothing_of_a_run_can_be_read_as_markup():
     """`unsafe_allow_html` appears nowhere: texts from disk and from the address stay texts."""
-    for path in [ROOT / "app.py", *(ROOT / "pages").glob("*.py")]:
+    for path in [ROOT / "app.py", *(ROOT / "pages").rglob("*.py")]:
         assert "unsafe" not in path.read_text()
         assert "st.html" not in path.read_text()
 
