@@ -379,7 +379,8 @@ class _Seat:
         def disagreement(texts: list[str]) -> np.ndarray:
             if not texts:
                 return np.empty(0)
-            ours = self.predict(student.load_best(), texts)
+            assert student.best is not None, "points are made after the first round"
+            ours = self.predict(student.load(student.best), texts)
             return divergence(self.labeller_logits(texts), ours)
 
         tau = agora_text.most_disputed(tau, disagreement, plan.candidates)
@@ -476,7 +477,7 @@ class _Seat:
 
     def tidy(self) -> None:
         """Remove the weights that were kept to be judged; what was measured stays."""
-        for path in self.folder.rglob("best.safetensors"):
+        for path in self.folder.glob("*.safetensors"):
             path.unlink()
 
 
@@ -493,7 +494,7 @@ class _Arm:
             seat.student_start,
             seat.teacher.tokenizer,
             seat.dev,
-            seat.folder / name,
+            seat.folder,
             seat.stop,
         )
         self.told = seat.report.arm(seat.seed, name)

@@ -1,7 +1,8 @@
 """A student: one architecture, trained again and again from the same start, every training kept.
 
 Each finished training is written down at once, so a run that is killed goes on after the last one:
-the same request, asked again, is answered from the file. Weights are kept of the best only.
+the same request, asked again, is answered from the file. Weights are kept of those only that were
+the best when they were made.
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ class Student:
 
         self.start, self.tokenizer, self.dev, self.folder = start, tokenizer, dev, folder
         self.stop = stop
+        self.best: Fitted | None = None
         self._dev_rows = encode(dev.texts, tokenizer, dev.labels)
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -100,9 +102,8 @@ class Student:
         from bort_engine.training import train
 
         key = self._key(theta, pairs, steps)
-        path = self.folder / f"{key}.json"
-        if path.is_file():
-            return _read(path)
+        if (known := self._known(key)) is not None:
+            return known
         start, losses = perf_counter(), []
 
         def told(step: int, total: int, loss: float) -> None:
@@ -114,10 +115,26 @@ class Student:
         recipe = self._recipe(steps, batch_size, learning_rate, warmup_share, weight_decay)
         train(model, rows, self.tokenizer, recipe, seed=int(seed), on_step=told, stop=self.stop)
         fitted = self._measured(model, key, losses, steps, start)
-        if self.accuracy(fitted) > float(self._best("accuracy") or -1):
-            self._keep(model, key, self.accuracy(fitted))
-        _write(path, fitted)
+        if self._beats(fitted):
+            self._keep(model, key)
+            self.best = fitted
+        _write(self.folder / f"{key}.json", fitted)
         return fitted
+
+    def _known(self, key: str) -> Fitted | None:
+        """Return a training that was finished before; one whose weights are missed is none."""
+        path = self.folder / f"{key}.json"
+        if not path.is_file():
+            return None
+        fitted = _read(path)
+        if self._beats(fitted):
+            if not self._weights(key).is_file():
+                return None
+            self.best = fitted
+        return fitted
+
+    def _beats(self, fitted: Fitted) -> bool:
+        return self.best is None or self.accuracy(fitted) > self.accuracy(self.best)
 
     def accuracy(self, fitted: Fitted, half: str = "seen") -> float:
         """Return the share of right answers on the half of dev that is "seen" or "held"."""
@@ -125,16 +142,11 @@ class Student:
         return float(np.mean([a == b for a, b in zip(getattr(fitted, half), truth, strict=True)]))
 
     def load(self, fitted: Fitted) -> PreTrainedModel:
-        """Return the model of a training, which must be the best of all."""
-        assert self._best("key") == fitted.key, "only the best one's weights are kept"
-        return self.load_best()
-
-    def load_best(self) -> PreTrainedModel:
-        """Return the model of the best training so far, on the half of dev that is seen."""
+        """Return the model of a training that was the best when it was made."""
         from safetensors.torch import load_file
 
         model = self._copy()
-        model.load_state_dict(load_file(self._weights))
+        model.load_state_dict(load_file(self._weights(fitted.key)))
         return model.eval()
 
     def _copy(self) -> PreTrainedModel:
@@ -187,26 +199,15 @@ class Student:
         asked = json.dumps([theta, steps, [[text, np.round(y, 4).tolist()] for text, y in pairs]])
         return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
-    @property
-    def _weights(self) -> Path:
-        return self.folder / "best.safetensors"
+    def _weights(self, key: str) -> Path:
+        return self.folder / f"{key}.safetensors"
 
-    def _best(self, what: str) -> str | None:
-        """Return the "key" or the "accuracy" of the training whose weights are kept, if any."""
-        from safetensors import safe_open
-
-        if not self._weights.is_file():
-            return None
-        with safe_open(self._weights, "pt") as file:
-            return file.metadata()[what]
-
-    def _keep(self, model: PreTrainedModel, key: str, accuracy: float) -> None:
+    def _keep(self, model: PreTrainedModel, key: str) -> None:
         from safetensors.torch import save_file
 
-        part = self._weights.with_suffix(".part")
-        weights = {name: value.contiguous() for name, value in model.state_dict().items()}
-        save_file(weights, part, {"key": key, "accuracy": repr(accuracy)})
-        part.replace(self._weights)
+        part = self.folder / f"{key}.part"
+        save_file({name: value.contiguous() for name, value in model.state_dict().items()}, part)
+        part.replace(self._weights(key))
 
 
 def _write(path: Path, fitted: Fitted) -> None:

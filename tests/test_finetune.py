@@ -54,7 +54,7 @@ def world(quick_cache, tmp_path_factory):
     lines = [f"{text},{label}" for text, label in sentences(400, 0)]
     (folder / "reviews.csv").write_text("\n".join(["text,label", *lines]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(teacher, "LEARNING_RATE", 1e-2)
+        patch.setattr(teacher, "LEARNING_RATE_OF_FEW", 1e-2)
         patch.setitem(THETAS, "quick", SETS)
         yield Source.load(str(model)), str(folder / "reviews.csv")
 
@@ -119,7 +119,7 @@ def test_the_result_names_every_arm_and_the_checkpoint_opens(done):
     assert student["n_encoder_parameters"] * 2 == source["n_encoder_parameters"]
     card = (out / "model" / "README.md").read_text()
     assert f"{rows['agora']['accuracy']:.4g}" in card and "epsilon = 0.2" in card
-    assert not list(out.rglob("best.safetensors")), "what was kept for the judge is removed"
+    assert not list(out.rglob("seed-*/*.safetensors")), "what was kept for the judge is removed"
     assert "Agora against Plain fine-tuning" in summary(report)
 
 
@@ -151,7 +151,7 @@ def test_a_stopped_run_goes_on_and_ends_like_one_that_was_not(world, done, tmp_p
     alone = replace(SMALL, controls=())
     with pytest.raises(Cancelled):
         agora(SHAPE, *world, out=tmp_path, plan=alone, on_progress=events.append, stop=stop)
-    assert len(list(tmp_path.rglob("agora/[0-9a-f]*.json"))) == 4  # three, and one of round two
+    assert len(list(tmp_path.rglob("seed-0/[0-9a-f]*.json"))) == 4  # three, and one of round two
     again = agora(SHAPE, *world, out=tmp_path, plan=alone)
     first, second = (plain["runs"][0]["arms"]["agora"] for plain in (done[1], again))
     assert without_seconds(second) == without_seconds(first)

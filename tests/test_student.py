@@ -50,19 +50,31 @@ def test_a_training_is_remembered_and_asked_only_once(tokenizer, tmp_path):
         assert again.fit(theta, pairs, steps).key != fitted.key
 
 
-def test_the_best_training_s_weights_are_kept_and_give_its_predictions(tokenizer, tmp_path):
+def test_weights_are_kept_of_what_was_best_and_give_its_predictions(tokenizer, tmp_path):
     from bort_engine.training import encode, predict
 
     one = student(tokenizer, tmp_path)
     poor = one.fit(OTHER, PAIRS, 1)
     good = one.fit(THETA, PAIRS, 60)
     assert one.accuracy(good) == 1 > one.accuracy(poor)
-    one.fit((1e-6, 0.0, 0.0, 8, 1), PAIRS, 1)
+    later = one.fit((1e-6, 0.0, 0.0, 8, 1), PAIRS, 1)
+    assert one.best == good
     seen = [one.dev.texts[i] for i in one.dev.seen]
     rows = encode(seen, tokenizer, [0] * len(seen))
     assert tuple(predict(one.load(good), rows, tokenizer).argmax(1)) == good.seen
-    with pytest.raises(AssertionError, match="only the best one"):
-        one.load(poor)
+    kept = {path.stem for path in tmp_path.glob("*.safetensors")}
+    assert good.key in kept and later.key not in kept
+    again = student(tokenizer, tmp_path)
+    assert [again.fit(OTHER, PAIRS, 1), again.fit(THETA, PAIRS, 60)] == [poor, good]
+    assert again.best == good
+
+
+def test_a_training_whose_weights_are_missed_is_done_again(tokenizer, tmp_path):
+    fitted = student(tokenizer, tmp_path).fit(THETA, PAIRS, 3)
+    for path in tmp_path.glob("*.safetensors"):
+        path.unlink()
+    again = student(tokenizer, tmp_path).fit(THETA, PAIRS, 3)
+    assert again.seen == fitted.seen and len(list(tmp_path.glob("*.safetensors"))) == 1
 
 
 def test_every_training_starts_from_the_same_place(tokenizer, tmp_path):
