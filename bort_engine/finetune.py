@@ -652,6 +652,26 @@ def _made(made: Made, labels: Sequence[str]) -> dict[str, Any]:
     return {"near": _mistake(made.near, labels), "points": points}
 
 
+def without_texts(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of a report whose sentences, which have authors, are numbered instead."""
+    numbers: dict[tuple[str, str], int] = {}
+
+    def unnamed(kind: str, told: dict[str, Any]) -> None:
+        number = numbers.setdefault((kind, told["text"]), len(numbers) + 1)
+        told["text"] = f"{kind} sentence {number} (not shipped: it is its author's)"
+
+    plain = json.loads(json.dumps(report))
+    for arm in (arm for run in plain["runs"] for arm in run["arms"].values()):
+        for told in arm["rounds"]:
+            for mistake in told["mistakes"]:
+                unnamed("dev", mistake)
+            for made in told["made"]:
+                unnamed("dev", made["near"])
+                for point in made["points"]:
+                    unnamed("pool", point)
+    return plain
+
+
 def summary(report: Mapping[str, Any]) -> str:
     """Return the result as text: every arm on test, what the model costs, where it lies."""
     test, (source, student) = report["test"], report["models"]

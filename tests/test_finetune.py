@@ -13,7 +13,16 @@ import numpy as np
 import pytest
 
 from bort_engine import Cancelled, jobs, teacher
-from bort_engine.finetune import CONTROLS, FIELDS, THETAS, Plan, agora, in_words, summary
+from bort_engine.finetune import (
+    CONTROLS,
+    FIELDS,
+    THETAS,
+    Plan,
+    agora,
+    in_words,
+    summary,
+    without_texts,
+)
 from bort_engine.space import Source
 
 ROOT = Path(__file__).parent.parent
@@ -129,6 +138,19 @@ def test_the_report_is_plain_json_and_names_what_it_was_asked_for(done):
     assert report["request"]["architecture"] == SHAPE
     assert list(report["request"]["theta_names"]) == list(FIELDS)
     assert in_words(SETS[0]).startswith("learning rate 0.02, weight decay 0, ")
+
+
+def test_a_report_to_be_shipped_holds_no_sentence(world, done):
+    from bort_engine.tasks import load_task
+
+    _, report, _ = done
+    plain = without_texts(report)
+    said = json.dumps(plain)
+    splits = load_task(world[1])
+    assert not any(text in said for name in splits for text in splits[name]["text"])
+    first, second = plain["runs"][0]["arms"]["agora"]["rounds"][:2]
+    assert [made["near"] for made in second["made"]] == first["mistakes"]
+    assert plain["test"] == json.loads(json.dumps(report["test"]))
 
 
 def test_progress_names_the_arm_the_round_and_the_loss(done):
