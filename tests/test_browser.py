@@ -1,7 +1,8 @@
 """The app in a real browser: a real extraction is run, a point of the plot clicked, its card read.
 
 Needs Chromium (`apt-get install chromium`; CHROMIUM names another one). Without it these tests
-skip, but on CI (CI=true) they fail. With BORT_SCREENSHOTS=1 they renew docs/explore.png.
+skip, but on CI (CI=true) they fail. With BORT_SCREENSHOTS=1 they renew docs/explore.png and keep
+looks of the Fine-tune page, whose engine is faked, in runs/looks.
 """
 
 import os
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,20 +32,29 @@ FLAGS = [
     "--no-first-run",
 ]
 STREAMLIT = [sys.executable, "-m", "streamlit", "run", "app.py"]
+FAKE = f"""
+import sys
+from bort_engine import jobs
+jobs.PROGRAM = (sys.executable, {str(ROOT / "tests" / "fake_engine.py")!r})
+from streamlit.web.cli import main
+main()
+"""
 SHAPE = re.compile(r"^\d+,\d+,\d+,\d+$")
 SHOWN = '[data-testid="stMetric"]'
 
 
-def start_server(runs: Path) -> Iterator[tuple[str, psutil.Process]]:
+def start_server(
+    runs: Path, command: list[str] = STREAMLIT, **environment: str
+) -> Iterator[tuple[str, psutil.Process]]:
     """Serve the app as a user would, with its own folder for runs."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = (runs.parent / f"server-{port}.log").open("wb")
     server = subprocess.Popen(
-        [*STREAMLIT, f"--server.port={port}", "--server.headless=true"],
+        [*command, f"--server.port={port}", "--server.headless=true"],
         cwd=ROOT,
-        env=os.environ | {"BORT_RUNS": str(runs)},
+        env=os.environ | {"BORT_RUNS": str(runs)} | environment,
         stdout=log,
         stderr=subprocess.STDOUT,
     )
@@ -207,11 +218,85 @@ def test_a_real_extraction_is_started_stopped_resumed_and_its_front_clicked(serv
     assert f"{100 * (1 - point.shown_error):.1f} %" in shown[3]
 
 
-@pytest.mark.parametrize("path", [""])
+@pytest.fixture
+def fake_server(tmp_path):
+    """The app before an engine that plays a made-up report, slowly enough to be stopped."""
+    command = [sys.executable, "-c", FAKE, "run", "app.py"]
+    steps = "60" if os.environ.get("BORT_SCREENSHOTS") else "10"  # looks take a while
+    slow = {"FAKE_STEPS": steps, "FAKE_PAUSE": "0.2", "PYTHONPATH": str(ROOT)}
+    yield from start_server(tmp_path / "runs", command, **slow)
+
+
+@pytest.mark.timeout(600)
+def test_a_point_is_fine_tuned_from_the_click_to_the_card(fake_server, page, tmp_path):
+    """Explore's point, a start, a round, a stop, a resume, the result and its downloads."""
+    from playwright.sync_api import expect
+
+    url, _ = fake_server
+    page.goto(url)
+    page.wait_for_selector(SHOWN)
+    clicked = click_a_point(page, card(page))
+    page.locator("h3", has_text=clicked).wait_for()
+    page.get_by_role("button", name="Fine-tune this").click()
+    field = page.get_by_role("textbox", name="Architecture")
+    field.wait_for()
+    assert "/fine-tune?" in page.url and field.input_value() == clicked
+    page.get_by_text("Chosen from a front at epsilon 0.2.").wait_for()
+    keep_a_look(page, "start")
+
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.get_by_text("Round by round").wait_for(timeout=60_000)
+    page.get_by_text("Leakage meter").wait_for()
+    keep_a_look(page, "live")
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_text("This run was stopped").wait_for(timeout=60_000)
+    expect(page.get_by_text("Leakage meter")).to_have_count(1)  # what was trained stays in view
+    page.reload()  # a closed tab finds it again
+    page.get_by_role("button", name="Resume").click()
+    page.get_by_test_id("stProgress").wait_for()
+    page.get_by_text("What the test split shows").wait_for(timeout=240_000)
+    page.get_by_text("A gain over plain fine-tuning is").wait_for()
+    page.get_by_text("Dev texts that failed in round").wait_for()
+    page.wait_for_timeout(3000)  # the charts find their sizes, and the buttons their places
+    keep_a_look(page, "done")
+
+    for name, file in (("model card", "README.md"), ("checkpoint", ".zip")):
+        with page.expect_download(timeout=60_000) as download:
+            page.get_by_role("button", name=f"Download {name}").click()
+        assert download.value.suggested_filename.endswith(file)
+        download.value.save_as(tmp_path / file)
+    assert (tmp_path / "README.md").read_text() == "# A synthetic model card\n"
+    with zipfile.ZipFile(tmp_path / ".zip") as pack:
+        assert "model/model.safetensors" in pack.namelist() and not pack.testzip()
+
+
+def keep_a_look(page, name: str) -> None:
+    """With BORT_SCREENSHOTS=1, keep the page as it looks now, light, dark and narrow."""
+    if not os.environ.get("BORT_SCREENSHOTS"):
+        return
+    folder = ROOT / "runs" / "looks"
+    folder.mkdir(parents=True, exist_ok=True)
+    for look, width, scheme in (("light", 1280, "light"), ("dark", 1280, "dark"),
+                                ("narrow", 420, "light")):  # fmt: skip
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 1600})
+        page.wait_for_timeout(2000)
+        page.screenshot(path=folder / f"fine-tune-{name}-{look}.png")
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size({"width": 1280, "height": 1000})
+
+
+@pytest.mark.parametrize("path", ["", "fine-tune", "fine-tune?point=2,12,384,768"])
 def test_every_address_may_be_the_first_request_to_a_fresh_server(browser, tmp_path, path):
     for url, _ in start_server(tmp_path / "runs"):
         page = browser.new_page()
         page.goto(f"{url}/{path}")
         page.get_by_role("heading", name="Bort Explorer").wait_for(timeout=30_000)
         page.get_by_label("Source model").wait_for()
+        if path:
+            page.get_by_text("What happens here").wait_for()
+            page.get_by_text("Advanced").click()
+            page.get_by_label("First seed").wait_for()
+        page.wait_for_timeout(1000)
+        assert not page.get_by_text("Page not found").count()
         page.close()

@@ -15,7 +15,7 @@ import bort_engine
 
 ROOT = Path(__file__).parent.parent
 ENGINE = {path.stem: path for path in (ROOT / "bort_engine").glob("*.py")}
-SHOWN = [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"))]
+SHOWN = [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))]
 HEAVY = {"torch", "transformers", "datasets", "optuna", "plotly", "streamlit", "pandas"}
 
 # Public names that the package defines itself.
@@ -32,6 +32,8 @@ MAY_IMPORT = {
     "costs": {"space", "pareto"},
     "fptas": {"pareto"},
     "figures": {"space", "pareto"},
+    "agora_report": set(),
+    "agora_figures": {"figures", "agora_report"},
     "models": {"space", "resources"},
     "tasks": {"space", "resources"},
     "training": {"space", "resources", "models", "tasks"},
@@ -122,8 +124,15 @@ def test_the_engine_never_imports_the_app(module):
 
 @pytest.mark.parametrize("path", SHOWN, ids=lambda path: path.stem)
 def test_the_app_imports_the_engine_and_third_parties_only(path):
-    assert not outside(path) & {"app", "pages", "tests", "benchmarks"}
+    assert not outside(path) & {"app", "tests", "benchmarks"}
     assert not outside(path) & {"torch", "transformers", "datasets", "optuna"}
+
+
+@pytest.mark.parametrize("path", SHOWN, ids=lambda path: path.stem)
+def test_pages_share_what_is_in_parts_and_nothing_else(path):
+    shared = {name for name in imports(path) if name.startswith("pages")}
+    assert all(name.startswith("pages.parts.") for name in shared)
+    assert not shared or path.parent.name == "pages"
 
 
 def test_every_public_name_resolves_and_has_a_home():
