@@ -154,7 +154,8 @@ def nearest(vectors: np.ndarray, known: np.ndarray) -> np.ndarray:
 def tokens_tau(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int) -> Tau:
     """Return a tau that swaps tokens for near neighbours in the word-embedding space."""
     words = _Words(tokenizer)
-    table = torch.nn.functional.normalize(model.get_input_embeddings().weight.detach(), dim=-1)
+    embeddings: Any = model.get_input_embeddings()
+    table = torch.nn.functional.normalize(embeddings.weight.detach(), dim=-1)
 
     def propose(ids: list[list[int]], places: list[list[int]]) -> list[list[list[int]]]:
         wanted = sorted({row[k] for row, at in zip(ids, places, strict=True) for k in at})
@@ -197,7 +198,8 @@ def mask_tau(source: Source, tokenizer: PreTrainedTokenizerBase, seed: int) -> T
                 [tokenizer.mask_token_id if k in set(ks) else i for k, i in enumerate(row)]
                 for row, ks in zip(rows, at, strict=True)
             ]
-            batch = tokenizer.pad({"input_ids": masked}, return_tensors="pt")
+            plain: Any = {"input_ids": masked}
+            batch = tokenizer.pad(plain, return_tensors="pt")
             with torch.inference_mode():
                 scores = model(**batch).logits
             for row, (original, ks) in enumerate(zip(rows, at, strict=True)):

@@ -109,8 +109,9 @@ def distil_states(
         steps=steps, epochs=1, batch_size=GENERAL_BATCH, learning_rate=GENERAL_LEARNING_RATE
     )
     rows = encode(texts, tokenizer, [0] * len(texts))
+    encoder: Any = model.base_model
     imitate(
-        model.base_model,
+        encoder,
         load_source(source),
         rows,
         tokenizer,

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bort_engine import __version__, costs
+from bort_engine.agora_report import NAMES
 from bort_engine.agora_rounds import At, HyperParameters, Made, Outcome, Round
 from bort_engine.costs import LatencySettings, n_parameters
 from bort_engine.space import Architecture, Source
@@ -36,14 +37,6 @@ Progress = Callable[[dict[str, Any]], None]
 Stop = Callable[[], bool]
 SCHEMA = 1
 CONTROLS = ("plain", "copied", "random")
-NAMES = {
-    "agora": "Agora",
-    "plain": "Plain fine-tuning",
-    "copied": "Dev mistakes copied",
-    "random": "Random pool texts",
-    "labeller": "Source, fine-tuned",
-    "start": "Student before Agora",
-}
 TAUS = ("auto", "pool", "tokens", "mask")
 STARTS = ("inherit", "general", "task")
 # FIELDS says what stands where. The second is the README grid of Bort (github alexa/bort).
@@ -631,7 +624,7 @@ def _at(told: Mapping[str, Any]) -> At:
     return At(told["number"], told["attempt"])
 
 
-def _mistake(mistake: Any, labels: Sequence[str]) -> dict[str, str]:
+def _mistake(mistake: Any, labels: Sequence[str]) -> dict[str, Any]:
     return {
         "text": mistake.x,
         "label": labels[mistake.y],

@@ -157,7 +157,7 @@ class Student:
     def _rows(self, pairs: Sequence[tuple[str, Any]]) -> Rows:
         from bort_engine.training import encode
 
-        n = self.start.config.num_labels
+        n: Any = self.start.config.num_labels
         labels = [np.eye(n)[y].tolist() if isinstance(y, int) else y for _, y in pairs]
         return encode([text for text, _ in pairs], self.tokenizer, labels)
 

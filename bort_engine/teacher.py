@@ -203,7 +203,12 @@ def _fine_tune(
     try:
         model.save_pretrained(part / "model")
         Importance.measure(model, batches).save(part / "importance.npz")
-        np.savez(part / "logits.npz", labelled=rows, **logits)
+        np.savez(
+            part / "logits.npz",
+            labelled=rows,
+            train=logits["train"],
+            validation=logits["validation"],
+        )
         (part / "report.json").write_text(json.dumps(report))
         with contextlib.suppress(FileExistsError):
             part.rename(folder)

@@ -214,7 +214,8 @@ def has_fast_bf16() -> bool:
 
 class _Trainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler:
-        lengths = [len(row["input_ids"]) for row in train_dataset or self.train_dataset]
+        rows: Any = train_dataset or self.train_dataset
+        lengths = [len(row["input_ids"]) for row in rows]
         return _LikeLengths(lengths, self.args.train_batch_size, self.args.seed)
 
 
