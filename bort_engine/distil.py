@@ -2,7 +2,8 @@
 
 `inherit` slices the source; `general` then lets the slice imitate the source's last hidden states
 on general text (Jiao et al. 2020, TinyBERT, section 3: hidden states through a learned linear map);
-`task` slices T instead, head included, and imitates T's soft labels on the task's train split.
+`task` slices T instead, head included, and imitates T's soft labels on the task's train split and
+on copies of it with a fifth of the words swapped (as TinyBERT does, section 3.2).
 """
 
 from __future__ import annotations
@@ -15,18 +16,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bort_engine.agora_rounds import At, Mistake
 from bort_engine.resources import cache_dir, fetch
 from bort_engine.space import Architecture, Source
-from bort_engine.teacher import RECIPE_VERSION, Teacher
+from bort_engine.teacher import RECIPE_VERSION, Teacher, softmax
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from bort_engine.training import Rows
 
 Progress = Callable[[dict[str, Any]], None]
 STARTS = ("inherit", "general", "task")
 STAGE = "distilling the student"
 GENERAL_BATCH, GENERAL_LEARNING_RATE = 64, 5e-4
-TASK_BATCH, TASK_LEARNING_RATE, TASK_EPOCHS = 64, 3e-4, 6
+TASK_BATCH, TASK_LEARNING_RATE, TASK_EPOCHS = 64, 3e-4, 3
 
 
 def start(
@@ -37,7 +41,7 @@ def start(
     *,
     seed: int = 0,
     general_steps: int = 0,
-    task_epochs: float = TASK_EPOCHS,
+    task_epochs: int = TASK_EPOCHS,
     on_progress: Progress = lambda event: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> PreTrainedModel:
@@ -77,19 +81,38 @@ def start(
 def distil_labels(
     model: PreTrainedModel,
     teacher: Teacher,
-    epochs: float = TASK_EPOCHS,
+    epochs: int = TASK_EPOCHS,
     seed: int = 0,
     on_progress: Progress = lambda event: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> PreTrainedModel:
-    """Train in place on T's soft labels for all of the train split; return the model."""
+    """Train in place on T's soft labels and return the model.
+
+    Every epoch holds the train split and another copy of it with swapped words, labelled by T.
+    """
     from bort_engine.training import Recipe, train
 
-    recipe = Recipe(epochs=epochs, batch_size=TASK_BATCH, learning_rate=TASK_LEARNING_RATE)
+    rows = teacher.train_data * epochs
+    for copy in range(epochs):
+        on_progress({"stage": "swapping words", "done": copy, "total": epochs})
+        rows = rows + _swapped(teacher, seed, copy)
+    recipe = Recipe(epochs=1, batch_size=TASK_BATCH, learning_rate=TASK_LEARNING_RATE)
     told = _told(on_progress)
-    return train(
-        model, teacher.train_data, teacher.tokenizer, recipe, seed=seed, on_step=told, stop=stop
-    )
+    return train(model, rows, teacher.tokenizer, recipe, seed=seed, on_step=told, stop=stop)
+
+
+def _swapped(teacher: Teacher, seed: int, copy: int) -> Rows:
+    """Return the train split with a fifth of the words swapped, and what T then says of it."""
+    from bort_engine.agora_text import tokens_tau
+    from bort_engine.training import encode, predict
+
+    texts = teacher.splits["train"]["text"]
+    tau = tokens_tau(teacher.model, teacher.tokenizer, seed)
+    made = tau([Mistake(row, text, None, None) for row, text in enumerate(texts)], 1, At(copy, 1))
+    new = [text for near in made for text in near]
+    rows = encode(new, teacher.tokenizer, [0] * len(new))
+    soft = softmax(predict(teacher.model, rows, teacher.tokenizer)).tolist()
+    return [row | {"labels": label} for row, label in zip(rows, soft, strict=True)]
 
 
 def distil_states(
