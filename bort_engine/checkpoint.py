@@ -137,7 +137,7 @@ def write(
         try:
             _sweep(folder)
             part.mkdir()
-            with _os_errors():
+            with os_errors():
                 plain.save_pretrained(part)
                 words.save_pretrained(part)
                 size = (part / "model.safetensors").stat().st_size
@@ -259,7 +259,7 @@ def _put(part: Path, folder: Path) -> None:
 
 
 @contextmanager
-def _os_errors() -> Iterator[None]:
+def os_errors() -> Iterator[None]:
     """Turn the system's errors as safetensors and tokenizers raise them into OSError."""
     try:
         yield

@@ -168,10 +168,13 @@ def _folder(architecture: Architecture, source: Source, teacher: Teacher, steps:
 
 
 def _keep(model: PreTrainedModel, folder: Path) -> None:
+    from bort_engine.checkpoint import os_errors
+
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
     try:
-        model.save_pretrained(part / "model")
+        with os_errors():
+            model.save_pretrained(part / "model")
         (part / "model").rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)

@@ -205,8 +205,12 @@ class Student:
     def _keep(self, model: PreTrainedModel, key: str) -> None:
         from safetensors.torch import save_file
 
+        from bort_engine.checkpoint import os_errors
+
         part = self.folder / f"{key}.part"
-        save_file({name: value.contiguous() for name, value in model.state_dict().items()}, part)
+        weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+        with os_errors():
+            save_file(weights, part)
         part.replace(self._weights(key))
 
 

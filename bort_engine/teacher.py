@@ -152,6 +152,7 @@ def _fine_tune(
     """Fine-tune the source on the labelled rows and write T, whole or not at all."""
     from transformers import set_seed
 
+    from bort_engine.checkpoint import os_errors
     from bort_engine.models import Importance, load_source, load_tokenizer, weights_of
     from bort_engine.training import Recipe, encode, predict, train, without_dropout
 
@@ -201,7 +202,8 @@ def _fine_tune(
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
     try:
-        model.save_pretrained(part / "model")
+        with os_errors():
+            model.save_pretrained(part / "model")
         Importance.measure(model, batches).save(part / "importance.npz")
         np.savez(
             part / "logits.npz",

@@ -100,6 +100,20 @@ def test_a_stop_loses_the_training_it_was_in_and_no_other(tokenizer, tmp_path):
     assert len(list(tmp_path.glob("*.json"))) == 1
 
 
+def test_a_full_disk_is_an_os_error_and_the_training_is_not_taken_for_finished(
+    tokenizer, tmp_path, monkeypatch
+):
+    from safetensors import SafetensorError
+
+    def full(weights, path):
+        raise SafetensorError("Error while serializing: I/O error: No space left (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        student(tokenizer, tmp_path).fit(THETA, PAIRS, 1)
+    assert caught.value.errno == 28 and not list(tmp_path.glob("*.json"))
+
+
 def test_a_training_that_diverges_says_so(tokenizer, tmp_path):
     with pytest.raises(ValueError, match=r"diverged.*Take a smaller learning rate"):
         student(tokenizer, tmp_path).fit((1e30, 0.0, 0.0, 8, 0), PAIRS, 5)
