@@ -418,13 +418,14 @@ class _Seat:
 
         plain: the labelled rows only. copied: the seen half's mistakes of the round before, with
         their own labels, repeated until there are enough. random: any texts of the pool, labelled
-        by S; where there is no pool, S's own labels of the labelled rows.
+        by S; where there is no pool, S's own labels of the labelled rows. The result is the best
+        of the last round, as Agora's; plain's, whose data does not grow, is its best of all.
         """
         arm = _Arm(self, name)
         n_labelled = len(self.train_pairs)
         extra: list[tuple[str, Any]] = []
         strangers = self._strangers() if name == "random" else iter(())
-        best: Fitted | None = None
+        best, rivals = None, []
         for played in outcome.rounds:
             missing = 0 if name == "plain" else played.n_train - n_labelled - len(extra)
             if name == "copied" and missing and best:
@@ -437,14 +438,12 @@ class _Seat:
                 for theta, n in zip(played.theta, steps, strict=True)
             ]
             arm.told["rounds"][-1]["counts"] = played.counts
-            best = max([*fits, *([best] if best else [])], key=self._accuracy(arm))
+            if played.counts:
+                rivals = [*rivals, *fits] if name == "plain" else fits
+                best = max(rivals, key=arm.student.accuracy)
         assert best is not None, "Agora played a round or more"
         arm.told["n_points"] = len(extra)
         arm.finish(best)
-
-    @staticmethod
-    def _accuracy(arm: _Arm) -> Callable[[Fitted], float]:
-        return arm.student.accuracy
 
     def _mistakes(self, fitted: Fitted) -> list[tuple[str, int]]:
         pairs = self.dev.pairs(self.dev.seen)
@@ -492,6 +491,7 @@ class _Arm:
         )
         self.told = seat.report.arm(seat.seed, name)
         self.at: At | None = None
+        self.keys: dict[At, list[str]] = {}  # of the trainings of each try, in order
 
     def steps(self, theta: HyperParameters, n_train: int) -> int:
         many = len(self.seat.teacher.labelled) >= MANY
@@ -506,7 +506,7 @@ class _Arm:
         steps: int | None = None,
     ) -> Fitted:
         if at != self.at:
-            self.at = at
+            self.at, self.keys[at] = at, []
             self.told["rounds"].append(_opened(at, len(pairs)))
         round_ = self.told["rounds"][-1]
         round_["theta"].append(list(theta))
@@ -524,7 +524,8 @@ class _Arm:
             self.seat.on_progress(where | told | ({"seconds_left": left} if left else {}))
 
         self.seat.on_progress(where | {"done": 0, "total": steps})
-        fitted = self.student.fit(theta, pairs, steps, on_step)
+        fitted = self.student.fit(theta, pairs, steps, on_step, at)
+        self.keys[at].append(fitted.key)
         for half, key in (("seen", "accuracies"), ("held", "held")):
             round_[key].append(round(self.student.accuracy(fitted, half), 5))
         round_["losses"].append(fitted.loss)
@@ -596,14 +597,15 @@ class _Arm:
 
     def finish(self, best: Fitted) -> None:
         """Note which training is the arm's result, and keep it for the judge."""
-        accuracy = round(self.student.accuracy(best), 5)
         for told in self.told["rounds"]:
-            if accuracy in told["accuracies"] and told["counts"]:
-                theta = told["theta"][told["accuracies"].index(accuracy)]
-                held = round(self.student.accuracy(best, "held"), 5)
-                where = {"number": told["number"], "attempt": told["attempt"], "theta": theta}
-                self.told["best"] = where | {"dev_seen": accuracy, "dev_held": held}
-                break
+            if best.key in (keys := self.keys[_at(told)]):
+                self.told["best"] = {
+                    "number": told["number"],
+                    "attempt": told["attempt"],
+                    "theta": told["theta"][keys.index(best.key)],
+                    "dev_seen": round(self.student.accuracy(best), 5),
+                    "dev_held": round(self.student.accuracy(best, "held"), 5),
+                }
         self.seat.best[self.name] = (self.student, best)
         self.seat.report.note()
 

@@ -2,14 +2,14 @@
 
 Each finished training is written down at once, so a run that is killed goes on after the last one:
 the same request, asked again, is answered from the file. Weights are kept of those only that were
-the best when they were made.
+the best of their round when they were made.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -83,7 +83,9 @@ class Student:
 
         self.start, self.tokenizer, self.dev, self.folder = start, tokenizer, dev, folder
         self.stop = stop
-        self.best: Fitted | None = None
+        self.best: Fitted | None = None  # of the latest round
+        self._round: Hashable = None
+        self._asked: dict[str, tuple[Any, ...]] = {}
         self._dev_rows = encode(dev.texts, tokenizer, dev.labels)
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -93,44 +95,37 @@ class Student:
         pairs: Sequence[tuple[str, Any]],
         steps: int,
         on_step: OnStep = lambda step, total, loss: None,
+        round: Hashable = None,
     ) -> Fitted:
         """Train with one hyper-parameter set on (text, class or probabilities) pairs.
+
+        Args:
+            round: what it is compared within; with another one `best` begins anew.
 
         Raises:
             Cancelled: a stop was asked for; this training is lost, those before it are kept.
         """
-        from bort_engine.training import train
-
+        if round != self._round:
+            self.best, self._round = None, round
         key = self._key(theta, pairs, steps)
-        if (known := self._known(key)) is not None:
-            return known
+        self._asked[key] = (theta, pairs, steps)
+        path = self.folder / f"{key}.json"
+        if path.is_file():
+            fitted = _read(path)
+            self.best = fitted if self._beats(fitted) else self.best
+            return fitted
         start, losses = perf_counter(), []
 
         def told(step: int, total: int, loss: float) -> None:
             losses.append(loss)
             on_step(step, total, loss)
 
-        learning_rate, weight_decay, warmup_share, batch_size, seed = theta
-        model, rows = self._copy(), self._rows(pairs)
-        recipe = self._recipe(steps, batch_size, learning_rate, warmup_share, weight_decay)
-        train(model, rows, self.tokenizer, recipe, seed=int(seed), on_step=told, stop=self.stop)
+        model = self._train(theta, pairs, steps, told)
         fitted = self._measured(model, key, losses, steps, start)
         if self._beats(fitted):
             self._keep(model, key)
             self.best = fitted
-        _write(self.folder / f"{key}.json", fitted)
-        return fitted
-
-    def _known(self, key: str) -> Fitted | None:
-        """Return a training that was finished before; one whose weights are missed is none."""
-        path = self.folder / f"{key}.json"
-        if not path.is_file():
-            return None
-        fitted = _read(path)
-        if self._beats(fitted):
-            if not self._weights(key).is_file():
-                return None
-            self.best = fitted
+        _write(path, fitted)
         return fitted
 
     def _beats(self, fitted: Fitted) -> bool:
@@ -142,12 +137,42 @@ class Student:
         return float(np.mean([a == b for a, b in zip(getattr(fitted, half), truth, strict=True)]))
 
     def load(self, fitted: Fitted) -> PreTrainedModel:
-        """Return the model of a training that was the best when it was made."""
+        """Return the model of a training; one whose weights were not kept is trained again."""
         from safetensors.torch import load_file
 
+        path = self._weights(fitted.key)
+        if not path.is_file():
+            self._keep(self._train(*self._asked[fitted.key]), fitted.key)
         model = self._copy()
-        model.load_state_dict(load_file(self._weights(fitted.key)))
+        model.load_state_dict(load_file(path))
         return model.eval()
+
+    def _train(
+        self,
+        theta: tuple[Any, ...],
+        pairs: Sequence[tuple[str, Any]],
+        steps: int,
+        on_step: OnStep = lambda step, total, loss: None,
+    ) -> PreTrainedModel:
+        from bort_engine.training import Recipe, train
+
+        learning_rate, weight_decay, warmup_share, batch_size, seed = theta
+        recipe = Recipe(
+            steps=steps,
+            batch_size=int(batch_size),
+            learning_rate=learning_rate,
+            warmup_share=warmup_share,
+            weight_decay=weight_decay,
+        )
+        return train(
+            self._copy(),
+            self._rows(pairs),
+            self.tokenizer,
+            recipe,
+            seed=int(seed),
+            on_step=on_step,
+            stop=self.stop,
+        )
 
     def _copy(self) -> PreTrainedModel:
         import copy
@@ -160,20 +185,6 @@ class Student:
         n: Any = self.start.config.num_labels
         labels = [np.eye(n)[y].tolist() if isinstance(y, int) else y for _, y in pairs]
         return encode([text for text, _ in pairs], self.tokenizer, labels)
-
-    @staticmethod
-    def _recipe(
-        steps: int, batch_size: int, learning_rate: float, warmup: float, decay: float
-    ) -> Any:
-        from bort_engine.training import Recipe
-
-        return Recipe(
-            steps=steps,
-            batch_size=int(batch_size),
-            learning_rate=learning_rate,
-            warmup_share=warmup,
-            weight_decay=decay,
-        )
 
     def _measured(
         self, model: PreTrainedModel, key: str, losses: list[float], steps: int, start: float

@@ -67,14 +67,20 @@ def test_weights_are_kept_of_what_was_best_and_give_its_predictions(tokenizer, t
     again = student(tokenizer, tmp_path)
     assert [again.fit(OTHER, PAIRS, 1), again.fit(THETA, PAIRS, 60)] == [poor, good]
     assert again.best == good
+    next_round = again.fit(OTHER, PAIRS, 2, round=2)
+    assert again.best == next_round and again.load(next_round)
 
 
-def test_a_training_whose_weights_are_missed_is_done_again(tokenizer, tmp_path):
+def test_a_model_whose_weights_were_not_kept_is_trained_again_when_asked_for(tokenizer, tmp_path):
+    from safetensors.torch import load_file
+
     fitted = student(tokenizer, tmp_path).fit(THETA, PAIRS, 3)
-    for path in tmp_path.glob("*.safetensors"):
-        path.unlink()
-    again = student(tokenizer, tmp_path).fit(THETA, PAIRS, 3)
-    assert again.seen == fitted.seen and len(list(tmp_path.glob("*.safetensors"))) == 1
+    kept = load_file(tmp_path / f"{fitted.key}.safetensors")
+    (tmp_path / f"{fitted.key}.safetensors").unlink()
+    again = student(tokenizer, tmp_path)
+    assert again.fit(THETA, PAIRS, 3) == fitted and not list(tmp_path.glob("*.safetensors"))
+    for name, value in again.load(fitted).state_dict().items():
+        np.testing.assert_allclose(value, kept[name], atol=1e-5, err_msg=name)
 
 
 def test_every_training_starts_from_the_same_place(tokenizer, tmp_path):
