@@ -23,7 +23,7 @@ from bort_engine.finetune import Plan, agora, summary, without_texts
 ARCHITECTURE, SOURCE, TASK = "3,12,384,768", "minilm-l6", "rotten-tomatoes"
 PLANS = {
     "few": Plan(labelled=1000, seeds=3, controls=("plain", "random")),
-    "full": Plan(labelled=0, start="task", controls=(), epochs=0.5),
+    "full": Plan(labelled=0, start="task", controls=(), epochs=0.25),
 }
 
 

@@ -492,7 +492,7 @@ with box:
         format_func=TAU.__getitem__,
         key="tau",
     )
-    columns[2].number_input("Points made per mistake", 1, 64, 4, key="points")
+    columns[2].number_input("Points made per mistake", 1, 64, 8, key="points")
     with st.expander("Advanced", icon=":material/tune:"):
         columns = st.columns(2)
         columns[0].selectbox(
