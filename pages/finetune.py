@@ -545,6 +545,7 @@ try:
         if path is None:
             raise ValueError(f"There is no recorded run {record[:60]!r}.")
         show_done(agora_report.load(path), "Recorded", path)
+        st.caption("Its sentences are numbered here: they are their authors' and not shipped.")
     else:
         show_empty()
 except ValueError as e:
