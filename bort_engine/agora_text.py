@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from bort_engine.space import Source
 
-TAUS = ("pool", "tokens", "mask")
 NEAR_DUPLICATE = 0.95  # cosine of two sentence vectors; such a text is not new
 SWAPPED_SHARE = 0.2  # of a sentence's tokens
 NEIGHBOURS = 12  # a token is swapped for one of these many nearest words

@@ -23,6 +23,7 @@ from bort_engine import __version__, costs
 from bort_engine.agora_report import NAMES
 from bort_engine.agora_rounds import At, HyperParameters, Made, Outcome, Round
 from bort_engine.costs import LatencySettings, n_parameters
+from bort_engine.distil import STARTS
 from bort_engine.space import Architecture, Source
 from bort_engine.student import FIELDS, Dev, Fitted, Student
 from bort_engine.tasks import find_task
@@ -38,7 +39,6 @@ Stop = Callable[[], bool]
 SCHEMA = 1
 CONTROLS = ("plain", "copied", "random")
 TAUS = ("auto", "pool", "tokens", "mask")
-STARTS = ("inherit", "general", "task")
 # FIELDS says what stands where. The second is the README grid of Bort (github alexa/bort).
 THETAS: dict[str, tuple[HyperParameters, ...]] = {
     "quick": (
@@ -252,7 +252,6 @@ class _Seat:
     on_progress: Progress
     stop: Stop
     best: dict[str, tuple[Student, Fitted]] = field(default_factory=dict)
-    pace: list[float] = field(default_factory=list)  # seconds a step, of each training
     _vectors: Vectors | None = None
 
     @classmethod
@@ -802,11 +801,7 @@ def _card(report: Report, seat: _Seat, source: Source, architecture: Architectur
         method=(
             f"Start: {plan.start}. Agora: tau {plan.tau}, {plan.m} points a mistake, "
             f"{'soft' if plan.soft else 'hard'} labels by the source fine-tuned on the same rows; "
-            f"best in round {best['number']} with "
-            + ", ".join(
-                f"{name} {value:g}" for name, value in zip(FIELDS, best["theta"], strict=True)
-            )
-            + "."
+            f"best in round {best['number']} with " + in_words(best["theta"]) + "."
         ),
         seed=seat.seed,
         versions=plain["provenance"]["versions"],
