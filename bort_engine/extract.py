@@ -6,30 +6,26 @@ error is predicted, this runs at once and without torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import date
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from bort_engine import __version__, costs, fptas
-from bort_engine.costs import ASSETS, Calibration, LatencySettings, n_operations, n_parameters
-from bort_engine.evaluate import Oracle, OracleSettings, Record
+from bort_engine import fptas, problem
+from bort_engine.costs import Calibration, LatencySettings
+from bort_engine.evaluate import OracleSettings, Record
 from bort_engine.pareto import Front, Point, mark_pareto
-from bort_engine.resources import cache_dir
+from bort_engine.problem import Errors, Progress, Stop
 from bort_engine.space import Architecture, SearchSpace, Source, sources
-from bort_engine.surface import LogSurface, published_surface, shape_features
+from bort_engine.surface import LogSurface, shape_features
 from bort_engine.tasks import find_task
-from bort_engine.teacher import RECIPE_VERSION
 
-Progress = Callable[[dict[str, Any]], None]
 SIZES = ("total", "effective")
 W_ERRORS = ("excess", "cross-entropy")
 ERRORS = ("measured", "published")
 LATENCIES = ("auto", "measure", "recorded")
 BORT = sources["bort"].architecture
-Stop = Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +103,7 @@ def front(
         if value not in allowed:
             raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}.")
     if error == "published":
-        errors = _published(source)
+        errors = problem.published(source)
     else:
         if initial == "inherit":
             space.within(source)
@@ -119,8 +115,8 @@ def front(
             seed=seed,
             teacher_steps=teacher_steps,
         )
-        errors = _measured(source, oracle, Path(out) if out else None, on_progress, stop)
-    calibration = _calibration(source, space, settings, latency, on_progress)
+        errors = problem.measured(source, oracle, Path(out) if out else None, on_progress, stop)
+    calibration = problem.calibration_for(source, space, settings, latency, on_progress)
     known = {}
     if error == "published":  # errors cost nothing here: Bort itself is always among the points
         known = {a: e for a, e in zip([BORT], errors.ask([BORT]), strict=True) if a in space}
@@ -135,7 +131,7 @@ def front(
 
 def recorded() -> list[tuple[str, str]]:
     """Return the (source, task) pairs whose measured table ships with the project."""
-    oracles = [Record(path).header["oracle"] for path in _tables()]
+    oracles = [Record(path).header["oracle"] for path in problem.tables()]
     return [(oracle["source"], oracle["task"]) for oracle in oracles]
 
 
@@ -148,33 +144,20 @@ def recorded_front(
         ValueError: there is no table of this source and task.
     """
     search = search or Search()
-    for path in _tables():
+    for path in problem.tables():
         record = Record(path)
         oracle = record.header["oracle"]
         if (oracle["source"], oracle["task"]) == (source, task):
             found = Source.load(source)
             space = SearchSpace.parse(search.space, found)
-            calibration = _calibration(found, space, None, "recorded", lambda event: None)
-            return _search(found, space, epsilon, search, calibration, _recorded(record), 0)
+            calibration = problem.calibration_for(
+                found, space, None, "recorded", lambda event: None
+            )
+            return _search(found, space, epsilon, search, calibration, problem.recorded(record), 0)
     raise ValueError(
         f"no measurements of {source!r} on {task!r} are shipped; on record: "
         f"{', '.join(' on '.join(pair) for pair in recorded()) or 'none'}. Run `front` for others."
     )
-
-
-def _tables() -> list[Path]:
-    return sorted((ASSETS / "recorded").glob("*.jsonl"))
-
-
-def _header(settings: OracleSettings, teacher: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "oracle": asdict(settings)
-        | {"recipe": RECIPE_VERSION, "task_digest": find_task(settings.task).digest},
-        "teacher": teacher,
-        "machine": f"{costs.device_name()}, {costs.n_threads()} threads",
-        "made_on": date.today().isoformat(),
-        "versions": f"bort-explorer {__version__}, {costs.versions()}",
-    }
 
 
 def _earlier(out: Path, epsilon: float) -> dict[Architecture, float]:
@@ -186,138 +169,20 @@ def _earlier(out: Path, epsilon: float) -> dict[Architecture, float]:
     return {p.architecture: p.error for p in before.points if p.role in roles}
 
 
-def _calibration(
-    source: Source,
-    space: SearchSpace,
-    settings: LatencySettings | None,
-    latency: str,
-    on_progress: Progress,
-) -> Calibration:
-    """Return this machine's calibration (made now if need be), or the shipped one."""
-    if latency == "recorded":
-        shipped = costs.recorded_calibration(source, space, settings)
-        if shipped is None:
-            raise ValueError(
-                f"no calibration of {source.name} with {settings or 'any settings'} is shipped; "
-                "use latency=measure."
-            )
-        return shipped
-    settings = settings or LatencySettings()
-    path = costs.calibration_path(cache_dir() / "calibrations", source, space, settings)
-    if path.is_file() and latency == "auto":
-        return Calibration.load(path)
-    calibration = costs.calibrate(source, space, settings, on_progress=on_progress)
-    calibration.save(path)
-    return calibration
-
-
-@dataclass(frozen=True, slots=True)
-class _Errors:
-    """Where a search's errors come from. `ask` maps architectures to errors, in order.
-
-    `only` names the architectures that can be asked for, where not all of the space can. `floor` is
-    T's own entropy, below which no candidate's cross-entropy falls.
-    """
-
-    kind: str
-    origin: str
-    task: str
-    ask: Callable[[Sequence[Architecture]], Iterable[float]]
-    dev_error: Callable[[Architecture], float | None]
-    provenance: dict[str, Any]
-    only: Container[Architecture] | None = None
-    floor: float = 0.0
-    chance_error: float = 2.0
-    on_settled: Callable[[int, int], None] = lambda done, total: None
-
-
-def _measured(
-    source: Source, settings: OracleSettings, out: Path | None, on_progress: Progress, stop: Stop
-) -> _Errors:
-    """Errors by brief distillation, each on record in `out` before the next one starts."""
-    oracle = Oracle(source, settings, on_progress, stop)
-    header = _header(settings, oracle.teacher.report)
-    record = Record(out / "evaluations.jsonl" if out else None, header)
-    cells = {"stage": "evaluating candidates", "done": 0, "total": 0}
-
-    def ask(architectures: Sequence[Architecture]) -> Iterator[float]:
-        for architecture in architectures:
-            if architecture not in record.evaluations:
-                on_progress(cells | {"detail": f"training {architecture}"})
-                record.add(oracle.evaluate(architecture))
-            found = record.evaluations[architecture]
-            on_progress(cells | found.to_json() | {"detail": f"measured {architecture}"})
-            yield found.error
-
-    return replace(
-        _recorded(record),
-        origin="measured",
-        ask=ask,
-        only=None,
-        on_settled=lambda done, total: cells.update(done=done, total=total),
-    )
-
-
-def _recorded(record: Record) -> _Errors:
-    """Errors that were measured before; what is not among them cannot be asked for."""
-    header, found = record.header, record.evaluations
-    teacher, oracle = header["teacher"], header["oracle"]
-    chance = teacher["chance_error"]
-    noise = 2 * (chance * (1 - chance) / teacher["n_dev"]) ** 0.5
-    return _Errors(
-        kind="cross-entropy",
-        origin="recorded",
-        task=oracle["task"],
-        ask=lambda architectures: [found[a].error for a in architectures],
-        dev_error=lambda a: found[a].dev_error,
-        provenance={
-            key: header[key] for key in ("machine", "made_on", "versions", "teacher", "oracle")
-        }
-        | {"chance_error": chance, "task_note": find_task(oracle["task"]).note},
-        only=found,
-        floor=teacher["error"],
-        chance_error=chance - noise,
-    )
-
-
-def _published(source: Source) -> _Errors:
-    """Errors predicted from published GLUE scores, by encoder parameters."""
-    surface = published_surface()
-
-    def predict(architecture: Architecture) -> float:
-        return surface.predict([n_parameters(architecture, source).encoder])
-
-    note = (
-        f"predicted from the published GLUE test scores of {surface.n_points} pretrained BERTs by "
-        f"their encoder parameters; leave-one-out error {surface.leave_one_out:.1%}"
-    )
-    return _Errors(
-        kind="published",
-        origin="predicted",
-        task="GLUE",
-        ask=lambda architectures: [predict(a) for a in architectures],
-        dev_error=lambda a: None,
-        provenance={
-            "task_note": note,
-            "surface": surface.to_json() | {"features": "encoder parameters"},
-        },
-    )
-
-
 def _search(
     source: Source,
     space: SearchSpace,
     epsilon: float,
     search: Search,
     calibration: Calibration,
-    errors: _Errors,
+    errors: Errors,
     seed: int,
     known: dict[Architecture, float] | None = None,
 ) -> Front:
     """Run the FPTAS and gather what it found, and how far it can be trusted, in a `Front`."""
     able = [a for a in space if errors.only is None or a in errors.only]
-    points = {a: _costs(a, source, calibration) for a in able}
-    candidates = [_candidate(point, search.size) for point in points.values()]
+    points = {a: problem.costs_of(a, source, calibration) for a in able}
+    candidates = [problem.candidate(point, search.size) for point in points.values()]
     extraction = fptas.extract(
         candidates,
         errors.ask,
@@ -387,32 +252,7 @@ def _search(
     )
 
 
-def _costs(architecture: Architecture, source: Source, calibration: Calibration) -> Point:
-    parameters = n_parameters(architecture, source)
-    length = calibration.settings.sequence_length
-    return Point(
-        architecture,
-        n_parameters=parameters.total,
-        n_encoder_parameters=parameters.encoder,
-        operations=n_operations(architecture, source, length).total,
-        latency_ms=calibration.predict_ms(architecture),
-        error=1.0,
-    )
-
-
-def _candidate(point: Point, size: str) -> fptas.Candidate:
-    """The AB^nC order of this family: one encoder contains another in depth, width and neurons."""
-    a = point.architecture
-    return fptas.Candidate(
-        key=a,
-        p=point.size(size),
-        i=point.latency_ms,
-        order=(a.num_hidden_layers, a.hidden_size, a.intermediate_size),
-        tie=(point.operations, a.num_attention_heads),
-    )
-
-
-def _w(point: Point, maximum: Point, errors: _Errors, search: Search) -> float:
+def _w(point: Point, maximum: Point, errors: Errors, search: Search) -> float:
     """The W-coefficient with its two options: which size counts, and from where the error does."""
     T = fptas.Candidate(maximum.architecture, maximum.size(search.w_size), maximum.latency_ms)
     floor = errors.floor if search.w_error == "excess" else 0.0

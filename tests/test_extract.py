@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from bort_engine import extract
+from bort_engine import evaluate
 from bort_engine.extract import Search, front, recorded, recorded_front
 from bort_engine.pareto import Front, nondominated
 from bort_engine.space import Architecture, Source, sources
@@ -149,17 +149,17 @@ def test_a_record_of_other_settings_is_refused(measured, quick_oracle):
 
 def test_an_interrupted_search_keeps_what_was_measured(measured, quick_oracle, monkeypatch):
     _, run = measured
-    evaluate = extract.Oracle.evaluate
+    real = evaluate.Oracle.evaluate
     asked = []
 
     def dies_at_the_third(self, architecture):
         asked.append(architecture)
         if len(asked) == 3:
             raise KeyboardInterrupt
-        return evaluate(self, architecture)
+        return real(self, architecture)
 
     with monkeypatch.context() as broken:
-        broken.setattr(extract.Oracle, "evaluate", dies_at_the_third)
+        broken.setattr(evaluate.Oracle, "evaluate", dies_at_the_third)
         with pytest.raises(KeyboardInterrupt):
             run(epsilon=0.05)
     trained = run(epsilon=0.05)[1]

@@ -1,0 +1,189 @@
+"""What a search is about: candidates with their costs, and where their errors come from.
+
+Errors are measured by brief training, read from a record, or predicted; whoever searches (the
+FPTAS, or one of its rivals) asks for them one by one and cannot tell the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from bort_engine import __version__, costs, fptas
+from bort_engine.costs import ASSETS, Calibration, LatencySettings, n_operations, n_parameters
+from bort_engine.evaluate import Oracle, OracleSettings, Record
+from bort_engine.pareto import Point
+from bort_engine.resources import cache_dir
+from bort_engine.space import Architecture, SearchSpace, Source
+from bort_engine.surface import published_surface
+from bort_engine.tasks import find_task
+from bort_engine.teacher import RECIPE_VERSION
+
+Progress = Callable[[dict[str, Any]], None]
+Stop = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """Where a search's errors come from. `ask` maps architectures to errors, in order.
+
+    `only` names the architectures that can be asked for, where not all of the space can. `floor` is
+    T's own entropy, below which no candidate's cross-entropy falls. `seconds` is what an error took
+    to measure, 0 where nothing was.
+    """
+
+    kind: str
+    origin: str
+    task: str
+    ask: Callable[[Sequence[Architecture]], Iterable[float]]
+    dev_error: Callable[[Architecture], float | None]
+    provenance: dict[str, Any]
+    only: Container[Architecture] | None = None
+    floor: float = 0.0
+    chance_error: float = 2.0
+    on_settled: Callable[[int, int], None] = lambda done, total: None
+    seconds: Callable[[Architecture], float] = lambda architecture: 0.0
+
+
+def measured(
+    source: Source, settings: OracleSettings, out: Path | None, on_progress: Progress, stop: Stop
+) -> Errors:
+    """Errors by brief distillation, each on record in `out` before the next one starts."""
+    oracle = Oracle(source, settings, on_progress, stop)
+    header = _header(settings, oracle.teacher.report)
+    record = Record(out / "evaluations.jsonl" if out else None, header)
+    cells = {"stage": "evaluating candidates", "done": 0, "total": 0}
+
+    def ask(architectures: Sequence[Architecture]) -> Iterator[float]:
+        for architecture in architectures:
+            if architecture not in record.evaluations:
+                on_progress(cells | {"detail": f"training {architecture}"})
+                record.add(oracle.evaluate(architecture))
+            found = record.evaluations[architecture]
+            on_progress(cells | found.to_json() | {"detail": f"measured {architecture}"})
+            yield found.error
+
+    return replace(
+        recorded(record),
+        origin="measured",
+        ask=ask,
+        only=None,
+        on_settled=lambda done, total: cells.update(done=done, total=total),
+    )
+
+
+def recorded(record: Record) -> Errors:
+    """Errors that were measured before; what is not among them cannot be asked for."""
+    header, found = record.header, record.evaluations
+    teacher, oracle = header["teacher"], header["oracle"]
+    chance = teacher["chance_error"]
+    noise = 2 * (chance * (1 - chance) / teacher["n_dev"]) ** 0.5
+    return Errors(
+        kind="cross-entropy",
+        origin="recorded",
+        task=oracle["task"],
+        ask=lambda architectures: [found[a].error for a in architectures],
+        dev_error=lambda a: found[a].dev_error,
+        provenance={
+            key: header[key] for key in ("machine", "made_on", "versions", "teacher", "oracle")
+        }
+        | {"chance_error": chance, "task_note": find_task(oracle["task"]).note},
+        only=found,
+        floor=teacher["error"],
+        chance_error=chance - noise,
+        seconds=lambda a: found[a].seconds,
+    )
+
+
+def published(source: Source) -> Errors:
+    """Errors predicted from published GLUE scores, by encoder parameters."""
+    surface = published_surface()
+
+    def predict(architecture: Architecture) -> float:
+        return surface.predict([n_parameters(architecture, source).encoder])
+
+    note = (
+        f"predicted from the published GLUE test scores of {surface.n_points} pretrained BERTs by "
+        f"their encoder parameters; leave-one-out error {surface.leave_one_out:.1%}"
+    )
+    return Errors(
+        kind="published",
+        origin="predicted",
+        task="GLUE",
+        ask=lambda architectures: [predict(a) for a in architectures],
+        dev_error=lambda a: None,
+        provenance={
+            "task_note": note,
+            "surface": surface.to_json() | {"features": "encoder parameters"},
+        },
+    )
+
+
+def tables() -> list[Path]:
+    """Return the shipped records of measured errors."""
+    return sorted((ASSETS / "recorded").glob("*.jsonl"))
+
+
+def _header(settings: OracleSettings, teacher: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "oracle": asdict(settings)
+        | {"recipe": RECIPE_VERSION, "task_digest": find_task(settings.task).digest},
+        "teacher": teacher,
+        "machine": f"{costs.device_name()}, {costs.n_threads()} threads",
+        "made_on": date.today().isoformat(),
+        "versions": f"bort-explorer {__version__}, {costs.versions()}",
+    }
+
+
+def calibration_for(
+    source: Source,
+    space: SearchSpace,
+    settings: LatencySettings | None,
+    latency: str,
+    on_progress: Progress = lambda event: None,
+) -> Calibration:
+    """Return this machine's calibration (made now if need be), or the shipped one."""
+    if latency == "recorded":
+        shipped = costs.recorded_calibration(source, space, settings)
+        if shipped is None:
+            raise ValueError(
+                f"no calibration of {source.name} with {settings or 'any settings'} is shipped; "
+                "use latency=measure."
+            )
+        return shipped
+    settings = settings or LatencySettings()
+    path = costs.calibration_path(cache_dir() / "calibrations", source, space, settings)
+    if path.is_file() and latency == "auto":
+        return Calibration.load(path)
+    calibration = costs.calibrate(source, space, settings, on_progress=on_progress)
+    calibration.save(path)
+    return calibration
+
+
+def costs_of(architecture: Architecture, source: Source, calibration: Calibration) -> Point:
+    """Return an architecture with its costs; its error is yet to be asked for."""
+    parameters = n_parameters(architecture, source)
+    length = calibration.settings.sequence_length
+    return Point(
+        architecture,
+        n_parameters=parameters.total,
+        n_encoder_parameters=parameters.encoder,
+        operations=n_operations(architecture, source, length).total,
+        latency_ms=calibration.predict_ms(architecture),
+        error=1.0,
+    )
+
+
+def candidate(point: Point, size: str) -> fptas.Candidate:
+    """The AB^nC order of this family: one encoder contains another in depth, width and neurons."""
+    a = point.architecture
+    return fptas.Candidate(
+        key=a,
+        p=point.size(size),
+        i=point.latency_ms,
+        order=(a.num_hidden_layers, a.hidden_size, a.intermediate_size),
+        tie=(point.operations, a.num_attention_heads),
+    )
