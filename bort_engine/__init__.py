@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bort_engine.contest import race
     from bort_engine.costs import n_operations, n_parameters
     from bort_engine.extract import front
     from bort_engine.finetune import agora
@@ -32,6 +33,7 @@ _HOME = {
     "front": "extract",
     "n_operations": "costs",
     "n_parameters": "costs",
+    "race": "contest",
     "sources": "space",
 }
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "front",
     "n_operations",
     "n_parameters",
+    "race",
     "sources",
 ]
 

@@ -1,4 +1,4 @@
-"""The command line: `python -m bort_engine params | front | agora | fetch`, as in the library.
+"""The command line: `python -m bort_engine params | front | agora | race | fetch`.
 
 Results go to stdout, progress to stderr. Exit code 0 on success, 2 on a mistake (one line that
 says what to do), 130 when stopped.
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m bort_engine", description="Bort Explorer's engine.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-    for add in (_add_params, _add_front, _add_agora, _add_fetch):
+    for add in (_add_params, _add_front, _add_agora, _add_race, _add_fetch):
         add(commands)
     return parser
 
@@ -126,6 +126,31 @@ def _add_agora(commands: Any) -> None:
         "--general-steps", type=int, default=0, help="of start=general; 0: one pass"
     )
     command.add_argument("--epsilon", type=float, help="of the front it was chosen from")
+    command.add_argument("--out", type=Path, help="run folder; given again, the run goes on")
+
+
+def _add_race(commands: Any) -> None:
+    command = _command(commands, "race", "The FPTAS against other searches, equal budgets.", _race)
+    command.add_argument("source", help="a reference name, a folder, or a hub id")
+    command.add_argument("--task", default="rotten-tomatoes", help="what the error is measured on")
+    command.add_argument(
+        "--samplers", default="random,tpe,nsga2,local", help="of random, tpe, nsga2, local, brute"
+    )
+    command.add_argument("--budget", type=int, default=64, help="trainings of each search")
+    command.add_argument("--seeds", type=int, default=20, help="searches of each sampler")
+    command.add_argument(
+        "--oracle", default="recorded", help="recorded (replay a table) or measured (train now)"
+    )
+    command.add_argument(
+        "--records", default="", help="tables to replay, with commas; by default the shipped ones"
+    )
+    command.add_argument("--space", default="default", help="default, bort, or D=1-6 A=2,12 ...")
+    command.add_argument("--size", default="total", help="total or effective (encoder only)")
+    command.add_argument("--steps", type=int, default=30, help="training steps of each candidate")
+    command.add_argument(
+        "--teacher-steps", type=int, default=0, help="training steps of the source; 0: 2 epochs"
+    )
+    command.add_argument("--seed", type=int, default=0, help="of the trainings")
     command.add_argument("--out", type=Path, help="run folder; given again, the run goes on")
 
 
@@ -269,6 +294,39 @@ def _agora(options: argparse.Namespace, arguments: list[str]) -> None:
 
     report = _as_job("agora", options, arguments, work)
     print(json.dumps(report, allow_nan=False) if options.json else summary(report))
+
+
+def _race(options: argparse.Namespace, arguments: list[str]) -> None:
+    from bort_engine.contest import race
+
+    def work(
+        folder: Path | None,
+        on_progress: Callable[[Event], None],
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Any:
+        return race(
+            options.source,
+            options.task,
+            [name for name in options.samplers.split(",") if name],
+            options.budget,
+            options.seeds,
+            oracle=options.oracle,
+            records=[path for path in options.records.split(",") if path],
+            space=options.space,
+            size=options.size,
+            steps=options.steps,
+            teacher_steps=options.teacher_steps,
+            seed=options.seed,
+            out=folder,
+            on_progress=on_progress,
+            stop=stop,
+        )
+
+    if options.oracle == "recorded" and not options.out:
+        found = work(None, _Progress().show)
+    else:
+        found = _as_job("race", options, arguments, work)
+    print(json.dumps(found.summary()) if options.json else found)
 
 
 def _fetch(options: argparse.Namespace, arguments: list[str]) -> None:

@@ -198,6 +198,61 @@ def extract(
     return Extraction(T, asked, others, found, len(grouped), bound, skipped)
 
 
+EPSILONS = (1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02)
+
+
+@dataclass(frozen=True, slots=True)
+class Refinement:
+    """What `refine` found: e of what was trained, in that order, and what each epsilon took.
+
+    `finished` maps an epsilon to the number of trainings after which its cover was whole.
+    """
+
+    errors: dict[Candidate, float]
+    finished: dict[float, int]
+
+
+class _Spent(Exception):
+    """The budget is used up."""
+
+
+def refine(
+    candidates: Sequence[Candidate],
+    errors: Errors,
+    budget: int,
+    *,
+    epsilons: Sequence[float] = EPSILONS,
+    tolerance: float = 0.03,
+    own: Any = None,
+) -> Refinement:
+    """Spend a budget of trainings: covers of smaller and smaller epsilon, keeping what is known.
+
+    Ours: so the scheme can be stopped at any time, and compared with searches that are given a
+    budget and no epsilon. What is left of the budget after the last epsilon goes to the rest.
+    """
+    by_key = {xi.key: xi for xi in candidates}
+    known: dict[Any, float] = {}
+    finished: dict[float, int] = {}
+
+    def ask(keys: Sequence[Any]) -> Iterable[float]:
+        for key in keys:
+            if len(known) == budget:
+                raise _Spent
+            (known[key],) = errors([key])
+            yield known[key]
+
+    try:
+        for epsilon in epsilons:
+            extract(
+                candidates, ask, epsilon=epsilon, tolerance=tolerance, known=dict(known), own=own
+            )
+            finished[epsilon] = len(known)
+        extract(candidates, ask, selection="exhaustive", known=dict(known), own=own)
+    except _Spent:
+        pass
+    return Refinement({by_key[key]: error for key, error in known.items()}, finished)
+
+
 def _check(
     candidates: Sequence[Candidate], epsilon: float, selection: str, interval: int, spot_checks: int
 ) -> None:
