@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SAMPLERS = ("random", "tpe", "nsga2", "local", "brute")
 # Optuna's default of 50 would make NSGA-II a random search at the budgets that are of interest.
 POPULATION = 16
-MOST_REPEATS = 20
+MOST_REPEATS = 10
 FIELDS = Architecture.__slots__
 
 Costs = tuple[float, float, float]

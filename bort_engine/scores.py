@@ -282,10 +282,13 @@ class Race:
             raise TypeError("points are missing, or a cost is not positive")
         if not measured or not all(0 <= float(x) < 1e18 for x in measured):
             raise TypeError("an error or its seconds are impossible")
-        if not self.errors or {len(x) for x in (*self.errors, *self.seconds)} != {n}:
+        shapes = [[len(x) for x in table] for table in (self.errors, self.seconds)]
+        if not self.errors or any(shape != [n] * len(self.errors) for shape in shapes):
             raise TypeError("a table is not as long as the space")
         if not all(type(row) is int and 0 <= row < n for row in whole):
             raise TypeError("a trace names a point that does not exist")
+        if type(self.budget) is not int or self.budget < 1 or not all(self.traces.values()):
+            raise TypeError("the budget is not positive, or a searcher has no trace")
         for found in self.traces.values():
             for seed, trace in enumerate(found):
                 if len(trace) != self.budget or len(set(trace)) != len(trace):
