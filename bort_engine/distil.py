@@ -30,7 +30,7 @@ Progress = Callable[[dict[str, Any]], None]
 STARTS = ("inherit", "general", "task")
 STAGE = "distilling the student"
 GENERAL_BATCH, GENERAL_LEARNING_RATE = 64, 5e-4
-TASK_BATCH, TASK_LEARNING_RATE, TASK_EPOCHS = 64, 3e-4, 3
+TASK_BATCH, TASK_LEARNING_RATE, TASK_EPOCHS = 64, 3e-4, 8
 
 
 def start(

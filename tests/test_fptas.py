@@ -17,6 +17,7 @@ from bort_engine.fptas import (
     extract,
     guarantee,
     maximum_point,
+    refine,
     representative,
     w_coefficient,
     w_optimum,
@@ -436,6 +437,40 @@ def test_errors_may_come_one_by_one():
     oracle = Oracle(truth)
     found = extract(list(truth), lambda keys: (e for e in oracle(keys)), epsilon=1.0)
     assert found.measured == {xi: truth[xi] for xi in found.measured}
+
+
+# Refining step by step
+
+
+@thorough
+@given(arbitrary(), st.integers(1, 30))
+def test_refining_trains_no_more_than_its_budget_and_no_one_twice(truth, budget):
+    oracle = Oracle(truth)
+    found = refine(list(truth), oracle, budget)
+    assert len(oracle.asked) == len(set(oracle.asked)) == len(found.errors)
+    assert len(found.errors) == min(budget, len(truth))
+    assert found.errors == {xi: truth[xi] for xi in found.errors}
+
+
+@thorough
+@given(monotone_by_size())
+def test_each_epsilon_that_is_finished_is_covered(truth):
+    found = refine(list(truth), Oracle(truth), len(truth))
+    trained = list(found.errors)
+    for epsilon, count in found.finished.items():
+        for xi in truth:
+            assert any(
+                within(s, xi, epsilon) and truth[s] <= (1 + epsilon) * SLACK * truth[xi]
+                for s in trained[:count]
+            )
+
+
+def test_refining_by_hand():
+    truth = {xi: 1 / xi.p for xi in line(8, 4, 2)}
+    found = refine(list(truth), Oracle(truth), 3, epsilons=(1.0, 0.5))
+    # T, then the smallest: at epsilon 1 T covers what lies between; at 0.5 it must be trained.
+    assert [xi.p for xi in found.errors] == [8, 2, 4]
+    assert found.finished == {1.0: 2, 0.5: 3}
 
 
 # Mistakes
