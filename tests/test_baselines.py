@@ -18,8 +18,10 @@ GRID = [
 def law(a: Architecture) -> tuple[float, float, float]:
     """A made-up law: larger is slower and errs less; heads cost time and help a little."""
     volume = a.num_hidden_layers * a.hidden_size * a.intermediate_size
-    return float(volume), volume / 1e4 + a.num_attention_heads, 1 / volume**0.3 + 0.01 / (
-        a.num_attention_heads
+    return (
+        float(volume),
+        volume / 1e4 + a.num_attention_heads,
+        1 / volume**0.3 + 0.01 / (a.num_attention_heads),
     )
 
 
