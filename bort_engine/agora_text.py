@@ -155,17 +155,18 @@ def tokens_tau(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed:
     words = _Words(tokenizer)
     embeddings: Any = model.get_input_embeddings()
     table = torch.nn.functional.normalize(embeddings.weight.detach(), dim=-1)
+    near: dict[int, list[int]] = {}  # kept from one call to the next
 
     def propose(ids: list[list[int]], places: list[list[int]]) -> list[list[list[int]]]:
-        wanted = sorted({row[k] for row, at in zip(ids, places, strict=True) for k in at})
-        near: dict[int, list[int]] = {}
+        asked = {row[k] for row, at in zip(ids, places, strict=True) for k in at}
+        wanted = sorted(asked - near.keys())
         for start in range(0, len(wanted), 1024):
             block = wanted[start : start + 1024]
             closeness = table[block] @ table.T
             for row, token in enumerate(block):
                 closeness[row, ~words.like(token)] = -2
                 closeness[row, token] = -2
-            near |= dict(zip(block, closeness.topk(NEIGHBOURS).indices.tolist(), strict=True))
+            near.update(zip(block, closeness.topk(NEIGHBOURS).indices.tolist(), strict=True))
         return [[near[row[k]] for k in at] for row, at in zip(ids, places, strict=True)]
 
     return _swapping(tokenizer, words, propose, seed)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bort_engine import Cancelled
 from bort_engine.agora_rounds import At, Mistake
 from bort_engine.resources import cache_dir, fetch
 from bort_engine.space import Architecture, Source
@@ -24,6 +25,7 @@ from bort_engine.teacher import RECIPE_VERSION, Teacher, softmax
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from bort_engine.agora_text import Tau
     from bort_engine.training import Rows
 
 Progress = Callable[[dict[str, Any]], None]
@@ -90,24 +92,26 @@ def distil_labels(
 
     Every epoch holds the train split and another copy of it with swapped words, labelled by T.
     """
+    from bort_engine.agora_text import tokens_tau
     from bort_engine.training import Recipe, train
 
     rows = teacher.train_data * epochs
+    tau = tokens_tau(teacher.model, teacher.tokenizer, seed)
     for copy in range(epochs):
         on_progress({"stage": "swapping words", "done": copy, "total": epochs})
-        rows = rows + _swapped(teacher, seed, copy)
+        if stop():
+            raise Cancelled("stopped on request")
+        rows = rows + _swapped(teacher, tau, copy)
     recipe = Recipe(epochs=1, batch_size=TASK_BATCH, learning_rate=TASK_LEARNING_RATE)
     told = _told(on_progress)
     return train(model, rows, teacher.tokenizer, recipe, seed=seed, on_step=told, stop=stop)
 
 
-def _swapped(teacher: Teacher, seed: int, copy: int) -> Rows:
+def _swapped(teacher: Teacher, tau: Tau, copy: int) -> Rows:
     """Return the train split with a fifth of the words swapped, and what T then says of it."""
-    from bort_engine.agora_text import tokens_tau
     from bort_engine.training import encode, predict
 
     texts = teacher.splits["train"]["text"]
-    tau = tokens_tau(teacher.model, teacher.tokenizer, seed)
     made = tau([Mistake(row, text, None, None) for row, text in enumerate(texts)], 1, At(copy, 1))
     new = [text for near in made for text in near]
     rows = encode(new, teacher.tokenizer, [0] * len(new))
