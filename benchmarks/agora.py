@@ -1,7 +1,7 @@
 """Agora against plain fine-tuning and two controls, with equal data and equal optimizer steps.
 
 Run: python benchmarks/agora.py few [OUT]    1,000 labelled sentences, 3 seeds, on 3,12,384,768
-     python benchmarks/agora.py full [OUT]   all labels and distillation: student against teacher
+     python benchmarks/agora.py full [OUT] [D,A,H,I]   all labels, distilled: student against T
 Given the same OUT again it goes on after the last finished training. The labeller learns from the
 same 1,000 sentences and nothing else; test is scored once, at the end. 30 to 60 minutes on 2 cores.
 With RECORD=1 the result, less its sentences, becomes the recorded run that the app shows.
@@ -20,7 +20,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from bort_engine.costs import ASSETS
 from bort_engine.finetune import Plan, agora, summary, without_texts
 
-ARCHITECTURE, SOURCE, TASK = "3,12,384,768", "minilm-l6", "rotten-tomatoes"
+SOURCE, TASK = "minilm-l6", "rotten-tomatoes"
+ARCHITECTURE = sys.argv[3] if len(sys.argv) > 3 else "3,12,384,768"
 PLANS = {
     "few": Plan(labelled=1000, seeds=3, controls=("plain", "random")),
     "full": Plan(labelled=0, start="task", controls=(), epochs=0.25),

@@ -108,7 +108,9 @@ def _add_agora(commands: Any) -> None:
     command.add_argument("--tau", default="auto", help="pool, tokens, mask; auto: pool if any")
     command.add_argument("--points", type=int, default=8, help="made near each mistake")
     command.add_argument("--candidates", type=int, default=3, help="tried for each point kept")
-    command.add_argument("--theta", default="quick", help="hyper-parameter sets: quick or bort")
+    command.add_argument(
+        "--theta", default="auto", help="sets: quick, gentle, bort; auto: by start"
+    )
     command.add_argument("--start", default="inherit", help="inherit, general or task")
     command.add_argument(
         "--controls", default="plain,random", help="of plain, copied, random; or none"

@@ -47,6 +47,12 @@ THETAS: dict[str, tuple[HyperParameters, ...]] = {
         (3e-4, 0.01, 0.1, 64, 0),
         (1e-4, 0.01, 0.1, 64, 0),
     ),
+    "gentle": (
+        (2e-5, 0.01, 0.1, 64, 0),
+        (2e-5, 0.01, 0.1, 64, 1),
+        (3e-5, 0.01, 0.1, 64, 0),
+        (1e-5, 0.01, 0.1, 64, 0),
+    ),
     "bort": tuple(
         (rate, decay, warmup, batch, seed)
         for rate, decay, warmup, batch, seed in itertools.product(
@@ -64,8 +70,9 @@ class Plan:
     `tau` "auto" is `pool` where there is a pool, else `tokens`. `m` is the points made near each
     mistake, out of `candidates` times as many: those on which student and labeller differ most.
     `confidence` is what the labeller must give its first choice for a point to be kept;
-    `soft` whether a point carries all its probabilities or the first choice only. `epochs` is 0 for
-    4, or 2 where 5,000 rows or more are labelled.
+    `soft` whether a point carries all its probabilities or the first choice only. `theta` "auto" is
+    `quick`, or `gentle` for a start that was distilled on the task: at quick's rates such a student
+    forgets more than it learns. `epochs` is 0 for 4, or 2 where 5,000 rows or more are labelled.
 
     Raises:
         ValueError: a setting is not one of the allowed values.
@@ -75,7 +82,7 @@ class Plan:
     tau: str = "auto"
     m: int = 8
     candidates: int = 3
-    theta: str = "quick"
+    theta: str = "auto"
     start: str = "inherit"
     controls: tuple[str, ...] = ("plain", "random")
     seeds: int = 1
@@ -88,7 +95,7 @@ class Plan:
     general_steps: int = 0
 
     def __post_init__(self) -> None:
-        for name, allowed in (("tau", TAUS), ("theta", tuple(THETAS)), ("start", STARTS)):
+        for name, allowed in (("tau", TAUS), ("theta", ("auto", *THETAS)), ("start", STARTS)):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; allowed: {_listed(allowed)}.")
         for control in self.controls:
@@ -109,6 +116,12 @@ class Plan:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ValueError(f"{name} is {value!r}; allowed: {low} to {high}.")
+
+    @property
+    def sets(self) -> tuple[HyperParameters, ...]:
+        """The hyper-parameter sets, Theta."""
+        auto = "gentle" if self.start == "task" else "quick"
+        return THETAS[auto if self.theta == "auto" else self.theta]
 
 
 def _listed(words: Sequence[str]) -> str:
@@ -181,7 +194,7 @@ class Report:
             "task": task,
             "architecture": str(architecture),
             "epsilon": epsilon,
-            "theta": THETAS[plan.theta],
+            "theta": plan.sets,
             "theta_names": FIELDS,
             "seeds": list(range(plan.seed, plan.seed + plan.seeds)),
         }
@@ -336,7 +349,7 @@ class _Seat:
 
         arm = _Arm(self, "agora")
         outcome = agora_rounds.agora(
-            THETAS[self.report.plan.theta],
+            self.report.plan.sets,
             self.train_pairs,
             self.dev.pairs(self.dev.seen),
             fit=arm.fit,
@@ -546,7 +559,7 @@ class _Arm:
         if not made:
             return None
         if self.name == "agora":
-            n_sets = len(THETAS[plan.theta]) - sum(len(r["pruned"]) for r in self.told["rounds"])
+            n_sets = len(plan.sets) - sum(len(r["pruned"]) for r in self.told["rounds"])
             wrong = len(self.seat.dev.seen) // 4  # of it: what is usual of a small model
             growth = self.steps(self.told["rounds"][-1]["theta"][-1], plan.m * wrong)
             later = sum((n_sets - k) * (steps + k * growth) for k in range(1, n_sets))

@@ -18,7 +18,9 @@ TAU = {
     "tokens": "tokens: the text itself, some words swapped",
 }
 THETA = {
+    "auto": "auto: quick, or gentle after distillation on the task",
     "quick": "quick: four sets",
+    "gentle": "gentle: four sets at a tenth of quick's rates",
     "bort": "bort: the hundreds of sets published for Bort; days, not minutes",
 }
 START = {

@@ -425,7 +425,7 @@ def test_a_training_is_started_watched_stopped_resumed_and_shown(quiet, monkeypa
     assert " ".join(options).startswith(expected)
     pairs = dict(zip(options[1::2], options[2::2], strict=True))
     assert pairs["--controls"] == "plain,random" and pairs["--epsilon"] == "0.3"
-    assert (pairs["--tau"], pairs["--points"], pairs["--theta"]) == ("auto", "8", "quick")
+    assert (pairs["--tau"], pairs["--points"], pairs["--theta"]) == ("auto", "8", "auto")
 
     wait(lambda: "round 2" in run.status().stage)
     wait(lambda: run.status().done >= 3)

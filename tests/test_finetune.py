@@ -204,7 +204,7 @@ def test_a_weak_labeller_is_refused_with_its_figure(world, tmp_path):
     ("change", "said"),
     [
         ({"tau": "nearby"}, r"tau is 'nearby'; allowed: auto, pool, tokens, mask"),
-        ({"theta": "all"}, r"theta is 'all'; allowed: quick, bort"),
+        ({"theta": "all"}, r"theta is 'all'; allowed: auto, quick, gentle, bort"),
         ({"start": "cold"}, r"start is 'cold'; allowed: inherit, general, task"),
         ({"controls": ("placebo",)}, r"control 'placebo' is not known; allowed: plain, copied, ra"),
         ({"m": 0}, r"m is 0; allowed: 1 to 100"),
