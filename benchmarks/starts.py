@@ -1,0 +1,68 @@
+"""Where should a student start when few labels are known? Three starts, by dev accuracy.
+
+Run: python benchmarks/starts.py [labelled] [task epochs]. 3,12,384,768 from MiniLM-L6 starts from
+the sliced source (`inherit`), from slices that imitated its hidden states on Wikipedia introductions
+(`general`), or from slices of the labeller that imitated its labels on all of the train split and
+on swapped copies (`task`). Then plain fine-tuning on the labelled sentences, with each of Agora's
+default sets. Prints the mean dev accuracy before and after, and the seconds each start took.
+"""
+
+import os
+import sys
+from pathlib import Path
+from time import perf_counter
+
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import copy
+
+from bort_engine.distil import STARTS, start
+from bort_engine.finetune import THETAS
+from bort_engine.space import Architecture, sources
+from bort_engine.teacher import EPOCHS_OF_FEW, Teacher
+from bort_engine.training import Recipe, encode, predict, train
+
+LABELLED = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+TASK_EPOCHS = int(sys.argv[2]) if len(sys.argv) > 2 else 2
+SOURCE, SHAPE = sources["minilm-l6"], Architecture(3, 12, 384, 768)
+
+
+def main() -> None:
+    teacher = Teacher.prepare(SOURCE, "rotten-tomatoes", n_labelled=LABELLED)
+    split = teacher.splits["train"]
+    labelled = [int(row) for row in teacher.labelled]
+    rows = encode(
+        [split["text"][row] for row in labelled],
+        teacher.tokenizer,
+        [split["label"][row] for row in labelled],
+    )
+
+    def accuracy(model) -> float:
+        guesses = predict(model, teacher.dev_data, teacher.tokenizer).argmax(1)
+        return float((guesses == teacher.dev_labels).mean())
+
+    print(f"the labeller: {1 - teacher.dev_error:.1%} on dev", flush=True)
+    for kind in STARTS:
+        begun = perf_counter()
+        model = start(SHAPE, SOURCE, teacher, kind, task_epochs=TASK_EPOCHS)
+        took, found = perf_counter() - begun, []
+        for rate, decay, warmup, batch, seed in THETAS["quick"]:
+            recipe = Recipe(
+                epochs=EPOCHS_OF_FEW,
+                batch_size=batch,
+                learning_rate=rate,
+                warmup_share=warmup,
+                weight_decay=decay,
+            )
+            trained = train(copy.deepcopy(model), rows, teacher.tokenizer, recipe, seed=seed)
+            found.append(accuracy(trained))
+        print(
+            f"{kind}: {accuracy(model):.1%} before, {sum(found) / len(found):.1%} after plain "
+            f"fine-tuning ({', '.join(f'{one:.1%}' for one in found)}); start took {took:.0f} s",
+            flush=True,
+        )
+
+
+main()
