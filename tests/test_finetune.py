@@ -65,6 +65,7 @@ def world(quick_cache, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(teacher, "LEARNING_RATE_OF_FEW", 1e-2)
         patch.setitem(THETAS, "quick", SETS)
+        patch.setitem(THETAS, "gentle", SETS)
         yield Source.load(str(model)), str(folder / "reviews.csv")
 
 
