@@ -3,8 +3,9 @@
 Run: python benchmarks/starts.py [labelled] [task epochs]. 3,12,384,768 from MiniLM-L6 starts from
 the sliced source (`inherit`), from slices that imitated its hidden states on Wikipedia's
 introductions (`general`), or from slices of the labeller that imitated its labels on all of the
-train split and on swapped copies (`task`). Then plain fine-tuning on the labelled sentences, with each of Agora's
-default sets. Prints the mean dev accuracy before and after, and the seconds each start took.
+train split and on swapped copies (`task`). Then plain fine-tuning on the labelled sentences, with
+each of Agora's default sets. Prints the mean dev accuracy before and after, and the seconds that
+each start took.
 """
 
 import os
