@@ -21,6 +21,13 @@ page = st.navigation(
             url_path="fine-tune",
             help="Train the chosen architecture with Agora; watch it; download the checkpoint.",
         ),
+        st.Page(
+            "pages/compare.py",
+            title="Baselines",
+            icon=":material/flag:",
+            url_path="baselines",
+            help="The FPTAS against other searches at equal budgets, training by training.",
+        ),
     ],
     position="top",
 )

@@ -1,9 +1,9 @@
 """Stands in for `python -m bort_engine` where a test needs a job and not its result.
 
-fake_engine.py front|agora SOURCE ... --out FOLDER; the environment says how it goes:
+fake_engine.py front|agora|race SOURCE ... --out FOLDER; the environment says how it goes:
 FAKE_STEPS how many candidates (or training steps), FAKE_PAUSE seconds each, FAKE_FRONT a front.json
-to hand over, FAKE_END "fail", "kill", "deaf" (hears no stop), "usage" (ends before any work) or
-nothing. What `agora` reports is made up, and says so.
+to hand over, FAKE_RACE a race.json, FAKE_END "fail", "kill", "deaf" (hears no stop), "usage" (ends
+before any work) or nothing. What `agora` and `race` report is made up, and says so.
 """
 
 import json
@@ -171,6 +171,55 @@ def synthetic_report(**request: Any) -> dict[str, Any]:
     }
 
 
+def synthetic_race(**change: Any) -> Any:
+    """Return a race whose every score can be worked out by hand.
+
+    |   | million parameters | ms | error | s |                       |
+    | A | 1                  | 1  | 0.8   | 1 | on the front          |
+    | B | 2                  | 2  | 0.4   | 2 | on the front          |
+    | C | 4                  | 4  | 0.2   | 4 | on the front, largest |
+    | D | 4                  | 4  | 0.4   | 3 | beaten by B and by C  |
+    """
+    from bort_engine.pareto import LatencyReport, Point
+    from bort_engine.scores import Race
+    from bort_engine.space import Architecture
+
+    a, b, c, d = range(4)
+    costs = ((1, 1, 1.0), (2, 2, 2.0), (4, 4, 4.0), (3, 4, 4.0))
+    points = tuple(
+        Point(Architecture(depth, 2, 96, 192), m * 10**6, m * 10**5, m * 10**7, ms, error=1.0)
+        for depth, m, ms in costs
+    )
+    values: dict[str, Any] = {
+        "source": "minilm-l6",
+        "task": "rotten-tomatoes",
+        "origin": "recorded",
+        "size": "total",
+        "budget": 3,
+        "points": points,
+        "errors": ((0.8, 0.4, 0.2, 0.4),),
+        "seconds": ((1.0, 2.0, 4.0, 3.0),),
+        "traces": {
+            "fptas": ((c, a, b),),
+            "random": ((d, c, a), (a, b, c)),
+            "tpe": ((b, a, c), (b, c, a)),
+        },
+        "finished": ({1.0: 2, 0.5: 3},),
+        "latency": LatencyReport(
+            1, 128, 2, "Synthetic CPU", 0.01, 0.02, 0.99, 8, "2000-01-01, torch 0"
+        ),
+        "provenance": {
+            "machine": "Synthetic CPU",
+            "made_on": "2000-01-01",
+            "versions": "made up for the tests",
+            "training_seeds": [0],
+            "oracle": {"steps": 30, "batch_size": 64},
+            "teacher": {"error": 0.05, "dev_error": 0.14},
+        },
+    }
+    return Race(**values | change)
+
+
 def snapshots(whole: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, str]]:
     """The report after each training, with the training's stage and detail."""
     now = deepcopy(whole) | {"runs": [], "test": None, "models": [], "checkpoint": None}
@@ -237,6 +286,18 @@ def play_front(job: jobs.Job, folder: Path, steps: int, pause: float) -> None:
             raise RuntimeError("Stopped after this candidate.")
 
 
+def play_race(job: jobs.Job, folder: Path, steps: int, pause: float) -> None:
+    for done in range(1, steps + 1):
+        trained = {"architecture": f"{done},12,384,1536", "error": 0.7 - 0.01 * done}
+        job.report({"stage": "evaluating candidates", "done": 0, "total": 0} | trained)
+        detail = f"TPE, seed {done - 1}"
+        job.report({"stage": "searching", "done": done, "total": steps, "detail": detail})
+        if job.stop.wait(pause):
+            raise RuntimeError("Stopped after this search.")
+    if "FAKE_RACE" in os.environ:
+        shutil.copy(os.environ["FAKE_RACE"], folder / "race.json")
+
+
 def main() -> None:
     end = os.environ.get("FAKE_END", "")
     if end == "usage":
@@ -245,7 +306,7 @@ def main() -> None:
     folder = Path(arguments[arguments.index("--out") + 1])
     steps, pause = int(os.environ.get("FAKE_STEPS", 3)), float(os.environ.get("FAKE_PAUSE", 0))
     with jobs.working(folder, command, arguments) as job:
-        play = {"agora": play_agora}.get(command, play_front)
+        play = {"agora": play_agora, "race": play_race}.get(command, play_front)
         play(job, folder, steps, pause)
         if end == "deaf":
             job.report({"stage": "hearing nothing", "done": 0, "total": 1})
