@@ -293,7 +293,7 @@ def show_texts(arm: Arm) -> None:
         return
     show_table(texts, "Failing dev texts with the points made near each", height=360)
     if not any(texts["Point made near it"]):
-        st.caption("No points were made near these: no round came after this one.")
+        st.caption("No points were made near these: no later round has ended.")
 
 
 def show_table(table: pd.DataFrame, alt: str, height: int | None = None) -> None:
