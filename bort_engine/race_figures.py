@@ -15,16 +15,8 @@ from typing import TYPE_CHECKING, Any
 import moocore
 import numpy as np
 
-from bort_engine.figures import (
-    BLUE,
-    GREEN,
-    GREY,
-    LEGEND,
-    ORANGE,
-    PURPLE,
-    VERMILION,
-    millions,
-)
+from bort_engine.agora_figures import SKY
+from bort_engine.figures import BLUE, GREEN, GREY, LEGEND, ORANGE, PURPLE, VERMILION, millions
 from bort_engine.pareto import nondominated
 from bort_engine.scores import GOALS, NAMES, OURS, Curves, Race
 
@@ -33,11 +25,11 @@ if TYPE_CHECKING:
 
 MARKS = {
     OURS: (ORANGE, "circle"),
-    "random": (VERMILION, "x"),
+    "random": (SKY, "x"),
     "tpe": (BLUE, "diamond"),
     "nsga2": (GREEN, "square"),
     "local": (PURPLE, "triangle-up"),
-    "brute": (GREY, "star"),
+    "brute": (VERMILION, "star"),
 }
 SCORES = {"hypervolume": "Hypervolume (% of the truth's)", "epsilon": "Achieved epsilon"}
 BUDGETS = {"trainings": "Trainings (count)", "seconds": "Recorded training time (s)"}
@@ -146,8 +138,8 @@ def score_figure(race: Race, score: str, by: str = "trainings") -> go.Figure:
         low, median, high = (_height(values, score) for values in (own.low, own.median, own.high))
         drawn += [low, high]
         figure.add_scatter(
-            x=np.concatenate([own.x, own.x[::-1]]).tolist(),
-            y=np.concatenate([low, high[::-1]]).tolist(),
+            x=_stairs(own.x, own.x).tolist(),
+            y=_stairs(low, high, 1).tolist(),
             mode="lines",
             line={"width": 0},
             fill="toself",
@@ -172,6 +164,13 @@ def score_figure(race: Race, score: str, by: str = "trainings") -> go.Figure:
     for goal in GOALS if score == "epsilon" else ():
         figure.add_hline(y=goal, line={"color": GREY, "width": 1, "dash": "dash"})
     return _laid_out(figure, 400)
+
+
+def _stairs(there: np.ndarray, back: np.ndarray, shift: int = 0) -> np.ndarray:
+    """Return a band's outline, each value kept until the next; `shift` is 1 for the heights."""
+    steps = [np.repeat(values, 2)[1 - shift :] for values in (there, back)]
+    there, back = (values[: values.size - shift] for values in steps)
+    return np.concatenate([there, back[::-1]])
 
 
 def _height(values: np.ndarray, score: str) -> np.ndarray:
@@ -214,7 +213,7 @@ def front_figure(race: Race, view: str, seed: int, trainings: int) -> go.Figure:
     for size, name in enumerate(reversed(race.searchers)):  # nested, so none hides another
         colour, symbol = MARKS[name]
         if name == OURS:
-            marker: dict[str, Any] = {"symbol": symbol, "color": colour, "size": 7}
+            marker: dict[str, Any] = {"symbol": symbol, "color": colour, "size": 8}
         else:
             marker = {"symbol": f"{symbol}-open", "color": colour, "size": 14 - size}
             marker["line"] = {"width": 2}

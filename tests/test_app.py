@@ -480,7 +480,7 @@ def test_the_rounds_of_a_control_and_the_texts_of_a_round_can_be_looked_at(quiet
     assert list(texts["Kept"][:4]) == ["yes", "yes", "yes", "no"]
     assert texts["Failing dev text"][4].startswith("synthetic sentence 1:")
     at.segmented_control(key="shown_round").set_value(2).run()
-    assert "no round came after this one" in words(at)
+    assert "no later round has ended" in words(at)
     at.segmented_control(key="shown_arm").set_value("random").run()
     assert not at.exception
     assert "A control repeats each of Agora's trainings" in words(at)

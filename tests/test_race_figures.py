@@ -64,6 +64,13 @@ def test_each_searcher_has_one_line_in_its_own_colour_and_symbol(race, score, by
     json.loads(figure.to_json())
 
 
+def test_a_band_is_drawn_in_steps_like_its_line(race):
+    figure = race_figures.score_figure(race, "epsilon")
+    band = next(t for t in figure.data if t.legendgroup == "random" and not t.name)
+    assert band.x == (1, 2, 2, 3, 3, 3, 3, 2, 2, 1)
+    assert band.y == pytest.approx((3, 3, 1.5, 1.5, 0.25, 0.75, 2.5, 2.5, 3, 3))
+
+
 def test_every_searcher_there_is_can_be_told_apart():
     assert race_figures.MARKS.keys() == NAMES.keys()
     assert len({colour for colour, _ in race_figures.MARKS.values()}) == len(NAMES)
