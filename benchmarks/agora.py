@@ -23,7 +23,7 @@ from bort_engine.finetune import Plan, agora, summary, without_texts
 SOURCE, TASK = "minilm-l6", "rotten-tomatoes"
 ARCHITECTURE = sys.argv[3] if len(sys.argv) > 3 else "3,12,384,768"
 PLANS = {
-    "few": Plan(labelled=1000, seeds=3, controls=("plain", "random")),
+    "few": Plan(labelled=1000, seeds=3, epochs=4, controls=("plain", "random")),
     "full": Plan(labelled=0, start="task", controls=(), epochs=0.25),
 }
 

@@ -117,7 +117,7 @@ def _add_agora(commands: Any) -> None:
     )
     command.add_argument("--confidence", type=float, default=0, help="the labeller's, to keep one")
     command.add_argument("--labels", default="soft", choices=("soft", "hard"), help="of points")
-    command.add_argument("--epochs", type=float, default=0, help="0: 4, or 2 from 5,000 rows on")
+    command.add_argument("--epochs", type=float, default=0, help="0: 3, or 2 from 5,000 rows on")
     command.add_argument("--replays", type=int, default=0, help="rounds that may be done again")
     command.add_argument("--seeds", type=int, default=1, help="how many runs to average")
     command.add_argument("--seed", type=int, default=0, help="the first of them")

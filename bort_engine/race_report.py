@@ -408,6 +408,7 @@ figure {{ margin: 1.5rem 0; }} dt {{ font-weight: 600; }} dd {{ margin: 0 0 0.5r
 <p>{badge} errors. The FPTAS of Bort Explorer against other searches, at equal budgets.</p>
 <h2>What it shows</h2><ul>{verdict}</ul>
 <h2>In numbers</h2>{table}
+<p>Medians over seeds. A dash: not within the budget.</p>
 <h2>In figures</h2>{figures}
 <h2>Where the numbers come from</h2><dl>{provenance}</dl>
 </body></html>
@@ -439,10 +440,14 @@ def to_html(race: Race) -> str:
 
 def _figures(race: Race) -> Iterator[tuple[str, go.Figure, str]]:
     """Yield each figure with its heading and its message in words."""
-    for by, unit in BUDGETS.items():
+    for by in BUDGETS:
         for score, label in SCORES.items():
             figure = race_figures.score_figure(race, score, by)
-            yield f"{label} by {unit}", figure, race_figures.score_summary(race, score, by)
+            yield (
+                f"{label}, by {UNITS[by].lower()}",
+                figure,
+                race_figures.score_summary(race, score, by),
+            )
     for view in VIEWS:
         figure = race_figures.front_figure(race, view, 0, race.budget)
         said = race_figures.front_summary(race, 0, race.budget)
@@ -454,7 +459,7 @@ def _figures(race: Race) -> Iterator[tuple[str, go.Figure, str]]:
 
 
 def _figure(number: int, figure: go.Figure, heading: str, said: str) -> str:
-    drawing = figure.to_html(
+    drawing = figure.update_layout(template="plotly_white").to_html(
         config={"displaylogo": False},
         include_plotlyjs=number == 0,
         full_html=False,
@@ -469,7 +474,7 @@ def _figure(number: int, figure: go.Figure, heading: str, said: str) -> str:
 def _html_table(frame: pd.DataFrame) -> str:
     def cell(name: str, value: Any) -> str:
         if isinstance(value, float):
-            return NEVER if math.isnan(value) else FORMATS[name] % value
+            return "-" if math.isnan(value) else FORMATS[name] % value
         return str(value)
 
     head = "".join(f"<th>{html.escape(name)}</th>" for name in frame)
