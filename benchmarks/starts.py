@@ -1,11 +1,11 @@
 """Where should a student start when few labels are known? Three starts, by dev accuracy.
 
-Run: python benchmarks/starts.py [labelled] [task epochs]. 3,12,384,768 from MiniLM-L6 starts from
-the sliced source (`inherit`), from slices that imitated its hidden states on Wikipedia's
-introductions (`general`), or from slices of the labeller that imitated its labels on all of the
-train split and on swapped copies (`task`). Then plain fine-tuning on the labelled sentences, with
-each of Agora's default sets. Prints the mean dev accuracy before and after, and the seconds that
-each start took.
+Run: python benchmarks/starts.py [labelled] [task epochs] [general steps, 0: one pass].
+A student of 3,12,384,768 starts from the sliced MiniLM-L6 (`inherit`), from slices that imitated
+its hidden states on Wikipedia's introductions (`general`), or from slices of the labeller that
+imitated its labels on all of the train split and on swapped copies (`task`). Then it is fine-tuned
+on the labelled sentences, with each of Agora's default sets. Prints the mean dev accuracy before
+and after, and the seconds that each start took.
 """
 
 import os
@@ -27,6 +27,7 @@ from bort_engine.training import Recipe, encode, predict, train
 
 LABELLED = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
 TASK_EPOCHS = int(sys.argv[2]) if len(sys.argv) > 2 else 2
+GENERAL_STEPS = int(sys.argv[3]) if len(sys.argv) > 3 else 0
 SOURCE, SHAPE = sources["minilm-l6"], Architecture(3, 12, 384, 768)
 
 
@@ -47,7 +48,8 @@ def main() -> None:
     print(f"the labeller: {1 - teacher.dev_error:.1%} on dev", flush=True)
     for kind in STARTS:
         begun = perf_counter()
-        model = start(SHAPE, SOURCE, teacher, kind, task_epochs=TASK_EPOCHS)
+        options = {"task_epochs": TASK_EPOCHS, "general_steps": GENERAL_STEPS}
+        model = start(SHAPE, SOURCE, teacher, kind, **options)
         took, found = perf_counter() - begun, []
         for rate, decay, warmup, batch, seed in THETAS["quick"]:
             recipe = Recipe(
