@@ -276,8 +276,7 @@ def attainment_figure(race: Race, rival: str) -> go.Figure:
         )
     figure.update_xaxes(title=_labels(race)[1], **_ticks(float(left), float(right)))
     figure.update_yaxes(title=_labels(race)[2])
-    figure = _laid_out(figure, 460)
-    return figure.update_layout(legend={"entrywidth": 240})
+    return _laid_out(figure, 460).update_layout(legend={"entrywidth": 240})
 
 
 def _labels(race: Race) -> tuple[str, str, str]:

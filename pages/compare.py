@@ -170,10 +170,8 @@ def show_curves(path: Path, changed: int) -> None:
             st.caption(f"{caption} Line: median over seeds. Band: quartiles.")
 
 
-@st.fragment
-def show_replay(path: Path, changed: int) -> None:
-    """The race training by training: a seed, a training, the fronts there, and who has what."""
-    race = read(path, changed)
+def choose_moment(race: Race) -> tuple[int, int, dict[float, int]]:
+    """Let a seed and a training be chosen; return them, and the FPTAS's covers in that seed."""
     columns = st.columns([1, 3, 4], vertical_alignment="bottom")
     seed = columns[0].selectbox(
         "Seed", range(race.seeds), key=f"race_seed-{race.seeds}", on_change=forget
@@ -196,6 +194,14 @@ def show_replay(path: Path, changed: int) -> None:
     if race.budget > 1:
         st.session_state.setdefault(key, race.budget)
         trainings = columns[2].slider("Trainings", 1, race.budget, key=key, on_change=forget)
+    return seed, trainings, covers
+
+
+@st.fragment
+def show_replay(path: Path, changed: int) -> None:
+    """The race training by training: a seed, a training, the fronts there, and who has what."""
+    race = read(path, changed)
+    seed, trainings, covers = choose_moment(race)
     left, right = st.columns([4, 3])
     with left:
         view = st.segmented_control(
