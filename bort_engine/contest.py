@@ -80,31 +80,25 @@ def race(
     latency = "recorded" if oracle == "recorded" else "auto"
     calibration = problem.calibration_for(source, grid, None, latency, on_progress)
     points = {a: problem.costs_of(a, source, calibration) for a in grid}
-    lanes = [_Lane(points, errors, size, stop) for errors in tables]
+    count = _Count(budget * (len(tables) + len(samplers) * seeds), oracle, on_progress)
+    lanes = [_Lane(points, errors, size, count, stop) for errors in tables]
     journals = folder / "journals" if folder and oracle == "measured" else None
     traces: dict[str, Any] = {}
     finished = []
-    done, total = 0, len(lanes) + len(samplers) * seeds
-
-    def tell(detail: str) -> None:
-        on_progress({"stage": STAGE, "done": done, "total": total, "detail": detail})
-
     traces[OURS] = []
     for lane in lanes:
-        tell(NAMES[OURS])
+        count.tell(NAMES[OURS])
         found = fptas.refine(lane.candidates, lane.ask_many, budget, own=source.architecture)
         traces[OURS].append([xi.key for xi in found.errors])
         finished.append(found.finished)
-        done += 1
     for name in samplers:
         traces[name] = []
         for number in range(seeds):
-            tell(f"{NAMES[name]}, seed {number}")
+            count.tell(f"{NAMES[name]}, seed {number}")
             lane = lanes[number % len(lanes)]
             journal = journals / f"{name}-{number}.log" if journals else None
             told = baselines.search(name, list(grid), lane.ask, budget, number, journal)
             traces[name].append(list(told))
-            done += 1
     row = {a: number for number, a in enumerate(points)}
     result = Race(
         source=source.name,
@@ -130,13 +124,32 @@ def race(
     return result
 
 
+class _Count:
+    """How many trainings the searches were charged so far, of all that they will be."""
+
+    def __init__(self, total: int, oracle: str, on_progress: Progress) -> None:
+        self.done, self.total, self._on_progress = 0, total, on_progress
+        # Trainings report themselves in the same words, so that a live race has one stage.
+        self._stage = STAGE if oracle == "recorded" else problem.STAGE
+
+    def tell(self, detail: str) -> None:
+        where = {"stage": self._stage, "done": self.done, "total": self.total}
+        self._on_progress(where | {"detail": detail})
+
+
 class _Lane:
     """One training seed's errors, as the searches ask for them; it remembers what was asked."""
 
     def __init__(
-        self, points: dict[Architecture, Point], errors: Errors, size: str, stop: Stop
+        self,
+        points: dict[Architecture, Point],
+        errors: Errors,
+        size: str,
+        count: _Count,
+        stop: Stop,
     ) -> None:
         self.points, self._errors, self.size, self.stop = points, errors, size, stop
+        self._count = count
         self.candidates = [problem.candidate(point, size) for point in points.values()]
         self.errors: dict[Architecture, float] = {}
         self.seconds: dict[Architecture, float] = {}
@@ -147,6 +160,8 @@ class _Lane:
     def ask(self, architecture: Architecture) -> baselines.Costs:
         if self.stop():
             raise Cancelled("stopped on request")
+        self._errors.on_settled(self._count.done, self._count.total)
+        self._count.done += 1
         if architecture not in self.errors:
             (self.errors[architecture],) = self._errors.ask([architecture])
             self.seconds[architecture] = self._errors.seconds(architecture)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -55,8 +56,8 @@ def noise(first: np.ndarray, second: np.ndarray) -> Noise:
     from scipy.stats import kendalltau
 
     apart = np.abs(first - second) / ((first + second) / 2)
-    tau = float(kendalltau(first, second).statistic)
-    return Noise(float(np.median(apart)), float(np.percentile(apart, 95)), tau)
+    tau: Any = kendalltau(first, second)
+    return Noise(float(np.median(apart)), float(np.percentile(apart, 95)), float(tau.statistic))
 
 
 def order(

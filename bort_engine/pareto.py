@@ -240,7 +240,7 @@ class Front:
 
     def _check(self) -> None:
         for record in (self, self.latency, *self.points):
-            _check_types(record)
+            check_types(record)
         costs = [
             (p.n_parameters, p.n_encoder_parameters, p.operations, p.latency_ms, p.error)
             for p in self.points
@@ -304,7 +304,7 @@ _TYPES: dict[str, Any] = {
 }
 
 
-def _check_types(record: Front | LatencyReport | Point) -> None:
+def check_types(record: Front | LatencyReport | Point) -> None:
     """Raise TypeError where a value is not of its field's type, or a number not of this world."""
     for field in fields(record):
         value, kind = getattr(record, field.name), _TYPES.get(str(field.type), object)

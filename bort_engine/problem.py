@@ -24,6 +24,7 @@ from bort_engine.teacher import RECIPE_VERSION
 
 Progress = Callable[[dict[str, Any]], None]
 Stop = Callable[[], bool]
+STAGE = "evaluating candidates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def measured(
     oracle = Oracle(source, settings, on_progress, stop)
     header = _header(settings, oracle.teacher.report)
     record = Record(out / "evaluations.jsonl" if out else None, header)
-    cells = {"stage": "evaluating candidates", "done": 0, "total": 0}
+    cells = {"stage": STAGE, "done": 0, "total": 0}
 
     def ask(architectures: Sequence[Architecture]) -> Iterator[float]:
         for architecture in architectures:

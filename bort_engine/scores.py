@@ -21,6 +21,7 @@ from bort_engine.pareto import (
     Front,
     LatencyReport,
     Point,
+    check_types,
     hypervolume,
     mark_pareto,
     nondominated,
@@ -280,7 +281,8 @@ class Race:
             raise TypeError("an unknown size or searcher")
         if not n or not all(0 < float(x) < 1e18 for x in numbers):
             raise TypeError("points are missing, or a cost is not positive")
-        if not measured or not all(0 <= float(x) < 1e18 for x in measured):
+        errors = [x for table in self.errors for x in table if x is not None]
+        if not errors or not all(0 <= float(x) < 1e18 for x in measured) or not min(errors) > 0:
             raise TypeError("an error or its seconds are impossible")
         shapes = [[len(x) for x in table] for table in (self.errors, self.seconds)]
         if not self.errors or any(shape != [n] * len(self.errors) for shape in shapes):
@@ -296,6 +298,12 @@ class Race:
                 if any(self.errors[self.table(seed)][row] is None for row in trace):
                     raise TypeError("a trace names a point that was not measured")
         float(self.provenance["teacher"]["error"])
+        check_types(self.latency)
+        counts = [pair for found in self.finished for pair in found.items()]
+        if len(self.finished) != len(self.errors) or not all(
+            isinstance(epsilon, float) and type(n) is int and n > 0 for epsilon, n in counts
+        ):
+            raise TypeError("finished is no table of epsilons and trainings")
 
     def save(self, path: str | Path) -> Path:
         """Write the race as JSON, whole or not at all."""
