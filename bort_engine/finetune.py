@@ -766,25 +766,42 @@ def _save(
     architecture: Architecture,
     on_progress: Progress,
 ) -> None:
-    """Save the first seed's best model with its card, and open it again in a new process."""
+    """Save the first seed's best model with its card, and open it again in a new process.
+
+    A student that was distilled on the task is saved as it was before Agora, too, in `start`: where
+    all labels are known, Agora does not always better it, and the test rows say which is which.
+    """
     from bort_engine.checkpoint import save
 
     on_progress({"stage": "saving and reloading", "done": 0, "total": 1})
     student, fitted = seat.best["agora"]
-    card = _card(report, seat, source, architecture)
-    found = save(student.load(fitted), seat.teacher.tokenizer, report.folder / "model", card)
+    models = {"model": student.load(fitted)}
+    if report.plan.start == "task":
+        models["start"] = seat.student_start
+    checks = {
+        folder: save(
+            model,
+            seat.teacher.tokenizer,
+            report.folder / folder,
+            _card(report, seat, source, architecture, folder),
+        )
+        for folder, model in models.items()
+    }
+    found = checks["model"]
     report.note(
         checkpoint={
             "folder": "model",
-            "ok": found.ok,
+            "ok": all(check.ok for check in checks.values()),
             "said": str(found),
-            "problems": list(found.problems),
+            "problems": [problem for check in checks.values() for problem in check.problems],
         }
     )
     on_progress({"stage": "saving and reloading", "done": 1, "total": 1})
 
 
-def _card(report: Report, seat: _Seat, source: Source, architecture: Architecture) -> Any:
+def _card(
+    report: Report, seat: _Seat, source: Source, architecture: Architecture, folder: str
+) -> Any:
     from bort_engine.model_card import Card, Latency, Metric
 
     plain, plan, task = report.plain, report.plan, find_task(report.task)
@@ -806,6 +823,13 @@ def _card(report: Report, seat: _Seat, source: Source, architecture: Architectur
         Metric("accuracy, Agora", split, best[key], f"share of {n[key]} right")
         for split, key in halves
     )
+    how = (
+        f"Agora: tau {plan.tau}, {plan.m} points a mistake, "
+        f"{'soft' if plan.soft else 'hard'} labels by the source fine-tuned on the same rows; "
+        f"best in round {best['number']} with " + in_words(best["theta"]) + "."
+    )
+    if folder == "start":
+        how = f"This is the “{NAMES['start']}”: it imitates the “{NAMES['labeller']}”."
     return Card(
         architecture=architecture,
         source=source,
@@ -813,11 +837,7 @@ def _card(report: Report, seat: _Seat, source: Source, architecture: Architectur
         labels=task.labels,
         data=f"{task.note}. Labelled rows used: {plain['data']['n_train']}; "
         f"unlabelled pool: {plain['data']['n_pool']}.",
-        method=(
-            f"Start: {plan.start}. Agora: tau {plan.tau}, {plan.m} points a mistake, "
-            f"{'soft' if plan.soft else 'hard'} labels by the source fine-tuned on the same rows; "
-            f"best in round {best['number']} with " + in_words(best["theta"]) + "."
-        ),
+        method=f"Start: {plan.start}. {how}",
         seed=seat.seed,
         versions=plain["provenance"]["versions"],
         made_on=plain["provenance"]["made_on"],

@@ -350,14 +350,24 @@ def show_result(report: Report) -> None:
 
 def show_downloads(report: Path) -> None:
     """Offer the report and what lies beside it; each file is read only when it is asked for."""
-    model = report.parent / "model"
-    card = model / "README.md"
+    model, start = report.parent / "model", report.parent / "start"
+    card, name = model / "README.md", report.parent.name
     files = {
-        "checkpoint": (f"{report.parent.name}.zip", lambda: runs.packed(model), "application/zip"),
+        "checkpoint": (f"{name}.zip", lambda: runs.packed(model), "application/zip"),
+        "student before Agora": (
+            f"{name}-start.zip",
+            lambda: runs.packed(start),
+            "application/zip",
+        ),
         "model card": ("README.md", lambda: card.read_bytes(), "text/markdown"),
         "report": ("report.json", lambda: report.read_bytes(), "application/json"),
     }
-    there = {"checkpoint": (model / "config.json"), "model card": card, "report": report}
+    there = {
+        "checkpoint": model / "config.json",
+        "student before Agora": start / "config.json",
+        "model card": card,
+        "report": report,
+    }
     with st.container(horizontal=True):
         for what, (name, data, kind) in files.items():
             if there[what].is_file():

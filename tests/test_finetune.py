@@ -236,6 +236,9 @@ def test_without_a_pool_tokens_are_swapped_and_a_distilled_start_is_scored_too(w
     rows = {row["arm"]: row for row in report["test"]["rows"]}
     assert set(rows) == {"agora", "labeller", "start"}
     assert "against_labeller" in rows["agora"]
+    for folder, said in (("model", "best in round"), ("start", "Student before Agora")):
+        assert said in (tmp_path / folder / "README.md").read_text()
+        assert (tmp_path / folder / "model.safetensors").is_file()
     assert report["data"]["n_pool"] == 0
 
 
