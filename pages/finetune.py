@@ -437,7 +437,7 @@ def show_empty() -> None:
             "that got as much data and as many steps without Agora's choice."
         )
         st.caption(
-            "It takes about 15 minutes on two cores for 1,000 labelled sentences. You can watch, "
+            "It takes about 11 minutes on two cores for 1,000 labelled sentences. You can watch, "
             "stop, go on later, and download an ordinary checkpoint at the end."
         )
         with st.container(horizontal=True, vertical_alignment="center"):
