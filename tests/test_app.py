@@ -380,7 +380,7 @@ def test_with_nothing_to_show_the_page_says_what_it_does(quiet, monkeypatch, tmp
     at = fine_tune()
     assert not at.exception and not at.error and not at.warning
     assert at.text_input(key="architecture").value == "3,12,384,768"
-    assert "about 15 minutes on two cores for 1,000 labelled sentences" in words(at)
+    assert "about 11 minutes on two cores for 1,000 labelled sentences" in words(at)
     assert [link.value for link in at.page_link] == ["Choose a point on Explore"]
     assert not button(at, "Start").disabled
     assert "Look at a recorded run" not in [b.label for b in at.button]
