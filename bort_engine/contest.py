@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 from bort_engine import Cancelled, baselines, fptas, problem
 from bort_engine.evaluate import OracleSettings, Record
@@ -83,14 +82,11 @@ def race(
     count = _Count(budget * (len(tables) + len(samplers) * seeds), oracle, on_progress)
     lanes = [_Lane(points, errors, size, count, stop) for errors in tables]
     journals = folder / "journals" if folder and oracle == "measured" else None
-    traces: dict[str, Any] = {}
-    finished = []
-    traces[OURS] = []
+    ours = []
     for lane in lanes:
         count.tell(NAMES[OURS])
-        found = fptas.refine(lane.candidates, lane.ask_many, budget, own=source.architecture)
-        traces[OURS].append([xi.key for xi in found.errors])
-        finished.append(found.finished)
+        ours.append(fptas.refine(lane.candidates, lane.ask_many, budget, own=source.architecture))
+    traces = {OURS: [[xi.key for xi in found.errors] for found in ours]}
     for name in samplers:
         traces[name] = []
         for number in range(seeds):
@@ -113,7 +109,7 @@ def race(
             name: tuple(tuple(row[a] for a in trace) for trace in found)
             for name, found in traces.items()
         },
-        finished=tuple(finished),
+        finished=tuple(found.finished for found in ours),
         latency=calibration.report(),
         provenance={"space": space, "training_seeds": [_seed(errors) for errors in tables]}
         | tables[0].provenance
