@@ -197,11 +197,15 @@ def test_a_measured_race_says_so(monkeypatch, tmp_path, wait):
 @pytest.mark.parametrize(
     "change",
     [
-        {"budget": 1, "traces": {"fptas": ((2,),), "random": ((3,), (0,))}, "finished": ()},
+        {"budget": 1, "traces": {"fptas": ((2,),), "random": ((3,), (0,))}, "finished": ({},)},
         {"traces": {"fptas": ((2, 0, 1),)}},
         {"seconds": ((None,) * 4,)},
         {"size": "effective"},
-        {"errors": ((0.8, 0.4, 0.2, 0.4), (0.4, 0.2, 0.1, 0.2)), "seconds": ((1.0,) * 4,) * 2},
+        {
+            "errors": ((0.8, 0.4, 0.2, 0.4), (0.4, 0.2, 0.1, 0.2)),
+            "seconds": ((1.0,) * 4,) * 2,
+            "finished": ({1.0: 2}, {}),
+        },
     ],
 )
 def test_smaller_and_barer_races_are_shown_too(monkeypatch, tmp_path, wait, change):
