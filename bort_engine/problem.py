@@ -150,9 +150,15 @@ def calibration_for(
     if latency == "recorded":
         shipped = costs.recorded_calibration(source, space, settings)
         if shipped is None:
+            with_what = ""
+            if settings:
+                with_what = (
+                    f", batch {settings.batch_size}, {settings.sequence_length} tokens and "
+                    f"{settings.threads} threads"
+                )
             raise ValueError(
-                f"no calibration of {source.name} with {settings or 'any settings'} is shipped; "
-                "use latency=measure."
+                f"no calibration of {source.name} with this space{with_what} is shipped; measure "
+                "one (--latency measure), or take a shipped space (README names them)."
             )
         return shipped
     settings = settings or LatencySettings()

@@ -347,9 +347,9 @@ def show_empty() -> None:
             "seeds; and where the FPTAS does not."
         )
         st.caption(
-            "No race ships with this version. A replayed one takes a minute or two; one that is "
-            "trained here takes about 20 s for each architecture on two cores. You can watch, stop "
-            "and go on later."
+            "No race ships with this version, nor a table to replay one on. One that is trained "
+            "here takes about 20 s for each architecture on two cores. You can watch, stop and go "
+            "on later."
         )
         st.page_link(
             "pages/explore.py", label="See the fronts on Explore", icon=":material/explore:"
@@ -398,9 +398,11 @@ with box:
         help="The FPTAS always takes part.",
     )
     size = len(SearchSpace.parse("default", sources[source_name]))
-    seeds = columns[1].number_input("Seeds of each sampler", 1, 1000, 20, key="race_seeds")
+    usual_seeds, usual_budget = (20, 64) if whole else (1, 16)  # trained here, they take hours
+    seeds = columns[1].number_input("Seeds of each sampler", 1, 1000, usual_seeds, key="race_seeds")
+    usual_budget = min(usual_budget, size)
     budget = columns[2].number_input(
-        "Trainings each", 1, size, min(64, size), key=f"race_budget-{size}", help="The budget."
+        "Trainings each", 1, size, usual_budget, key=f"race_budget-{size}", help="The budget."
     )
     said = ""
     if oracle == "recorded" and not whole:
