@@ -77,8 +77,19 @@ def load_source(source: Source, num_labels: int | None = None, seed: int = 0) ->
 
 
 def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
-    """Load a source's tokenizer from where its weights are."""
-    return AutoTokenizer.from_pretrained(weights_of(source), trust_remote_code=False)
+    """Load a source's tokenizer from where its weights are.
+
+    Raises:
+        ValueError: it is missing or damaged, or the hub cannot be reached.
+    """
+    where = weights_of(source)
+    try:
+        return AutoTokenizer.from_pretrained(where, trust_remote_code=False)
+    except Exception as e:
+        raise ValueError(
+            f"the tokenizer of {source.name} could not be loaded from {where} "
+            f"({str(e).splitlines()[0][:150]}); check the network or the folder."
+        ) from e
 
 
 def build(

@@ -426,9 +426,10 @@ with box:
             st.markdown(f":red[:material/error: {figures.literal(said)}]", width="content")
         elif oracle == "measured":
             most = min(size, (1 + len(samplers) * seeds) * budget)
-            hours = math.ceil(most * 20 / 3600)
+            minutes = math.ceil(most * 20 / 60)
+            took = f"{minutes} min" if minutes < 90 else f"{round(minutes / 60)} h"
             st.caption(
-                f"At most {most} trainings, each shared by all searches: about {hours} h on two "
+                f"At most {most} trainings, each shared by all searches: about {took} on two "
                 "cores. Stopped, it can go on later.",
                 width="content",
             )
