@@ -13,6 +13,7 @@ from time import perf_counter
 
 from bort_engine import Cancelled, baselines, fptas, problem
 from bort_engine.evaluate import OracleSettings, Record
+from bort_engine.extract import SIZES
 from bort_engine.pareto import Point
 from bort_engine.problem import Errors, Progress, Stop
 from bort_engine.scores import NAMES, OURS, Race
@@ -22,7 +23,6 @@ from bort_engine.teacher import RECIPE_VERSION
 
 ORACLES = ("recorded", "measured")
 SAMPLERS = ("random", "tpe", "nsga2", "local")
-SIZES = ("total", "effective")
 STAGE = "searching"
 
 

@@ -150,9 +150,7 @@ def recorded_front(
         if (oracle["source"], oracle["task"]) == (source, task):
             found = Source.load(source)
             space = SearchSpace.parse(search.space, found)
-            calibration = problem.calibration_for(
-                found, space, None, "recorded", lambda event: None
-            )
+            calibration = problem.calibration_for(found, space, None, "recorded")
             return _search(found, space, epsilon, search, calibration, problem.recorded(record), 0)
     raise ValueError(
         f"no measurements of {source!r} on {task!r} are shipped; on record: "
