@@ -28,13 +28,12 @@ from bort_engine.agora_report import (
     against,
     n_mistakes,
 )
-from bort_engine.figures import BLUE, GREEN, GREY, LEGEND, ORANGE, PURPLE, VERMILION, Fact
+from bort_engine.figures import BLUE, GREEN, GREY, LEGEND, ORANGE, PURPLE, SKY, VERMILION, Fact
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-SKY = "#56B4E9"  # the last of Okabe and Ito's colours that shows on white and on black
 OVER = {
     "plain": "plain fine-tuning",
     "random": "as many random pool texts",

@@ -12,14 +12,13 @@ from pathlib import Path
 from time import perf_counter
 
 from bort_engine import Cancelled, baselines, fptas, problem
-from bort_engine.evaluate import OracleSettings, Record
+from bort_engine.evaluate import OracleSettings
 from bort_engine.extract import SIZES
 from bort_engine.pareto import Point
 from bort_engine.problem import Errors, Progress, Stop
 from bort_engine.scores import NAMES, OURS, Race
 from bort_engine.space import Architecture, SearchSpace, Source
 from bort_engine.tasks import find_task
-from bort_engine.teacher import RECIPE_VERSION
 
 ORACLES = ("recorded", "measured")
 SAMPLERS = ("random", "tpe", "nsga2", "local")
@@ -69,7 +68,7 @@ def race(
     _check(samplers, seeds, budget, len(grid), oracle=oracle, size=size)
     folder, task = Path(out) if out else None, find_task(task).name
     if oracle == "recorded":
-        tables = _on_record(source, task, grid, records)
+        tables = problem.replayable(source, task, grid, records)
     else:
         grid.within(source)
         settings = OracleSettings(
@@ -182,46 +181,6 @@ def _check(samplers: Sequence[str], seeds: int, budget: int, most: int, **chosen
         if type(value) is not int or not 1 <= value <= limit:
             of = f", the size of the space; try {min(64, most)}" if name == "budget" else ""
             raise ValueError(f"{name} is {value!r}; allowed: 1 to {limit}{of}.")
-
-
-def _on_record(
-    source: Source, task: str, grid: SearchSpace, records: Sequence[str | Path]
-) -> list[Errors]:
-    """Return the tables that hold the whole space, one a training seed.
-
-    Raises:
-        ValueError: a record is of something else, or incomplete, or there is none.
-    """
-    found: dict[int, Errors] = {}
-    for path in map(Path, records or problem.tables()):
-        if not path.is_file():
-            raise ValueError(f"there is no record {path}; give an evaluations.jsonl of `front`.")
-        record = Record(path)
-        problem_with = _unfit(record, source, task, grid)
-        if problem_with and records:
-            raise ValueError(f"{path} {problem_with}")
-        if not problem_with:
-            found[record.header["oracle"]["seed"]] = problem.recorded(record)
-    if not found:
-        raise ValueError(
-            f"no table of all {len(grid)} architectures of {source.name} on {task} ships with this "
-            "version; record one with `front --exhaustive --out RUN` and give it with --records, "
-            "or use --oracle measured."
-        )
-    return [found[seed] for seed in sorted(found)]
-
-
-def _unfit(record: Record, source: Source, task: str, grid: SearchSpace) -> str:
-    """Say what makes a record unfit for a race on this space, or nothing."""
-    oracle = record.header["oracle"]
-    wanted = {"source": source.name, "task": task, "recipe": RECIPE_VERSION}
-    for name, value in wanted.items():
-        if oracle.get(name) != value:
-            return f"was measured with {name} {oracle.get(name)!r}, not {value!r}; record it anew."
-    missing = sum(a not in record.evaluations for a in grid)
-    if missing:
-        return f"lacks {missing} of {len(grid)} architectures; finish it with `front --exhaustive`."
-    return ""
 
 
 def _seed(errors: Errors) -> int:

@@ -132,7 +132,7 @@ def front(
 def recorded() -> list[tuple[str, str]]:
     """Return the (source, task) pairs whose measured table ships with the project."""
     oracles = [Record(path).header["oracle"] for path in problem.tables()]
-    return [(oracle["source"], oracle["task"]) for oracle in oracles]
+    return list(dict.fromkeys((oracle["source"], oracle["task"]) for oracle in oracles))
 
 
 def recorded_front(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 BORT = Architecture(4, 8, 1024, 768)
 # Okabe and Ito's colours, told apart with any colour vision; each class has its own symbol too.
 ORANGE, GREEN, BLUE, VERMILION, PURPLE = "#E69F00", "#009E73", "#0072B2", "#D55E00", "#CC79A7"
-GREY = "#8A8F98"
+SKY, GREY = "#56B4E9", "#8A8F98"
 WARNINGS = ("No better than guessing", "Not on the front")
 # Light to dark without the palest and the darkest of viridis, which vanish on white or on black.
 SCALE = ["#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#e9dc24"]

@@ -291,45 +291,74 @@ def _ask_lazily(
     epsilon: float,
     tolerance: float,
 ) -> None:
-    """Measure T and the smallest, then halve what is open until all is measured or covered.
+    """Measure T and the smallest, then always what is farthest from being proven covered.
 
-    Ours. While e does not rise along the AB^nC order, every measured architecture bounds the
-    errors of all that it contains from below. A cell is closed without training when each member
-    has a measured one within 1 + epsilon of it in p, in i and of that lower bound in e; it then
-    goes into `skipped`.
+    Ours. A cell is closed without training when each member is proven covered within 1 + epsilon;
+    it then goes into `skipped`. So the search may be stopped at any time: what is measured is
+    spread over the front, and the worst of the proven factors falls with every training.
     """
+    proofs = _Proofs(candidates, tolerance)
     row = {xi: n for n, xi in enumerate(candidates)}
-    p, i = np.array([xi.p for xi in candidates]), np.array([xi.i for xi in candidates])
-    order = np.array([xi.order for xi in candidates])
-    floor = np.zeros(len(candidates))  # e(xi) is at least this
-    reached = np.full(len(candidates), np.inf)  # least e of those that cover xi in p and i
-    reach = 1 + epsilon
-
-    def note(s: Candidate) -> None:
-        inside = (order <= np.array(s.order)).all(axis=1) & bool(s.order)  # no order, no bound
-        floor[inside] = np.maximum(floor[inside], e[s] * (1 - tolerance))
-        near = (s.p <= reach * p) & (s.i <= reach * i)
-        reached[near] = np.minimum(reached[near], e[s])
-
+    members = {cell: [row[xi] for xi in group] for cell, group in grouped.items()}
     for s in e:
-        note(s)
+        proofs.note(s, e[s])
     still_open = dict(wanted)
     following = [T, min(wanted.values(), key=_volume)]
     while following:
         for xi in following:
             if xi not in e:
                 ask([xi])
-                note(xi)
-        covered = reached <= reach * floor
+                proofs.note(xi, e[xi])
         for cell, xi in list(still_open.items()):
             if xi in e:
                 ask([xi])  # already known: counted, not trained
                 del still_open[cell]
-            elif all(covered[row[member]] for member in grouped[cell]):
+            elif (proofs.factor[members[cell]] <= 1 + epsilon).all():
                 skipped[cell] = grouped[cell]
                 del still_open[cell]
-        by_volume = sorted(still_open.values(), key=_volume)
-        following = by_volume[len(by_volume) // 2 :][:1]
+        farthest = sorted(still_open.values(), key=lambda xi: (-proofs.factor[row[xi]], -xi.p))
+        following = farthest[:1]
+
+
+class _Proofs:
+    """What measured architectures prove of the others, while e does not rise along the order.
+
+    Attributes:
+        floor: e of each candidate is at least this, shape (n,): a measured one bounds the errors of
+            all that it contains from below, but for the tolerance.
+        factor: a measured one is within this factor of each candidate in p, in i and, by the
+            floor, in e, shape (n,).
+    """
+
+    def __init__(self, candidates: Sequence[Candidate], tolerance: float) -> None:
+        self._p, self._i = (
+            np.array([xi.p for xi in candidates]),
+            np.array([xi.i for xi in candidates]),
+        )
+        self._order = np.array([xi.order for xi in candidates])
+        self._tolerance = tolerance
+        self._costs = np.empty((0, len(candidates)))  # the factor in p and i, by measured one
+        self._errors = np.empty(0)
+        self.floor = np.zeros(len(candidates))
+        self.factor = np.full(len(candidates), np.inf)
+
+    def note(self, s: Candidate, e: float) -> None:
+        """Learn that e(s) is e."""
+        costs = np.maximum(s.p / self._p, s.i / self._i)
+        self._costs, self._errors = np.vstack([self._costs, costs]), np.append(self._errors, e)
+        inside = (self._order <= np.array(s.order)).all(axis=1) & bool(s.order)  # none, no bound
+        bound = e * (1 - self._tolerance)
+        raised = np.flatnonzero(inside & (self.floor < bound))
+        self.floor[raised] = bound
+        for rows, columns in ((slice(-1, None), slice(None)), (slice(None), raised)):
+            found = self._within(rows, columns).min(axis=0)
+            self.factor[columns] = np.minimum(self.factor[columns], found)
+
+    def _within(self, measured: Any, others: Any) -> np.ndarray:
+        """Return by how much measured ones miss others, shape (measured, others)."""
+        least = np.maximum(self.floor[others], ERROR_FLOOR)
+        errors = np.maximum(self._errors[measured], ERROR_FLOOR)[:, None] / least
+        return np.maximum(self._costs[measured][:, others], errors)
 
 
 def _volume(xi: Candidate) -> tuple[float, float]:

@@ -128,6 +128,49 @@ def tables() -> list[Path]:
     return sorted((ASSETS / "recorded").glob("*.jsonl"))
 
 
+def replayable(
+    source: Source, task: str, space: SearchSpace, records: Sequence[str | Path] = ()
+) -> list[Errors]:
+    """Return the recorded tables that hold a whole space, one a training seed, in their order.
+
+    `records` are the tables to look at; by default the shipped ones, of which others are passed by.
+
+    Raises:
+        ValueError: a record is of something else, or incomplete, or there is none.
+    """
+    found: dict[int, Errors] = {}
+    for path in map(Path, records or tables()):
+        if not path.is_file():
+            raise ValueError(f"there is no record {path}; give an evaluations.jsonl of `front`.")
+        record = Record(path)
+        unfit = _unfit(record, source, task, space)
+        if unfit and records:
+            raise ValueError(f"{path} {unfit}")
+        if not unfit:
+            found[record.header["oracle"]["seed"]] = recorded(record)
+    if not found:
+        raise ValueError(
+            f"no table of all {len(space)} architectures of {source.name} on {task} ships with "
+            "this version; record one with `front --exhaustive --out RUN` and give it with "
+            "--records, or use --oracle measured."
+        )
+    return [found[seed] for seed in sorted(found)]
+
+
+def _unfit(record: Record, source: Source, task: str, space: SearchSpace) -> str:
+    """Say why a record does not hold a whole space, measured as this version would, or nothing."""
+    oracle = record.header["oracle"]
+    wanted = {"source": source.name, "task": task, "recipe": RECIPE_VERSION}
+    for name, value in wanted.items():
+        if oracle.get(name) != value:
+            return f"was measured with {name} {oracle.get(name)!r}, not {value!r}; record it anew."
+    missing = sum(a not in record.evaluations for a in space)
+    if missing:
+        of = f"{missing} of {len(space)} architectures"
+        return f"lacks {of}; finish it with `front --exhaustive`."
+    return ""
+
+
 def _header(settings: OracleSettings, teacher: dict[str, Any]) -> dict[str, Any]:
     return {
         "oracle": asdict(settings)
@@ -185,12 +228,16 @@ def costs_of(architecture: Architecture, source: Source, calibration: Calibratio
 
 
 def candidate(point: Point, size: str) -> fptas.Candidate:
-    """The AB^nC order of this family: one encoder contains another in depth, width and neurons."""
+    """Return a point for the search, with its place in the AB^nC order of this family.
+
+    One encoder contains another in depth, heads, width and neurons. Heads cost nothing, and
+    still count: a slice with fewer of them errs more, on every table recorded so far.
+    """
     a = point.architecture
     return fptas.Candidate(
         key=a,
         p=point.size(size),
         i=point.latency_ms,
-        order=(a.num_hidden_layers, a.hidden_size, a.intermediate_size),
+        order=(a.num_hidden_layers, a.num_attention_heads, a.hidden_size, a.intermediate_size),
         tie=(point.operations, a.num_attention_heads),
     )

@@ -15,8 +15,17 @@ from typing import TYPE_CHECKING, Any
 import moocore
 import numpy as np
 
-from bort_engine.agora_figures import SKY
-from bort_engine.figures import BLUE, GREEN, GREY, LEGEND, ORANGE, PURPLE, VERMILION, millions
+from bort_engine.figures import (
+    BLUE,
+    GREEN,
+    GREY,
+    LEGEND,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    millions,
+)
 from bort_engine.pareto import nondominated
 from bort_engine.scores import GOALS, NAMES, OURS, Curves, Race
 

@@ -10,7 +10,6 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from bort_engine import figures, jobs, problem, race_figures, race_report
-from bort_engine.evaluate import Record
 from bort_engine.scores import NAMES, OURS, Race
 from bort_engine.space import SearchSpace, sources
 from bort_engine.tasks import TASKS
@@ -65,13 +64,10 @@ def forget() -> None:
 def on_record(source: str, task: str, changed: tuple[tuple[Path, int], ...]) -> bool:
     """Say whether a table of the whole space ships, so that a race can be replayed on it."""
     space = SearchSpace.parse("default", sources[source])
-    for path, _ in changed:
-        record = Record(path)
-        oracle = record.header["oracle"]
-        mine = (oracle["source"], oracle["task"]) == (source, task)
-        if mine and all(architecture in record.evaluations for architecture in space):
-            return True
-    return False
+    try:
+        return bool(problem.replayable(sources[source], task, space))
+    except ValueError:
+        return False
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

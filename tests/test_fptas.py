@@ -255,7 +255,7 @@ CHAIN = {
     [
         (0.43, ["T", "tiny"]),  # 0.56 <= 2 * 0.50 * 0.57: tiny covers all between
         (0.45, ["T", "tiny", "small"]),  # 0.56 > 2 * 0.50 * 0.55, but T's 0.50 covers middling
-        (0.51, ["T", "tiny", "middling", "small"]),  # 0.50 > 2 * 0.50 * 0.49: nothing is covered
+        (0.51, ["T", "tiny", "small", "middling"]),  # 0.50 > 2 * 0.50 * 0.49: nothing is covered
     ],
 )
 def test_laziness_skips_what_the_measured_prove_covered(tolerance, trained):
