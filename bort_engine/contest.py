@@ -18,6 +18,7 @@ from bort_engine.pareto import Point
 from bort_engine.problem import Errors, Progress, Stop
 from bort_engine.scores import NAMES, OURS, Race
 from bort_engine.space import Architecture, SearchSpace, Source
+from bort_engine.surface import guesser
 from bort_engine.tasks import find_task
 
 ORACLES = ("recorded", "measured")
@@ -84,7 +85,9 @@ def race(
     ours = []
     for lane in lanes:
         count.tell(NAMES[OURS])
-        ours.append(fptas.refine(lane.candidates, lane.ask_many, budget, own=source.architecture))
+        guess = guesser(lane.candidates)
+        own = source.architecture
+        ours.append(fptas.refine(lane.candidates, lane.ask_many, budget, own=own, guess=guess))
     traces = {OURS: [[xi.key for xi in found.errors] for found in ours]}
     for name in samplers:
         traces[name] = []

@@ -18,7 +18,7 @@ from bort_engine.evaluate import OracleSettings, Record
 from bort_engine.pareto import Front, Point, mark_pareto
 from bort_engine.problem import Errors, Progress, Stop
 from bort_engine.space import Architecture, SearchSpace, Source, sources
-from bort_engine.surface import LogSurface, shape_features
+from bort_engine.surface import LogSurface, guesser, shape_features
 from bort_engine.tasks import find_task
 
 SIZES = ("total", "effective")
@@ -193,6 +193,7 @@ def _search(
         known=known,
         own=source.architecture,
         seed=seed,
+        guess=guesser(candidates),
         on_settled=errors.on_settled,
     )
     promise = fptas.guarantee(extraction, search.tolerance)

@@ -45,6 +45,7 @@ class Candidate:
 
 
 Errors = Callable[[Sequence[Any]], Iterable[float]]
+Guess = Callable[[Mapping[Candidate, float]], np.ndarray]  # from what is measured, e of all
 Cell = tuple[int, int]
 
 
@@ -143,6 +144,7 @@ def extract(
     known: Mapping[Any, float] | None = None,
     own: Any = None,
     seed: int = 0,
+    guess: Guess | None = None,
     on_settled: Callable[[int, int], None] = lambda done, total: None,
 ) -> Extraction:
     """Train as few candidates as the selection needs ([OSE], Algorithm 1).
@@ -161,6 +163,9 @@ def extract(
             in the cover, so refining epsilon step by step never worsens what was achieved. (Two
             separate runs can: their cells are not nested.)
         own: the source's own key, the preferred T.
+        guess: predicts the errors of all candidates, shape (n,), in their order, from what is
+            measured. When lazy, what it takes for the farthest from covered comes next; it never
+            counts as a proof.
         on_settled: told how many cells are measured or proven covered, and how many there are.
 
     Raises:
@@ -185,7 +190,7 @@ def extract(
         asked.update((xi, e[xi]) for xi in batch)
 
     if lazy and selection == "cover":
-        _ask_lazily(candidates, grouped, wanted, T, e, ask, skipped, epsilon, tolerance)
+        _ask_lazily(candidates, grouped, wanted, T, e, ask, skipped, epsilon, tolerance, guess)
     else:
         ask(sorted(wanted.values(), key=lambda xi: (xi is not T, -xi.p)))
     on_settled(len(grouped), len(grouped))  # also where the last was known, or proven covered
@@ -224,6 +229,7 @@ def refine(
     epsilons: Sequence[float] = EPSILONS,
     tolerance: float = 0.03,
     own: Any = None,
+    guess: Guess | None = None,
 ) -> Refinement:
     """Spend a budget of trainings: covers of smaller and smaller epsilon, keeping what is known.
 
@@ -244,7 +250,13 @@ def refine(
     try:
         for epsilon in epsilons:
             extract(
-                candidates, ask, epsilon=epsilon, tolerance=tolerance, known=dict(known), own=own
+                candidates,
+                ask,
+                epsilon=epsilon,
+                tolerance=tolerance,
+                known=dict(known),
+                own=own,
+                guess=guess,
             )
             finished[epsilon] = len(known)
         extract(candidates, ask, selection="exhaustive", known=dict(known), own=own)
@@ -290,75 +302,69 @@ def _ask_lazily(
     skipped: dict[Cell, list[Candidate]],
     epsilon: float,
     tolerance: float,
+    guess: Guess | None,
 ) -> None:
-    """Measure T and the smallest, then always what is farthest from being proven covered.
+    """Measure T and the smallest, then always what is likely the farthest from covered.
 
     Ours. A cell is closed without training when each member is proven covered within 1 + epsilon;
-    it then goes into `skipped`. So the search may be stopped at any time: what is measured is
-    spread over the front, and the worst of the proven factors falls with every training.
+    it then goes into `skipped`. The guess decides the order only, never what counts as proven.
     """
-    proofs = _Proofs(candidates, tolerance)
+    known = _Known(candidates, tolerance)
     row = {xi: n for n, xi in enumerate(candidates)}
     members = {cell: [row[xi] for xi in group] for cell, group in grouped.items()}
     for s in e:
-        proofs.note(s, e[s])
+        known.note(s, e[s])
     still_open = dict(wanted)
     following = [T, min(wanted.values(), key=_volume)]
     while following:
         for xi in following:
             if xi not in e:
                 ask([xi])
-                proofs.note(xi, e[xi])
+                known.note(xi, e[xi])
+        proven = likely = known.factors(known.floor)
         for cell, xi in list(still_open.items()):
             if xi in e:
                 ask([xi])  # already known: counted, not trained
                 del still_open[cell]
-            elif (proofs.factor[members[cell]] <= 1 + epsilon).all():
+            elif (proven[members[cell]] <= 1 + epsilon).all():
                 skipped[cell] = grouped[cell]
                 del still_open[cell]
-        farthest = sorted(still_open.values(), key=lambda xi: (-proofs.factor[row[xi]], -xi.p))
-        following = farthest[:1]
+        if guess is not None and still_open:
+            likely = known.factors(np.maximum(known.floor, guess(e)))
+        farthest = [(likely[row[xi]], proven[row[xi]], xi.p, xi) for xi in still_open.values()]
+        following = [xi for *_, xi in sorted(farthest, key=lambda far: far[:-1])[-1:]]
 
 
-class _Proofs:
-    """What measured architectures prove of the others, while e does not rise along the order.
+class _Known:
+    """What measured architectures tell of all, while e does not rise along the AB^nC order.
 
-    Attributes:
-        floor: e of each candidate is at least this, shape (n,): a measured one bounds the errors of
-            all that it contains from below, but for the tolerance.
-        factor: a measured one is within this factor of each candidate in p, in i and, by the
-            floor, in e, shape (n,).
+    `floor` is what the error of each candidate is at least, shape (n,): a measured one bounds the
+    errors of all that it contains from below, but for the tolerance.
     """
 
     def __init__(self, candidates: Sequence[Candidate], tolerance: float) -> None:
-        self._p, self._i = (
-            np.array([xi.p for xi in candidates]),
-            np.array([xi.i for xi in candidates]),
-        )
+        self.floor = np.zeros(len(candidates))
+        self._p = np.array([xi.p for xi in candidates])
+        self._i = np.array([xi.i for xi in candidates])
         self._order = np.array([xi.order for xi in candidates])
         self._tolerance = tolerance
-        self._costs = np.empty((0, len(candidates)))  # the factor in p and i, by measured one
-        self._errors = np.empty(0)
-        self.floor = np.zeros(len(candidates))
-        self.factor = np.full(len(candidates), np.inf)
+        self._costs: list[np.ndarray] = []  # for each measured one, its factor in p and i over all
+        self._errors: list[float] = []
 
     def note(self, s: Candidate, e: float) -> None:
         """Learn that e(s) is e."""
-        costs = np.maximum(s.p / self._p, s.i / self._i)
-        self._costs, self._errors = np.vstack([self._costs, costs]), np.append(self._errors, e)
+        self._costs.append(np.maximum(s.p / self._p, s.i / self._i))
+        self._errors.append(e)
         inside = (self._order <= np.array(s.order)).all(axis=1) & bool(s.order)  # none, no bound
-        bound = e * (1 - self._tolerance)
-        raised = np.flatnonzero(inside & (self.floor < bound))
-        self.floor[raised] = bound
-        for rows, columns in ((slice(-1, None), slice(None)), (slice(None), raised)):
-            found = self._within(rows, columns).min(axis=0)
-            self.factor[columns] = np.minimum(self.factor[columns], found)
+        self.floor[inside] = np.maximum(self.floor[inside], e * (1 - self._tolerance))
 
-    def _within(self, measured: Any, others: Any) -> np.ndarray:
-        """Return by how much measured ones miss others, shape (measured, others)."""
-        least = np.maximum(self.floor[others], ERROR_FLOOR)
-        errors = np.maximum(self._errors[measured], ERROR_FLOOR)[:, None] / least
-        return np.maximum(self._costs[measured][:, others], errors)
+    def factors(self, errors: np.ndarray) -> np.ndarray:
+        """Return how far the nearest measured one is from each candidate, if those are the errors.
+
+        It is at most that times as large, as slow and as wrong. Shapes (n,).
+        """
+        own = np.maximum(self._errors, ERROR_FLOOR)[:, None]
+        return np.maximum(self._costs, own / np.maximum(errors, ERROR_FLOOR)).min(axis=0)
 
 
 def _volume(xi: Candidate) -> tuple[float, float]:

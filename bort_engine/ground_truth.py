@@ -14,7 +14,7 @@ import numpy as np
 
 from bort_engine import fptas
 from bort_engine.scores import Truth
-from bort_engine.surface import LogSurface, shape_features
+from bort_engine.surface import LogSurface, guesser, shape_features
 
 EPSILONS = (1.0, 0.5, 0.3, 0.2, 0.1, 0.05)
 
@@ -88,7 +88,7 @@ def covers(
     table = {xi.key: float(e) for xi, e in zip(candidates, errors, strict=True)}
     row = {xi.key: n for n, xi in enumerate(candidates)}
     truth = Truth(np.array([(xi.p, xi.i, table[xi.key]) for xi in candidates]))
-    found = []
+    found, guess = [], guesser(candidates)
     for epsilon in epsilons:
         for lazy in (True, False):
             extraction = fptas.extract(
@@ -97,6 +97,7 @@ def covers(
                 epsilon=epsilon,
                 lazy=lazy,
                 tolerance=tolerance,
+                guess=guess,
             )
             trained = [row[xi.key] for xi in extraction.evaluated]
             achieved = float(truth.epsilons(trained)[-1])

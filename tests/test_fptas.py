@@ -237,6 +237,23 @@ def test_two_separate_runs_can_worsen_it_since_their_cells_are_not_nested():
     assert worse == pytest.approx(2.1 / 1.9 - 1) and 0 < worse <= 0.5
 
 
+@thorough
+@given(monotone_by_size(), EPSILONS, st.integers(0, 999))
+def test_a_guess_decides_the_order_and_proves_nothing(truth, epsilon, seed):
+    guess = np.random.default_rng(seed).uniform(0, 3, len(truth))
+    found = run(truth, epsilon, lazy=True, guess=lambda measured: guess)
+    assert all(covered(found, truth, xi, epsilon) for xi in truth)
+    assert len(found.evaluated) <= found.n_cells
+
+
+def test_what_is_guessed_to_be_the_farthest_from_covered_comes_next():
+    # T and tiny first. By what is proven small is farther (above); by the guess middling is, which
+    # T's 0.50 then misses by 0.50 / 0.20 = 2.5, and tiny's 0.56 misses small by 0.56 / 0.54.
+    guesses = np.array([0.50, 0.20, 0.54, 0.56])
+    found = run(CHAIN, 1.0, lazy=True, tolerance=0.6, guess=lambda measured: guesses)
+    assert [xi.key for xi in found.evaluated] == ["T", "tiny", "middling", "small"]
+
+
 # Laziness, by hand
 
 

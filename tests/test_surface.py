@@ -1,11 +1,21 @@
 """The fitted surface: exact on exact data, honest about its error, anchored in published scores."""
 
+import itertools
 import math
 
 import pytest
 
+from bort_engine.fptas import Candidate
 from bort_engine.space import Architecture
-from bort_engine.surface import PUBLISHED_GLUE, LogSurface, published_surface, shape_features
+from bort_engine.surface import (
+    ENOUGH,
+    OPTIMISM,
+    PUBLISHED_GLUE,
+    LogSurface,
+    guesser,
+    published_surface,
+    shape_features,
+)
 
 
 def test_a_power_law_is_recovered_exactly():
@@ -45,3 +55,21 @@ def test_the_published_surface_falls_with_size_and_stays_near_its_sources():
 
 def test_shape_features_are_depth_heads_width_and_neurons():
     assert shape_features(Architecture(4, 8, 1024, 768)) == (4, 8, 1024, 768)
+
+
+SIZES = [Candidate(n, n, n, order=(n, 5)) for n in range(1, 13)]  # the second place never moves
+
+
+def test_a_guess_follows_what_is_measured():
+    flat = dict.fromkeys(SIZES[::2], 0.4)
+    assert guesser(SIZES)(flat) == pytest.approx([0.4 * OPTIMISM] * 12)
+    falling = {xi: 0.7 * xi.p**-0.3 for xi in SIZES[::2]}
+    guess = guesser(SIZES)(falling)
+    assert all(a > b for a, b in itertools.pairwise(guess))
+    assert guess[1::2] == pytest.approx(
+        [OPTIMISM * 0.7 * xi.p**-0.3 for xi in SIZES[1::2]], rel=0.1
+    )
+
+
+def test_from_too_few_nothing_is_guessed():
+    assert guesser(SIZES)(dict.fromkeys(SIZES[: ENOUGH - 1], 0.4)).tolist() == [0.0] * 12
