@@ -81,13 +81,13 @@ def race(
     points = {a: problem.costs_of(a, source, calibration) for a in grid}
     count = _Count(budget * (len(tables) + len(samplers) * seeds), oracle, on_progress)
     lanes = [_Lane(points, errors, size, count, stop) for errors in tables]
+    T = fptas.maximum_point(lanes[0].candidates, source.architecture).key
     journals = folder / "journals" if folder and oracle == "measured" else None
     ours = []
     for lane in lanes:
         count.tell(NAMES[OURS])
         guess = guesser(lane.candidates)
-        own = source.architecture
-        ours.append(fptas.refine(lane.candidates, lane.ask_many, budget, own=own, guess=guess))
+        ours.append(fptas.refine(lane.candidates, lane.ask_many, budget, own=T, guess=guess))
     traces = {OURS: [[xi.key for xi in found.errors] for found in ours]}
     for name in samplers:
         traces[name] = []
@@ -95,7 +95,7 @@ def race(
             count.tell(f"{NAMES[name]}, seed {number}")
             lane = lanes[number % len(lanes)]
             journal = journals / f"{name}-{number}.log" if journals else None
-            told = baselines.search(name, list(grid), lane.ask, budget, number, journal)
+            told = baselines.search(name, list(grid), lane.ask, budget, number, journal, T)
             traces[name].append(list(told))
     row = {a: number for number, a in enumerate(points)}
     result = Race(

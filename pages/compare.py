@@ -332,7 +332,7 @@ def show_empty() -> None:
         steps = st.columns(3)
         steps[0].markdown(
             ":material/balance: **Equal budgets.** The FPTAS and every sampler may train the same "
-            "number of architectures. A repeated one is free."
+            "number of architectures, and all begin with the source. A repeated one is free."
         )
         steps[1].markdown(
             ":material/visibility: **A known truth.** Where the whole space is on record, each "

@@ -71,6 +71,13 @@ def test_local_search_finds_the_front_of_a_smooth_law_before_all_is_trained():
     assert len(front & set(told)) >= len(front) - 4
 
 
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_all_begin_with_what_they_are_given(sampler):
+    first = Architecture(2, 4, 128, 384)
+    told = list(search(sampler, GRID, law, budget=6, seed=0, first=first))
+    assert told[0] == first and len(told) == 6
+
+
 def test_what_asking_raises_is_passed_on():
     def ask(a):
         raise RuntimeError("no power")

@@ -11,7 +11,7 @@ from bort_engine.space import SearchSpace, sources
 from bort_engine.teacher import RECIPE_VERSION
 
 GRID = "D=1-3 A=2,12 H=96,192 I=192,384"
-SIZE = 24
+SIZE, LARGEST = 24, "3,12,192,384"
 
 
 def a_table(folder: Path, seed: int = 0, **header) -> Path:
@@ -50,6 +50,8 @@ def test_every_search_trains_its_budget_on_the_table_of_its_seed(tmp_path):
     assert [len(found.traces[name]) for name in found.searchers] == [2, 4, 4, 4, 4]
     assert len(found.errors) == 2 and found.errors[0] != found.errors[1]
     assert {len(set(trace)) for traces in found.traces.values() for trace in traces} == {8}
+    firsts = {trace[0] for traces in found.traces.values() for trace in traces}
+    assert [str(found.points[row].architecture) for row in firsts] == [LARGEST]
     assert found.curves["tpe"].seconds[0].tolist() == [2.0 * n for n in range(1, 9)]
     assert found.provenance["training_seeds"] == [0, 1]
     assert replayed(tmp_path).traces == found.traces

@@ -14,7 +14,10 @@ import pytest
 import bort_engine
 
 ROOT = Path(__file__).parent.parent
-ENGINE = {path.stem: path for path in (ROOT / "bort_engine").glob("*.py")}
+ENGINE = {
+    ".".join(path.relative_to(ROOT / "bort_engine").with_suffix("").parts): path
+    for path in (ROOT / "bort_engine").rglob("*.py")
+}
 SHOWN = [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))]
 HEAVY = {"torch", "transformers", "datasets", "optuna", "plotly", "streamlit", "pandas"}
 
@@ -69,7 +72,8 @@ def outside(path: Path) -> set[str]:
 
 def ours(path: Path) -> set[str]:
     """Return the engine's modules a file imports, a public name by the module that has it."""
-    names = {name.split(".")[1] for name in imports(path) if name.startswith("bort_engine.")}
+    parts = [name.split(".")[1:] for name in imports(path) if name.startswith("bort_engine.")]
+    names = {".".join(part[: 2 if part[0] == "lessons" else 1]) for part in parts}
     return {bort_engine._HOME.get(name, name) for name in names} - THE_PACKAGES_OWN
 
 
@@ -132,7 +136,13 @@ def test_the_app_imports_the_engine_and_third_parties_only(path):
 def test_pages_share_what_is_in_parts_and_nothing_else(path):
     shared = {name for name in imports(path) if name.startswith("pages")}
     assert all(name.startswith("pages.parts.") for name in shared)
-    assert not shared or path.parent.name == "pages"
+    assert not shared or path.parent.name in ("pages", "lessons")
+
+
+@pytest.mark.parametrize("module", ENGINE)
+def test_only_the_command_line_knows_of_the_lessons(module):
+    lessons = {name for name in ours(ENGINE[module]) if name.startswith("lessons")}
+    assert not lessons or module.startswith("lessons") or module == "__main__"
 
 
 def test_every_public_name_resolves_and_has_a_home():
