@@ -40,7 +40,7 @@ class Search:
     selection: str = "cover"
     interval: int = 8
     lazy: bool = True
-    tolerance: float = 0.03
+    tolerance: float = fptas.TOLERANCE
     spot_checks: int = 4
     size: str = "total"
     w_size: str = "effective"

@@ -25,6 +25,9 @@ import numpy as np
 from bort_engine.pareto import achieved_epsilon
 
 SELECTIONS = ("cover", "stride", "exhaustive")
+# Of the errors' noise: on the recorded table two training seeds differ by 1.9 % in the median and
+# by 8.2 % at the 95th percentile.
+TOLERANCE = 0.05
 ERROR_FLOOR = 1e-3  # W divides by the error: below this, errors count as equal
 
 
@@ -139,7 +142,7 @@ def extract(
     selection: str = "cover",
     interval: int = 8,
     lazy: bool = True,
-    tolerance: float = 0.03,
+    tolerance: float = TOLERANCE,
     spot_checks: int = 0,
     known: Mapping[Any, float] | None = None,
     own: Any = None,
@@ -203,7 +206,8 @@ def extract(
     return Extraction(T, asked, others, found, len(grouped), bound, skipped)
 
 
-EPSILONS = (1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02)
+# From 0.3: on the recorded table, wider ones first prove what the finer ones have no use for.
+EPSILONS = (0.3, 0.2, 0.1, 0.05, 0.02)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +231,7 @@ def refine(
     budget: int,
     *,
     epsilons: Sequence[float] = EPSILONS,
-    tolerance: float = 0.03,
+    tolerance: float = TOLERANCE,
     own: Any = None,
     guess: Guess | None = None,
 ) -> Refinement:
@@ -393,7 +397,7 @@ class Guarantee:
     worst_violation: float
 
 
-def guarantee(extraction: Extraction, tolerance: float = 0.03) -> Guarantee:
+def guarantee(extraction: Extraction, tolerance: float = TOLERANCE) -> Guarantee:
     """Check an extraction's promise, and the assumption under it, on everything measured."""
     measured = extraction.measured
 

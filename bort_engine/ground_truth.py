@@ -61,7 +61,9 @@ def noise(first: np.ndarray, second: np.ndarray) -> Noise:
 
 
 def order(
-    candidates: Sequence[fptas.Candidate], errors: Sequence[float], tolerance: float = 0.03
+    candidates: Sequence[fptas.Candidate],
+    errors: Sequence[float],
+    tolerance: float = fptas.TOLERANCE,
 ) -> Order:
     """Count where the error rises along the AB^nC order by more than the tolerance."""
     table = dict(zip(candidates, map(float, errors), strict=True))
@@ -82,7 +84,7 @@ def covers(
     candidates: Sequence[fptas.Candidate],
     errors: Sequence[float],
     epsilons: Sequence[float] = EPSILONS,
-    tolerance: float = 0.03,
+    tolerance: float = fptas.TOLERANCE,
 ) -> list[Cover]:
     """Run the FPTAS at every epsilon, lazily and not, and hold it against the whole table."""
     table = {xi.key: float(e) for xi, e in zip(candidates, errors, strict=True)}

@@ -230,8 +230,8 @@ def costs_of(architecture: Architecture, source: Source, calibration: Calibratio
 def candidate(point: Point, size: str) -> fptas.Candidate:
     """Return a point for the search, with its place in the AB^nC order of this family.
 
-    One encoder contains another in depth, heads, width and neurons. Heads cost nothing, and
-    still count: a slice with fewer of them errs more, on every table recorded so far.
+    One encoder contains another in depth, heads, width and neurons. Heads cost nothing, and still
+    count: on the recorded table twice as large a share of the pairs breaks the order without them.
     """
     a = point.architecture
     return fptas.Candidate(

@@ -97,7 +97,8 @@ def guesser(candidates: Sequence[Candidate]) -> Callable[[Mapping[Candidate, flo
     """Return what guesses the errors of all candidates, shape (n,), from those measured.
 
     The log of the error as a second-degree polynomial of the logs of the order, by ridge
-    regression: good enough to say where to look next, and used for nothing else.
+    regression: good enough to say where to look next, and used for nothing else. The places in
+    the order must be positive.
     """
     x = np.log([xi.order for xi in candidates])
     x = (x - x.mean(axis=0)) / np.where(x.std(axis=0) > 0, x.std(axis=0), 1)

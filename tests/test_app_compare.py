@@ -11,8 +11,9 @@ import streamlit as st
 from fake_engine import synthetic_race
 from streamlit.testing.v1 import AppTest
 
-from bort_engine import jobs, race_report
+from bort_engine import jobs, problem, race_report
 from bort_engine.space import SearchSpace, sources
+from bort_engine.teacher import RECIPE_VERSION
 
 ROOT = Path(__file__).parent.parent
 PAGE = "pages/compare.py"
@@ -296,17 +297,16 @@ def test_without_a_table_only_training_here_is_offered(monkeypatch):
     assert "No table of all 384 architectures of minilm-l6 ships" in words(at)
 
 
-def test_a_table_of_the_whole_space_can_be_replayed(monkeypatch, tmp_path):
+@pytest.mark.parametrize(("recipe", "oracle"), [(RECIPE_VERSION, "recorded"), (1, "measured")])
+def test_a_table_of_the_whole_space_can_be_replayed(monkeypatch, tmp_path, recipe, oracle):
+    header, *lines = problem.tables()[0].read_text().splitlines(keepends=True)
+    about = json.loads(header)
+    about["oracle"]["recipe"] = recipe
     path = tmp_path / "table.jsonl"
-    header = {"schema": 1, "oracle": {"source": "minilm-l6", "task": "rotten-tomatoes"}}
-    lines = [
-        {"architecture": str(a), "error": 0.5, "dev_error": 0.2, "seconds": 1.0}
-        for a in SearchSpace.parse("default", sources["minilm-l6"])
-    ]
-    path.write_text("".join(json.dumps(line) + "\n" for line in (header, *lines)))
+    path.write_text(json.dumps(about) + "\n" + "".join(lines))
     monkeypatch.setattr("bort_engine.problem.tables", lambda: [path])
     at = compare()
-    assert at.selectbox(key="oracle").value == "recorded"
+    assert at.selectbox(key="oracle").value == oracle
     assert not button(at, "Start").disabled
 
 

@@ -11,7 +11,7 @@ from bort_engine.space import SearchSpace, sources
 def nested(*errors: float) -> tuple[list[Candidate], list[float]]:
     """Candidates that contain one another, each twice as large and slow as the one before."""
     sizes = [2.0**n for n in range(len(errors))]
-    return [Candidate(n, p, p, order=(n,)) for n, p in enumerate(sizes)], list(errors)
+    return [Candidate(n, p, p, order=(n + 1,)) for n, p in enumerate(sizes)], list(errors)
 
 
 def test_noise_is_the_relative_difference_of_two_tables():
