@@ -28,6 +28,13 @@ page = st.navigation(
             url_path="baselines",
             help="The FPTAS against other searches at equal budgets, training by training.",
         ),
+        st.Page(
+            "pages/learn.py",
+            title="Lessons",
+            icon=":material/menu_book:",
+            url_path="lessons",
+            help="Each idea of the papers, with one thing to move.",
+        ),
     ],
     position="top",
 )

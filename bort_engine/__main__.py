@@ -1,4 +1,4 @@
-"""The command line: `python -m bort_engine params | front | agora | race | fetch`.
+"""The command line: `python -m bort_engine params | front | agora | race | torus | ledger | fetch`.
 
 Results go to stdout, progress to stderr. Exit code 0 on success, 2 on a mistake (one line that
 says what to do), 130 when stopped.
@@ -50,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m bort_engine", description="Bort Explorer's engine.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-    for add in (_add_params, _add_front, _add_agora, _add_race, _add_fetch):
+    adders = (_add_params, _add_front, _add_agora, _add_race, _add_torus, _add_ledger, _add_fetch)
+    for add in adders:
         add(commands)
     return parser
 
@@ -154,6 +155,24 @@ def _add_race(commands: Any) -> None:
     )
     command.add_argument("--seed", type=int, default=0, help="of the trainings")
     command.add_argument("--out", type=Path, help="run folder; given again, the run goes on")
+
+
+def _add_torus(commands: Any) -> None:
+    command = _command(commands, "torus", "Play Agora on points of a torus.", _torus)
+    command.add_argument("--labeller", type=float, default=0.75, help="share it labels rightly")
+    command.add_argument("--points", type=int, default=2000, help="with true labels, to train on")
+    command.add_argument("--learner", default="network", help="network, or guesser")
+    command.add_argument("--seed", type=int, default=0, help="of points, errors and trainings")
+    command.add_argument("--seeds", type=int, default=1, help="how many, from the seed on")
+    command.add_argument("--out", type=Path, help="run folder")
+
+
+def _add_ledger(commands: Any) -> None:
+    command = _command(commands, "ledger", "Time Bort, BERT-base and BERT-large in turns.", _ledger)
+    command.add_argument("--lengths", default="16,128,512", help="tokens, with commas")
+    command.add_argument("--repeats", type=int, default=15, help="rounds")
+    command.add_argument("--threads", type=int, default=0, help="0: all there are")
+    command.add_argument("--out", type=Path, help="run folder")
 
 
 def _add_fetch(commands: Any) -> None:
@@ -329,6 +348,42 @@ def _race(options: argparse.Namespace, arguments: list[str]) -> None:
     else:
         found = _as_job("race", options, arguments, work)
     print(json.dumps(found.summary()) if options.json else found)
+
+
+def _torus(options: argparse.Namespace, arguments: list[str]) -> None:
+    from bort_engine.agora_torus import torus
+
+    def work(folder: Path, on_progress: Callable[[Event], None], stop: Callable[[], bool]) -> Any:
+        return torus(
+            options.labeller,
+            options.points,
+            options.learner,
+            options.seed,
+            seeds=options.seeds,
+            out=folder,
+            on_progress=on_progress,
+            stop=stop,
+        )
+
+    found = _as_job("torus", options, arguments, work)
+    print(json.dumps(found.to_json()) if options.json else found)
+
+
+def _ledger(options: argparse.Namespace, arguments: list[str]) -> None:
+    from bort_engine.ledger import ledger, read_lengths
+
+    def work(folder: Path, on_progress: Callable[[Event], None], stop: Callable[[], bool]) -> Any:
+        return ledger(
+            read_lengths(options.lengths),
+            options.repeats,
+            options.threads,
+            out=folder,
+            on_progress=on_progress,
+            stop=stop,
+        )
+
+    found = _as_job("ledger", options, arguments, work)
+    print(json.dumps(found.to_json()) if options.json else found)
 
 
 def _fetch(options: argparse.Namespace, arguments: list[str]) -> None:

@@ -1,0 +1,104 @@
+"""What the lessons share: presets to try, a picture with its downloads, where a number is from.
+
+A lesson is a module in pages/parts/lessons/ with a TITLE, an IDEA (one sentence) and `show()`. Its
+widgets are bound to the address, so the address is the link that restores its state.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+# Where a number comes from, always beside it: Streamlit's badge colours.
+ORIGINS = {
+    "computed": "blue",
+    "measured here": "green",
+    "recorded": "primary",
+    "predicted": "orange",
+    "published": "violet",
+    "made up": "gray",
+}
+
+
+class Preset(NamedTuple):
+    """A state worth trying: values by widget key, and what to look for."""
+
+    label: str
+    values: Mapping[str, Any]
+    says: str
+
+
+def apply(values: Mapping[str, Any]) -> None:
+    st.session_state.update(values)
+
+
+def try_this(good: Preset, bad: Preset) -> None:
+    """Offer a state in which the idea works, and one in which it is meant to fail."""
+    with st.container(border=True):
+        st.markdown("**Try this**")
+        for preset, icon in ((good, ":material/thumb_up:"), (bad, ":material/thumb_down:")):
+            st.button(
+                preset.label,
+                icon=icon,
+                on_click=apply,
+                args=[preset.values],
+                key=f"try-{preset.label}",
+                width="stretch",
+            )
+            st.caption(preset.says)
+
+
+def origin(kind: str, detail: str = "") -> None:
+    """Say where the numbers near it come from."""
+    st.markdown(f":{ORIGINS[kind]}-badge[{kind.capitalize()}] :small[{detail}]")
+
+
+def sentences(first: str, second: str, third: str, paper: str) -> None:
+    """The lesson in three sentences, and its place in the papers (Markdown, with a link)."""
+    st.markdown(f"{first} {second} {third}")
+    st.caption(f"In the papers: {paper}")
+
+
+def picture(
+    figure: go.Figure,
+    alt: str,
+    name: str,
+    table: Callable[[], pd.DataFrame] | None = None,
+    **chart: Any,
+) -> Any:
+    """Draw a figure with a text for those who do not see it, and ways to take it along.
+
+    `name` is the file's and the widget's; `table` makes the numbers behind the picture.
+    """
+    event = st.plotly_chart(
+        figure,
+        key=name,
+        alt=alt,
+        config={"displaylogo": False, "toImageButtonOptions": {"filename": name}},
+        **chart,
+    )
+    with st.container(horizontal=True):
+        st.download_button(
+            "Download picture",
+            lambda: figure.to_html(include_plotlyjs=True, full_html=True),
+            f"{name}.html",
+            "text/html",
+            icon=":material/download:",
+            type="tertiary",
+            on_click="ignore",
+            key=f"{name}-picture",
+        )
+        if table is not None:
+            st.download_button(
+                "Download numbers",
+                lambda: table().to_csv(index=False),
+                f"{name}.csv",
+                "text/csv",
+                icon=":material/table:",
+                type="tertiary",
+                on_click="ignore",
+                key=f"{name}-numbers",
+            )
+    return event

@@ -1,0 +1,158 @@
+"""The lesson on pruning: zeros in the same shape, or another shape."""
+
+import streamlit as st
+
+from bort_engine.fptas import ERROR_FLOOR
+from bort_engine.lessons import toy, toy_figures
+from bort_engine.lessons.toy_figures import percent
+from pages.parts import lesson
+
+TITLE = "Pruning or choosing"
+IDEA = (
+    "A network T that is too large can be made smaller in two ways: set single weights to zero and "
+    "keep the shape (*pruning*), or choose a smaller shape, as the FPTAS does: it trains some of "
+    "the shapes inside T and picks one."
+)
+SLIDERS = {
+    "dead_units": ("Dead hidden units", "Of each block of T: their weights have faded away."),
+    "dead_outputs": ("Dead outputs", "Of each block of T: their weights have faded away."),
+    "units": ("Working hidden units", "Of each block of T."),
+    "outputs": ("Working outputs", "Of each block of T. The next block reads the first three."),
+    "blocks": ("Blocks n", "How often the block is repeated."),
+    "draw": ("Draw", "Another draw of T's random weights."),
+}
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def compare(T: toy.Toy) -> toy.Comparison:
+    return toy.compare(T)
+
+
+def state(T: toy.Toy) -> dict[str, int]:
+    """Return a state of the widgets."""
+    return {f"pruning_{name}": getattr(T, name) for name in SLIDERS}
+
+
+ARTICLE = toy.Toy()
+FULL = toy.Toy(units=4, dead_units=0, outputs=3, dead_outputs=0)
+GOOD = lesson.Preset(
+    "The article's network",
+    state(ARTICLE),
+    "In each block a hidden unit and two outputs are dead. A network of little more than half the "
+    "size gives the same answers.",
+)
+BAD = lesson.Preset(
+    "Every unit works",
+    state(FULL),
+    "Nothing to spare. Whatever is smaller errs, and the best W is that of a tiny network that "
+    "errs a lot.",
+)
+
+
+def choose() -> toy.Toy:
+    """Let T be put together: first what the lesson is about, then the rest."""
+    picked: dict[str, int] = {}
+    rows = [st.columns(2), st.columns(4)]
+    for column, (name, (label, said)) in zip([*rows[0], *rows[1]], SLIDERS.items(), strict=True):
+        low, high = toy.LIMITS[name]
+        picked[name] = column.slider(
+            label,
+            low,
+            high,
+            getattr(ARTICLE, name),
+            help=said,
+            key=f"pruning_{name}",
+            bind="query-params",
+        )
+    return toy.Toy(**picked)
+
+
+def show() -> None:
+    top, side = st.columns([5, 3])
+    with side:
+        lesson.try_this(GOOD, BAD)
+    with top, st.container(border=True):
+        found = compare(choose())
+    lesson.picture(
+        toy_figures.figure(found),
+        toy_figures.summary(found),
+        "pruning-or-choosing",
+        lambda: toy_figures.to_frame(found),
+    )
+    st.caption(
+        "Read from top to bottom. A shape (n,a,b,c,d): n blocks, each of two layers; one makes a "
+        "hidden units of b inputs, the other d outputs of c = a hidden units. A block reads the "
+        "first b outputs of the block before it; those that are missing are wires at 0. An idle "
+        "unit never moves, or nothing reads it. Each unit but the inputs also has a bias: a "
+        "parameter, not drawn. Neither drawn nor counted: the read-out C, which makes answers of "
+        "the last outputs."
+    )
+    show_numbers(found)
+    show_words(found)
+
+
+def show_numbers(found: toy.Comparison) -> None:
+    """The three networks beside each other, and what the FPTAS took."""
+    T, _, chosen = (network.shape for network in found.networks)
+    errors, promise, space = found.found, found.promise, len(found.found.measured)
+    with st.container(horizontal=True):
+        for label, own, before in (
+            ("Parameters stored", chosen.n_parameters, T.n_parameters),
+            ("Multiplications", chosen.n_operations, T.n_operations),
+        ):
+            change = f"{100 * own / before - 100:.0f} % against T" if own != before else None
+            st.metric(label, f"{own} of {before}", change, delta_color="inverse")
+        st.metric("Error of the choice", percent(found.errors[2]))
+        st.metric("Shapes trained", f"{len(errors.evaluated)} of {space}")
+        st.metric(
+            "Achieved epsilon",
+            f"{promise.achieved:.3f}",
+            help=f"Promised: {toy.EPSILON:g}. For each shape, a trained one is at most 1 + epsilon "
+            "times as large, as much work and as wrong. Errors up to "
+            f"{percent(ERROR_FLOOR)} count as equal.",
+        )
+    st.dataframe(
+        toy_figures.to_frame(found), hide_index=True, alt="The three networks' sizes and errors"
+    )
+    lesson.origin("made up", "T's weights: random numbers, and the dead units put in.")
+    lesson.origin("computed", "sizes and multiplications, for one input, of dense layers.")
+    lesson.origin(
+        "measured here",
+        f"errors: squared difference to T's answers on {toy.SAMPLES} fresh inputs, relative to "
+        "their variance. 100 %: no better than T's average answer.",
+    )
+    if promise.achieved > toy.EPSILON:
+        st.caption(
+            f"The promise of {toy.EPSILON:g} is kept for size and work, not for the error. It "
+            "holds where a trained shape errs no more than those of about its cost that it stands "
+            "for. Not so where these differ in kind (deep, or wide), or where larger shapes err "
+            f"more: {promise.order_violations:,} of {promise.order_pairs:,} pairs here."
+        )
+
+
+def show_words(found: toy.Comparison) -> None:
+    """The lesson, with the numbers of this state."""
+    T, pruned, chosen = found.networks
+    stored, work = T.n_stored, T.shape.n_operations
+    best = (
+        f"no other of the {len(found.found.measured)} shapes has a better W (all were measured "
+        "afterwards, to check)"
+        if found.best == found.chosen
+        else f"a shape that it did not train, {found.best.key}, has a better W"
+    )
+    lesson.sentences(
+        "**Pruning** sets the smallest weights and biases to zero until the network would err more "
+        f"than the choice (or than {percent(ERROR_FLOOR)}): **{pruned.n_zero} zeros among {stored} "
+        f"parameters**, but the shape stays, so dense layers still store {stored} and multiply "
+        f"{work} times, and only a sparse format gains.",
+        f"**Choosing** takes another shape: **{chosen.n_stored} parameters and "
+        f"{chosen.shape.n_operations} multiplications** are all there is, with an error of "
+        f"{percent(found.errors[2])}.",
+        "The FPTAS takes the best W, the share of parameters saved times the share of "
+        f"multiplications saved, over the error, and {best}: a bargain where T has units to "
+        "spare, and a bad one where each of them works.",
+        "this is the toy of the article on Bort, for "
+        "[\\[OSE\\]](https://arxiv.org/abs/2010.08512): layers of 4x3 and 4x4, repeated twice, "
+        "have 72 parameters, their optimal subarchitecture 40 (published). There it is counted; "
+        "here it also runs.",
+    )

@@ -1,0 +1,215 @@
+"""Agora on a torus, round by round: on record, or played here with other settings."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from bort_engine import figures, jobs
+from bort_engine.agora_torus import labeller_right, refusal
+from bort_engine.lessons import torus, torus_words
+from bort_engine.torus_run import LEARNERS, MAX_POINTS, MAX_SEED, MIN_POINTS, Asked, Torus
+from pages.parts import lesson, runs
+
+TITLE = "Agora on a torus"
+IDEA = (
+    "A small network learns what it was never shown, by asking a labeller that is often wrong "
+    "about new points near its own mistakes."
+)
+RUN = "torus_run"  # the part of the address that names a run played here; untrusted
+
+
+def preset(labeller: float, learner: str, number: int) -> dict[str, float | str]:
+    """Return what a preset sets."""
+    settings = {"points": 2000, "seed": 0, "labeller": labeller, "learner": learner}
+    return {f"torus_{name}": value for name, value in (settings | {"round": number}).items()}
+
+
+GOOD = lesson.Preset(
+    "A labeller that errs one time in four",
+    preset(0.75, "network", 3),
+    "Move the round from 0 to 3: the missing part of the ring fills in.",
+)
+BAD = lesson.Preset(
+    "A labeller too weak, a learner that guesses",
+    preset(0.6, "guesser", 0),
+    "Agora refuses this labeller before any training. Then set it to 0.75: a guesser learns "
+    "nothing from any labels.",
+)
+
+
+def asked() -> Asked:
+    """Return what the form holds. It came from a browser, so it may raise ValueError."""
+    names = ("labeller", "points", "learner", "seed")
+    labeller, *others = (st.session_state[f"torus_{name}"] for name in names)
+    return Asked(round(labeller, 4), *others)
+
+
+def start() -> None:
+    try:
+        own = asked()
+        options = {"labeller": own.labeller, "points": own.points, "learner": own.learner}
+        words = [str(w) for k, v in (options | {"seed": own.seed}).items() for w in (f"--{k}", v)]
+        st.query_params[RUN] = jobs.start("torus", words).id
+    except (ValueError, OSError) as e:
+        st.session_state["problem"] = str(e)
+
+
+def close() -> None:
+    st.query_params.pop(RUN, None)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def read(path: Path, changed: int) -> Torus:
+    """Return a run; it is a value and never changes, so sessions may share it."""
+    return Torus.load(path)
+
+
+def load(path: Path) -> Torus:
+    """Return a finished run. Raises ValueError where its file is missing or damaged."""
+    try:
+        return read(path, path.stat().st_mtime_ns)
+    except OSError as e:
+        raise ValueError(f"{path} is missing; run it again.") from e
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def judged(own: Asked) -> tuple[int, str]:
+    """Return on how many dev points the labeller is right, and Agora's refusal of it, if any."""
+    return labeller_right(own), refusal(own)
+
+
+def show_form() -> str:
+    """The settings of a run to be played here; return why Agora would refuse, if it would."""
+    st.markdown("**Run it yourself**")
+    one, two = st.columns([3, 2])
+    one.slider(
+        "Labeller",
+        0.55,
+        0.95,
+        0.75,
+        0.05,
+        key="torus_labeller",
+        bind="query-params",
+        help="S, the labeller, gives the right label with this probability.",
+    )
+    two.segmented_control(
+        "Learner",
+        list(LEARNERS),
+        default="network",
+        required=True,
+        key="torus_learner",
+        bind="query-params",
+    )
+    one, two = st.columns(2)
+    sizes = (MIN_POINTS, MAX_POINTS, 2000, 100)
+    one.number_input("Train points", *sizes, key="torus_points", bind="query-params")
+    two.number_input("Seed", 0, MAX_SEED, 0, key="torus_seed", bind="query-params")
+    n_right, refused = judged(asked())
+    st.button(
+        "Run it here",
+        icon=":material/play_arrow:",
+        on_click=start,
+        disabled=bool(refused),
+        key="torus-start",
+    )
+    if not refused:
+        st.caption(
+            f"S is right on {n_right} of {asked().n_dev} dev points, more than 2/3: Agora takes "
+            "it. A run takes about half a minute on two cores; you can stop it."
+        )
+    return refused
+
+
+@st.fragment(run_every="1s")
+def show_live(run: jobs.Run) -> None:
+    """Show what a run is at; when it ends, draw the page anew."""
+    status = run.status()
+    if status.over:
+        st.rerun()
+    with st.container(border=True):
+        runs.show_head(run, status)
+        if status.detail:
+            st.caption(f"Now: {figures.literal(status.detail)}.")
+        st.caption("You can close this page; its address leads back to the run.")
+
+
+def show_run(run: jobs.Run) -> None:
+    """A run played here, in whatever state it is."""
+    status = run.status()
+    if not status.over:
+        show_live(run)
+    elif status.state == "done":
+        show_rounds(load(run.folder / "torus.json"), "measured here")
+    elif status.state == "failed":
+        st.error(f"**This run failed.** {figures.literal(status.message)}", icon=":material/error:")
+    else:
+        st.info("**This run was stopped.** Nothing of it is kept.", icon=":material/pause_circle:")
+
+
+def show_rounds(run: Torus, kind: str) -> None:
+    """The picture: a round's cloud, and beside it the accuracies and the shape of all rounds."""
+    said = figures.literal(f"{torus_words.title(run)}; {torus_words.where(run)}.")
+    lesson.origin(kind, said)
+    if run.asked != asked():
+        st.caption("Your settings differ from those of the run shown; “Run it here” plays yours.")
+    last, number = len(run.rounds) - 1, 0
+    if last:
+        if st.session_state.get("torus_round", 0) > last:  # another run had more rounds
+            st.session_state["torus_round"] = last
+        number = st.slider(
+            "Round (0: before Agora)", 0, last, key="torus_round", bind="query-params"
+        )
+    st.markdown(f"**{figures.literal(torus_words.round_said(run, number))}**")
+    left, right = st.columns([4, 3])
+    with left:
+        lesson.picture(
+            torus.cloud_figure(run, number),
+            torus.cloud_summary(run, number),
+            "torus-points",
+            lambda: torus.points_table(run, number),
+        )
+        st.caption(torus_words.POINTS)
+    with right:
+        lesson.picture(
+            torus.accuracy_figure(run, number),
+            torus.accuracy_summary(run),
+            "torus-accuracy",
+            lambda: torus.table(run),
+        )
+        shapes = torus.shape_table(run, number)
+        st.dataframe(shapes, hide_index=True, alt="Pieces, loops and hollows, round by round")
+        st.caption(torus_words.SHAPE)
+    st.markdown(figures.literal(f"{torus_words.verdict(run)} {torus_words.seeds_said(run)}"))
+
+
+def show() -> None:
+    lesson.sentences(
+        "Points in space lie **on** a torus (a hollow ring) or **off** it, and the train set has "
+        "no point that is on it in one sector.",
+        "In each round Agora makes new points near what the best network gets wrong on dev (the "
+        "held-out points it may look at), a labeller S labels them, right or wrong, and the "
+        "networks are trained again.",
+        "Where S is right more often than not, many labels average to the truth and the ring "
+        "closes; an S that is not right on more than 2/3 of dev is refused.",
+        "de Wynter 2020, [Agora](https://arxiv.org/abs/2010.07990), whose toy this is; its code "
+        "was never released, so the points, the noise and the networks are ours.",
+    )
+    left, right = st.columns([2, 3])
+    with left:
+        lesson.try_this(GOOD, BAD)
+    with right, st.container(border=True):
+        refused = show_form()
+    if refused:
+        st.error(f"**Refused:** {figures.literal(refused)}", icon=":material/block:")
+        lesson.origin("computed", "just now: these dev points, this S, Agora's own check")
+    runs.show_problem()
+    run_id = st.query_params.get(RUN)
+    try:
+        if run_id:
+            show_run(runs.find(run_id, "torus"))
+        elif not refused:
+            show_rounds(load(torus_words.FILES[st.session_state["torus_learner"]]), "recorded")
+    except ValueError as e:
+        st.warning(figures.literal(str(e)), icon=":material/warning:")
+    if run_id:
+        st.button("Close this run", icon=":material/close:", on_click=close, key="torus-close")
