@@ -55,7 +55,7 @@ def test_the_labeller_says_the_same_when_asked_again():
 
 
 def test_shapes_whose_betti_numbers_are_known():
-    spread = rng().normal(size=(300, 3))
+    spread = rng().normal(size=(3000, 3))
     sphere = 2 * spread / np.linalg.norm(spread, axis=1, keepdims=True)
     assert betti(sphere) == (1, 0, 1)
     apart = np.vstack([spread[:50] / 10, spread[50:100] / 10 + 3])

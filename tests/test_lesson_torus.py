@@ -253,7 +253,8 @@ def test_a_run_is_started_watched_stopped_and_shown(monkeypatch, wait):
     at.run()
     assert not at.exception and ":green-badge[Measured here]" in words(at)
     assert at.slider(key="torus_round").max == 1
-    assert "labeller 0.75, 200 points" in words(at) and "Your settings differ" in words(at)
+    assert "labeller 0.75, 200 points" in words(at)
+    assert "Your settings below are others" in words(at)
     button(at, "Close this run").click().run()
     assert "torus_run" not in at.query_params and ":primary-badge[Recorded]" in words(at)
 

@@ -56,17 +56,17 @@ def layers(run: Torus, number: int) -> list[Layer]:
             f"New: S says {what}",
             "diamond" if says else "diamond-open",
             GREEN if says else PURPLE,
-            4,
+            3,
             tuple(x for x, _ in points),
             tuple(f"new, near the mistake at {_at(m)}; S says {what}" for _, m in points),
         )
 
     found = [
-        _layer("Called on, rightly", "circle", BLUE, 3, of_cloud(True)),
-        _layer("Called on, wrongly", "square", SKY, 3, of_cloud(False)),
+        _layer("Called on, rightly", "circle", BLUE, 2, of_cloud(True)),
+        _layer("Called on, wrongly", "square", SKY, 2, of_cloud(False)),
         new(True),
         new(False),
-        _layer("Mistakes on dev", "x", VERMILION, 4, played.mistakes),
+        _layer("Mistakes on dev", "cross", VERMILION, 3, played.mistakes),
     ]
     return [layer for layer in found if layer.points]
 
@@ -132,7 +132,7 @@ def cloud_figure(run: Torus, number: int) -> go.Figure:
             "yaxis": axis | {"title": {"text": "y"}, "range": [-depth, depth]},
             "zaxis": axis | {"title": {"text": "z"}, "range": [-height, height]},
             "aspectmode": "data",
-            "camera": {"eye": {"x": 1.35, "y": 0.75, "z": 1.0}},
+            "camera": {"eye": {"x": 1.0, "y": 0.5, "z": 1.35}},
         },
     )
     return figure

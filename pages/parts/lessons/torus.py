@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from bort_engine import figures, jobs
 from bort_engine.agora_torus import labeller_right, refusal
@@ -83,7 +84,7 @@ def show_form() -> str:
     st.markdown("**Run it yourself**")
     one, two = st.columns([3, 2])
     one.slider(
-        "Labeller",
+        "Labeller's accuracy",
         0.55,
         0.95,
         0.75,
@@ -133,33 +134,40 @@ def show_live(run: jobs.Run) -> None:
         st.caption("You can close this page; its address leads back to the run.")
 
 
-def show_run(run: jobs.Run) -> None:
+def show_run(run: jobs.Run, below: DeltaGenerator) -> None:
     """A run played here, in whatever state it is."""
     status = run.status()
     if not status.over:
         show_live(run)
     elif status.state == "done":
-        show_rounds(load(run.folder / "torus.json"), "measured here")
+        show_rounds(load(run.folder / "torus.json"), "measured here", below)
     elif status.state == "failed":
         st.error(f"**This run failed.** {figures.literal(status.message)}", icon=":material/error:")
     else:
         st.info("**This run was stopped.** Nothing of it is kept.", icon=":material/pause_circle:")
 
 
-def show_rounds(run: Torus, kind: str) -> None:
-    """The picture: a round's cloud, and beside it the accuracies and the shape of all rounds."""
-    said = figures.literal(f"{torus_words.title(run)}; {torus_words.where(run)}.")
-    lesson.origin(kind, said)
-    if run.asked != asked():
-        st.caption("Your settings differ from those of the run shown; “Run it here” plays yours.")
+def show_rounds(run: Torus, kind: str, below: DeltaGenerator) -> None:
+    """A finished run: the round here, its picture below."""
     last, number = len(run.rounds) - 1, 0
-    if last:
-        if st.session_state.get("torus_round", 0) > last:  # another run had more rounds
-            st.session_state["torus_round"] = last
-        number = st.slider(
-            "Round (0: before Agora)", 0, last, key="torus_round", bind="query-params"
-        )
-    st.markdown(f"**{figures.literal(torus_words.round_said(run, number))}**")
+    with st.container(border=True):
+        if last:
+            if st.session_state.get("torus_round", 0) > last:  # another run had more rounds
+                st.session_state["torus_round"] = last
+            label = "Round (0: before Agora)"
+            number = st.slider(label, 0, last, key="torus_round", bind="query-params")
+        st.markdown(f"**{figures.literal(torus_words.round_said(run, number))}**")
+        said = f"{torus_words.title(run)}; {torus_words.where(run)}."
+        lesson.origin(kind, figures.literal(said))
+        if run.asked != asked():
+            st.caption("Your settings below are others: “Run it here” plays those.")
+    with below:
+        show_picture(run, number)
+        st.markdown(figures.literal(f"{torus_words.verdict(run)} {torus_words.seeds_said(run)}"))
+
+
+def show_picture(run: Torus, number: int) -> None:
+    """A round's cloud, and beside it the accuracies and the shape of all rounds."""
     left, right = st.columns([4, 3])
     with left:
         lesson.picture(
@@ -179,7 +187,6 @@ def show_rounds(run: Torus, kind: str) -> None:
         shapes = torus.shape_table(run, number)
         st.dataframe(shapes, hide_index=True, alt="Pieces, loops and hollows, round by round")
         st.caption(torus_words.SHAPE)
-    st.markdown(figures.literal(f"{torus_words.verdict(run)} {torus_words.seeds_said(run)}"))
 
 
 def show() -> None:
@@ -197,19 +204,22 @@ def show() -> None:
     left, right = st.columns([2, 3])
     with left:
         lesson.try_this(GOOD, BAD)
-    with right, st.container(border=True):
+    below, form = st.container(), st.container(border=True)
+    with form:  # shown last, asked first
         refused = show_form()
-    if refused:
-        st.error(f"**Refused:** {figures.literal(refused)}", icon=":material/block:")
-        lesson.origin("computed", "just now: these dev points, this S, Agora's own check")
-    runs.show_problem()
-    run_id = st.query_params.get(RUN)
-    try:
+    with right:
+        if refused:
+            st.error(f"**Refused:** {figures.literal(refused)}", icon=":material/block:")
+            lesson.origin("computed", "just now: these dev points, this S, Agora's own check")
+        runs.show_problem()
+        run_id = st.query_params.get(RUN)
+        try:
+            if run_id:
+                show_run(runs.find(run_id, "torus"), below)
+            elif not refused:
+                recorded = torus_words.FILES[st.session_state["torus_learner"]]
+                show_rounds(load(recorded), "recorded", below)
+        except ValueError as e:
+            st.warning(figures.literal(str(e)), icon=":material/warning:")
         if run_id:
-            show_run(runs.find(run_id, "torus"))
-        elif not refused:
-            show_rounds(load(torus_words.FILES[st.session_state["torus_learner"]]), "recorded")
-    except ValueError as e:
-        st.warning(figures.literal(str(e)), icon=":material/warning:")
-    if run_id:
-        st.button("Close this run", icon=":material/close:", on_click=close, key="torus-close")
+            st.button("Close this run", icon=":material/close:", on_click=close, key="torus-close")
