@@ -286,16 +286,24 @@ def keep_a_look(page, name: str) -> None:
     page.set_viewport_size({"width": 1280, "height": 1000})
 
 
-@pytest.mark.parametrize("path", ["", "fine-tune", "fine-tune?point=2,12,384,768", "baselines"])
-def test_every_address_may_be_the_first_request_to_a_fresh_server(browser, tmp_path, path):
+@pytest.mark.parametrize(
+    ("path", "seen"),
+    [
+        ("", "Measure it here"),
+        ("fine-tune", "Source model"),
+        ("fine-tune?point=2,12,384,768", "Source model"),
+        ("baselines", "Start another race"),
+        ("lessons", "A walk through the whole tool"),
+        ("lessons?lesson=The+epsilon+dial", "Covered worst"),
+    ],
+)
+def test_every_address_may_be_the_first_request_to_a_fresh_server(browser, tmp_path, path, seen):
     for url, _ in start_server(tmp_path / "runs"):
         page = browser.new_page()
         page.goto(f"{url}/{path}")
         page.get_by_role("heading", name="Bort Explorer").wait_for(timeout=30_000)
-        page.get_by_label("Source model").wait_for()
-        if path == "baselines":
-            page.get_by_label("Seeds of each sampler").wait_for()
-        elif path:
+        page.get_by_text(seen).first.wait_for()
+        if path.startswith("fine-tune"):
             page.get_by_text("What happens here").wait_for()
             page.get_by_text("Advanced").click()
             page.get_by_label("First seed").wait_for()
