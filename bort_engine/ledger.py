@@ -7,7 +7,6 @@ sizes that were published for Bort, is timed beside the one that was released.
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections.abc import Callable, Sequence
@@ -21,7 +20,7 @@ import numpy as np
 
 from bort_engine import Cancelled
 from bort_engine.costs import ASSETS, LatencySettings, device_name, versions
-from bort_engine.pareto import write_json
+from bort_engine.pareto import read_json, write_json
 from bort_engine.space import Architecture, Source, sources
 
 LENGTHS = (16, 128, 512)
@@ -153,11 +152,7 @@ class Ledger:
         Raises:
             ValueError: there is no such file, or it is damaged.
         """
-        try:
-            with Path(path).open("rb") as file:
-                return cls.from_json(json.loads(file.read(MOST_BYTES)))
-        except (OSError, ValueError, RecursionError) as e:
-            raise ValueError(f"{path}: {e}") from e
+        return read_json(path, cls.from_json, MOST_BYTES)
 
     def __str__(self) -> str:
         head = (

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import moocore
 import numpy as np
@@ -21,6 +21,8 @@ from bort_engine.space import Architecture
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Value = TypeVar("Value")
 
 
 def nondominated(costs: np.ndarray) -> np.ndarray:
@@ -263,10 +265,7 @@ class Front:
         Raises:
             ValueError: there is no such file, or it is damaged.
         """
-        try:
-            return cls.from_json(json.loads(Path(path).read_text()))
-        except (OSError, ValueError, RecursionError) as e:
-            raise ValueError(f"{path}: {e}") from e
+        return read_json(path, cls.from_json)
 
     def __str__(self) -> str:
         head = (
@@ -332,3 +331,16 @@ def write_json(path: Path, plain: Any) -> Path:
     finally:
         part.unlink(missing_ok=True)
     return path
+
+
+def read_json(path: str | Path, rebuild: Callable[[Any], Value], most_bytes: int = -1) -> Value:
+    """Return what `rebuild` makes of a JSON file, of which no more than `most_bytes` are read.
+
+    Raises:
+        ValueError: there is no such file, it is damaged or too long, or `rebuild` refuses it.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return rebuild(json.loads(file.read(most_bytes)))
+    except (OSError, ValueError, RecursionError) as e:
+        raise ValueError(f"{path}: {e}") from e

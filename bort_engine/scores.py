@@ -6,7 +6,6 @@ with the same training seed: the whole space where it is on record. moocore does
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -25,6 +24,7 @@ from bort_engine.pareto import (
     hypervolume,
     mark_pareto,
     nondominated,
+    read_json,
     write_json,
 )
 from bort_engine.space import Architecture
@@ -316,11 +316,7 @@ class Race:
         Raises:
             ValueError: there is no such file, or it is damaged.
         """
-        try:
-            with Path(path).open("rb") as file:
-                return cls.from_json(json.loads(file.read(MOST_BYTES)))
-        except (OSError, ValueError, RecursionError) as e:
-            raise ValueError(f"{path}: {e}") from e
+        return read_json(path, cls.from_json, MOST_BYTES)
 
     def __str__(self) -> str:
         told = self.summary()

@@ -6,14 +6,13 @@ ValueError, and what is drawn of a run does not fail.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from bort_engine.pareto import write_json
+from bort_engine.pareto import read_json, write_json
 
 RECORDED = Path(__file__).parent.parent / "assets" / "recorded"
 Set = tuple[Any, ...]
@@ -178,11 +177,7 @@ class Torus:
         Raises:
             ValueError: there is no such file, or it is damaged.
         """
-        try:
-            with Path(path).open("rb") as file:
-                return cls.from_json(json.loads(file.read(MOST_BYTES)))
-        except (OSError, ValueError, RecursionError) as e:
-            raise ValueError(f"{path}: {e}") from e
+        return read_json(path, cls.from_json, MOST_BYTES)
 
     def __str__(self) -> str:
         asked = self.asked

@@ -77,6 +77,19 @@ def show_head(run: jobs.Run, status: jobs.Status) -> None:
     st.progress(status.fraction, status.progress)
 
 
+@st.fragment(run_every="1s")
+def show_live(run: jobs.Run) -> None:
+    """Show what a lesson's run is at; when it ends, draw the page anew."""
+    status = run.status()
+    if status.over:
+        st.rerun()
+    with st.container(border=True):
+        show_head(run, status)
+        if status.detail:
+            st.caption(f"Now: {figures.literal(status.detail)}.")
+        st.caption("You can close this page; its address leads back to the run.")
+
+
 def show_ended(run: jobs.Run, status: jobs.Status, kept: str) -> None:
     """Say why a run has no result, and how to go on."""
     if status.state == "failed":

@@ -56,23 +56,10 @@ def drawn(path: Path | None, changed: int, length: int) -> go.Figure:
     return claims.figure(read(path, changed) if path else None, length)
 
 
-@st.fragment(run_every="1s")
-def show_live(run: jobs.Run) -> None:
-    """Show how far a run is; when it ends, draw the page anew."""
-    status = run.status()
-    if status.over:
-        st.rerun()
-    with st.container(border=True):
-        runs.show_head(run, status)
-        if status.detail:
-            st.caption(f"Now: {figures.literal(status.detail)}.")
-        st.caption("You can close this page; the address holds the run.")
-
-
 def show_run(run: jobs.Run, status: jobs.Status) -> None:
     """Show a run that has nothing to look at: at work, failed or stopped."""
     if not status.over:
-        show_live(run)
+        runs.show_live(run)
         return
     if status.state == "failed":
         said = figures.literal(status.message)

@@ -121,24 +121,11 @@ def show_form() -> str:
     return refused
 
 
-@st.fragment(run_every="1s")
-def show_live(run: jobs.Run) -> None:
-    """Show what a run is at; when it ends, draw the page anew."""
-    status = run.status()
-    if status.over:
-        st.rerun()
-    with st.container(border=True):
-        runs.show_head(run, status)
-        if status.detail:
-            st.caption(f"Now: {figures.literal(status.detail)}.")
-        st.caption("You can close this page; its address leads back to the run.")
-
-
 def show_run(run: jobs.Run, below: DeltaGenerator) -> None:
     """A run played here, in whatever state it is."""
     status = run.status()
     if not status.over:
-        show_live(run)
+        runs.show_live(run)
     elif status.state == "done":
         show_rounds(load(run.folder / "torus.json"), "measured here", below)
     elif status.state == "failed":
