@@ -1,0 +1,146 @@
+"""What the shipped records say, to six digits: it may not change unless a record does.
+
+`python tests/test_golden.py` writes the expected values anew; say in the commit why they changed.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bort_engine import agora_report, race, sources
+from bort_engine.costs import ASSETS, Calibration, n_operations, n_parameters
+from bort_engine.evaluate import Record
+from bort_engine.extract import Search, recorded_front
+from bort_engine.ledger import Ledger
+from bort_engine.scores import Race
+from bort_engine.space import Architecture
+from bort_engine.torus_run import Torus
+
+GOLDEN = Path(__file__).parent / "golden"
+RECORDED = ASSETS / "recorded"
+
+
+def params() -> Any:
+    """Parameters and operations of every source, by part."""
+    parts = ("embeddings", "encoder", "head", "total")
+    return {
+        name: {
+            "parameters": [getattr(n_parameters(s.architecture, s), part) for part in parts],
+            "operations": [getattr(n_operations(s.architecture, s), part) for part in parts],
+        }
+        for name, s in sources.items()
+    }
+
+
+def fronts() -> Any:
+    """The recorded front at two epsilons, lazily and not, and by encoder size."""
+    searches = {
+        "lazy": Search(),
+        "every cell": Search(lazy=False),
+        "effective": Search(size="effective"),
+        "stride": Search(selection="stride"),
+    }
+    return {
+        f"{name} {epsilon}": _front(recorded_front("minilm-l6", "rotten-tomatoes", epsilon, search))
+        for name, search in searches.items()
+        for epsilon in (0.5, 0.2)
+    }
+
+
+def _front(front: Any) -> Any:
+    knee = front.knee
+    names = ("n_parameters", "latency_ms", "error", "dev_error", "w", "pareto", "at_chance", "role")
+    return {
+        "cells": front.n_cells,
+        "evaluated": front.n_evaluated,
+        "space": front.space_size,
+        "achieved": front.achieved_epsilon,
+        "best": str(front.best),
+        "knee": str(knee.architecture) if knee else None,
+        "maximum": str(front.maximum),
+        "points": {
+            str(p.architecture): [getattr(p, name) for name in names] for p in front.points
+        },
+    }
+
+
+def races() -> Any:
+    """A short race, replayed now, and the scores of the shipped one."""
+    shipped = Race.load(RECORDED / "race-minilm-l6-rotten-tomatoes.json")
+    return {
+        "replayed": race("minilm-l6", budget=24, seeds=2).summary(),
+        "shipped": shipped.summary(),
+    }
+
+
+def records() -> Any:
+    """Every other file in assets/, by what it holds."""
+    told: dict[str, Any] = {}
+    for path in sorted((ASSETS / "calibrations").glob("*.json")):
+        calibration = Calibration.load(path)
+        told[path.stem] = {
+            "blocks": len(calibration.layer_ms),
+            "largest, 2 layers": calibration.predict_ms(
+                Architecture.parse("2," + max(calibration.layer_ms, key=calibration.layer_ms.get))
+            ),
+            "median relative error": calibration.report().median_relative_error,
+            "kendall tau": calibration.report().kendall_tau,
+        }
+    for path in sorted(RECORDED.glob("*.jsonl")):
+        evaluations = Record(path).evaluations
+        told[path.stem] = {
+            "rows": len(evaluations),
+            "errors": sum(e.error for e in evaluations.values()),
+            "dev errors": sum(e.dev_error for e in evaluations.values()),
+            "seconds": sum(e.seconds for e in evaluations.values()),
+        }
+    for name in ("torus", "torus-guesser"):
+        run = Torus.load(RECORDED / f"{name}.json")
+        told[name] = [[s.seed, s.before, s.after, *s.betti] for s in run.scores]
+    ledger = Ledger.load(RECORDED / "ledger.json")
+    told["ledger"] = {
+        str(length): ledger.ratio("bert-large-uncased", "bort", length).median
+        for length in ledger.lengths
+    }
+    report = agora_report.load(RECORDED / "agora-minilm-l6-rotten-tomatoes-few.json")
+    told["agora"] = {
+        "rows": {row.arm: [row.accuracy, row.low, row.high] for row in report.rows},
+        "leakage": [[leak.seen, leak.other] for leak in agora_report.leakage(report)],
+        "rounds": {
+            f"{seed} {name}": [[len(r.theta), len(r.mistakes), len(r.points)] for r in arm.rounds]
+            for seed, arms in report.runs
+            for name, arm in arms.items()
+        },
+    }
+    gradients = json.loads((RECORDED / "gradients-minilm-l6.json").read_text())
+    told["gradients"] = sorted(gradients)
+    return told
+
+
+TELL = {"params": params, "fronts": fronts, "races": races, "records": records}
+
+
+def rounded(value: Any) -> Any:
+    """Plain values with six significant digits: sums differ in the last ones between processors."""
+    if isinstance(value, dict):
+        return {str(key): rounded(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(v) for v in value]
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return value
+
+
+@pytest.mark.parametrize("name", TELL)
+def test_shipped_records_say_what_they_said(name):
+    expected = json.loads((GOLDEN / f"{name}.json").read_text())
+    assert rounded(TELL[name]()) == expected
+
+
+if __name__ == "__main__":
+    for name, tell in TELL.items():
+        text = json.dumps(rounded(tell()), separators=(",", ":"))
+        (GOLDEN / f"{name}.json").write_text(text + "\n")
