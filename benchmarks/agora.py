@@ -17,8 +17,8 @@ os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from bort_engine.costs import ASSETS
-from bort_engine.finetune import Plan, agora, summary, without_texts
+from bort_engine.encoder.costs import ASSETS
+from bort_engine.finetune.agora import Plan, agora, summary, without_texts
 
 SOURCE, TASK = "minilm-l6", "rotten-tomatoes"
 ARCHITECTURE = sys.argv[3] if len(sys.argv) > 3 else "3,12,384,768"

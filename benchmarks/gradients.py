@@ -22,12 +22,13 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from accelerate import Accelerator
 
-from bort_engine import __version__, costs
-from bort_engine.evaluate import Oracle, OracleSettings
-from bort_engine.lessons.abnc import GRADIENTS
-from bort_engine.pareto import write_json
-from bort_engine.space import Architecture, sources
-from bort_engine.teacher import RECIPE_VERSION
+from bort_engine import __version__
+from bort_engine.encoder import costs
+from bort_engine.encoder.space import Architecture, sources
+from bort_engine.search.evaluate import Oracle, OracleSettings
+from bort_engine.search.result import write_json
+from bort_engine.show.lessons.abnc import GRADIENTS
+from bort_engine.training.teacher import RECIPE_VERSION
 
 SOURCE, TASK = sources["minilm-l6"], "rotten-tomatoes"
 # The space's corners and its middle; the source itself is never trained.

@@ -17,9 +17,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
 
-from bort_engine import fptas, ground_truth, problem, race
-from bort_engine.costs import ASSETS
-from bort_engine.scores import GOALS, NAMES, Race
+from bort_engine import race
+from bort_engine.algorithms import fptas
+from bort_engine.encoder.costs import ASSETS
+from bort_engine.lab import ground_truth
+from bort_engine.search import errors as problem
+from bort_engine.search.scores import GOALS, NAMES, Race
 
 SOURCE, TASK = "minilm-l6", "rotten-tomatoes"
 SEEDS = int(sys.argv[1]) if len(sys.argv) > 1 else 20

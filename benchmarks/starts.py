@@ -19,11 +19,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import copy
 
-from bort_engine.distil import STARTS, start
-from bort_engine.finetune import EPOCHS_OF_FEW, THETAS
-from bort_engine.space import Architecture, sources
-from bort_engine.teacher import Teacher
-from bort_engine.training import Recipe, encode, predict, train
+from bort_engine.encoder.space import Architecture, sources
+from bort_engine.finetune.agora import EPOCHS_OF_FEW, THETAS
+from bort_engine.training.distil import STARTS, start
+from bort_engine.training.teacher import Teacher
+from bort_engine.training.trainer import Recipe, encode, predict, train
 
 LABELLED = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
 TASK_EPOCHS = int(sys.argv[2]) if len(sys.argv) > 2 else 2

@@ -18,11 +18,11 @@ import numpy as np
 from datasets import Dataset
 from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
-from bort_engine.evaluate import cross_entropy
-from bort_engine.models import load_source, load_tokenizer
-from bort_engine.space import sources
-from bort_engine.tasks import MAX_LENGTH, load_task
-from bort_engine.training import Recipe, encode, predict, train
+from bort_engine.data.tasks import MAX_LENGTH, load_task
+from bort_engine.encoder.build import load_source, load_tokenizer
+from bort_engine.encoder.space import sources
+from bort_engine.search.evaluate import cross_entropy
+from bort_engine.training.trainer import Recipe, encode, predict, train
 
 STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 30
 ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 3

@@ -8,13 +8,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bort_engine.contest import race
-    from bort_engine.costs import n_operations, n_parameters
-    from bort_engine.extract import front
-    from bort_engine.finetune import agora
-    from bort_engine.models import build
-    from bort_engine.pareto import Front
-    from bort_engine.space import Architecture, SearchSpace, Source, sources
+    from bort_engine.encoder.build import build
+    from bort_engine.encoder.costs import n_operations, n_parameters
+    from bort_engine.encoder.space import Architecture, SearchSpace, Source, sources
+    from bort_engine.finetune.agora import agora
+    from bort_engine.search.front import front
+    from bort_engine.search.race import race
+    from bort_engine.search.result import Front
 
 __version__ = "0.1.0"
 
@@ -24,17 +24,17 @@ class Cancelled(Exception):
 
 
 _HOME = {
-    "Architecture": "space",
-    "Front": "pareto",
-    "SearchSpace": "space",
-    "Source": "space",
-    "agora": "finetune",
-    "build": "models",
-    "front": "extract",
-    "n_operations": "costs",
-    "n_parameters": "costs",
-    "race": "contest",
-    "sources": "space",
+    "Architecture": "encoder.space",
+    "Front": "search.result",
+    "SearchSpace": "encoder.space",
+    "Source": "encoder.space",
+    "agora": "finetune.agora",
+    "build": "encoder.build",
+    "front": "search.front",
+    "n_operations": "encoder.costs",
+    "n_parameters": "encoder.costs",
+    "race": "search.race",
+    "sources": "encoder.space",
 }
 __all__ = [
     "Architecture",

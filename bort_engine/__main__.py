@@ -22,7 +22,8 @@ from typing import Any, NoReturn
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from bort_engine import Cancelled, jobs
+from bort_engine import Cancelled
+from bort_engine.runs import jobs
 
 Event = dict[str, Any]
 
@@ -180,8 +181,8 @@ def _add_fetch(commands: Any) -> None:
 
 
 def _params(options: argparse.Namespace, arguments: list[str]) -> None:
-    from bort_engine.costs import n_operations, n_parameters
-    from bort_engine.space import Architecture, Source
+    from bort_engine.encoder.costs import n_operations, n_parameters
+    from bort_engine.encoder.space import Architecture, Source
 
     source = Source.load(options.source)
     shape = options.architecture
@@ -245,8 +246,8 @@ def _compute(
     on_progress: Callable[[Event], None],
     stop: Callable[[], bool] = lambda: False,
 ) -> Any:
-    from bort_engine.costs import LatencySettings
-    from bort_engine.extract import Search, front
+    from bort_engine.encoder.costs import LatencySettings
+    from bort_engine.search.front import Search, front
 
     return front(
         options.source,
@@ -278,7 +279,7 @@ def _print_front(front: Any, as_json: bool) -> None:
 
 
 def _agora(options: argparse.Namespace, arguments: list[str]) -> None:
-    from bort_engine.finetune import Plan, agora, summary
+    from bort_engine.finetune.agora import Plan, agora, summary
 
     controls = options.controls.split(",") if options.controls not in ("", "none") else []
     plan = Plan(
@@ -318,7 +319,7 @@ def _agora(options: argparse.Namespace, arguments: list[str]) -> None:
 
 
 def _race(options: argparse.Namespace, arguments: list[str]) -> None:
-    from bort_engine.contest import race
+    from bort_engine.search.race import race
 
     def work(
         folder: Path | None,
@@ -351,7 +352,7 @@ def _race(options: argparse.Namespace, arguments: list[str]) -> None:
 
 
 def _torus(options: argparse.Namespace, arguments: list[str]) -> None:
-    from bort_engine.agora_torus import torus
+    from bort_engine.lab.torus import torus
 
     def work(folder: Path, on_progress: Callable[[Event], None], stop: Callable[[], bool]) -> Any:
         return torus(
@@ -370,7 +371,7 @@ def _torus(options: argparse.Namespace, arguments: list[str]) -> None:
 
 
 def _ledger(options: argparse.Namespace, arguments: list[str]) -> None:
-    from bort_engine.ledger import ledger, read_lengths
+    from bort_engine.lab.ledger import ledger, read_lengths
 
     def work(folder: Path, on_progress: Callable[[Event], None], stop: Callable[[], bool]) -> Any:
         return ledger(
@@ -387,7 +388,7 @@ def _ledger(options: argparse.Namespace, arguments: list[str]) -> None:
 
 
 def _fetch(options: argparse.Namespace, arguments: list[str]) -> None:
-    from bort_engine.resources import RESOURCES, fetch
+    from bort_engine.data.resources import RESOURCES, fetch
 
     progress = _Progress()
     folders = {name: str(fetch(name, progress.show)) for name in RESOURCES}

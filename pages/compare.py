@@ -9,10 +9,14 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from bort_engine import figures, jobs, problem, race_figures, race_report
-from bort_engine.scores import NAMES, OURS, Race
-from bort_engine.space import SearchSpace, sources
-from bort_engine.tasks import TASKS
+from bort_engine.data.tasks import TASKS
+from bort_engine.encoder.space import SearchSpace, sources
+from bort_engine.runs import jobs
+from bort_engine.search import errors as problem
+from bort_engine.search.scores import NAMES, OURS, Race
+from bort_engine.show import front as figures
+from bort_engine.show import race as race_report
+from bort_engine.show import race_figures
 from pages.parts import runs
 
 KEPT = "What was trained is kept; resuming goes on from there."

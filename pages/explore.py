@@ -8,11 +8,13 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from bort_engine import extract, figures, jobs
-from bort_engine.costs import n_parameters
-from bort_engine.pareto import Front, Point
-from bort_engine.space import Architecture, SearchSpace, Source, sources
-from bort_engine.tasks import TASKS
+from bort_engine.data.tasks import TASKS
+from bort_engine.encoder.costs import n_parameters
+from bort_engine.encoder.space import Architecture, SearchSpace, Source, sources
+from bort_engine.runs import jobs
+from bort_engine.search import front as extract
+from bort_engine.search.result import Front, Point
+from bort_engine.show import front as figures
 from pages.parts import runs
 
 PREDICTED = "glue"  # nothing is trained: errors from published scores, in Bort's own space

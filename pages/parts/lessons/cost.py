@@ -5,11 +5,11 @@ from pathlib import Path
 
 import streamlit as st
 
-from bort_engine import problem
-from bort_engine.costs import Calibration
-from bort_engine.figures import literal
-from bort_engine.lessons import abnc, anatomy
-from bort_engine.space import Architecture, Source, sources
+from bort_engine.encoder.costs import Calibration
+from bort_engine.encoder.space import Architecture, Source, sources
+from bort_engine.search import errors as problem
+from bort_engine.show.front import literal
+from bort_engine.show.lessons import abnc, anatomy
 from pages.parts import lesson
 
 TITLE = "Size, work, time"

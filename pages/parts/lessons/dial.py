@@ -6,10 +6,10 @@ from typing import Any
 
 import streamlit as st
 
-from bort_engine import problem
-from bort_engine.figures import literal
-from bort_engine.lessons import dial
-from bort_engine.lessons.table import Table, tables
+from bort_engine.search import errors as problem
+from bort_engine.show.front import literal
+from bort_engine.show.lessons import dial
+from bort_engine.show.lessons.table import Table, tables
 from pages.parts import lesson
 
 TITLE = "The epsilon dial"

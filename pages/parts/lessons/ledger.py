@@ -5,9 +5,10 @@ from pathlib import Path
 import plotly.graph_objects as go
 import streamlit as st
 
-from bort_engine import figures, jobs
-from bort_engine.ledger import LENGTHS, RECORDED, Ledger
-from bort_engine.lessons import claims
+from bort_engine.lab.ledger import LENGTHS, RECORDED, Ledger
+from bort_engine.runs import jobs
+from bort_engine.show import front as figures
+from bort_engine.show.lessons import claims
 from pages.parts import lesson, runs
 
 TITLE = "The ledger"

@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 import streamlit as st
 
-from bort_engine.lessons import tour
+from bort_engine.show.lessons import tour
 from pages.parts import lesson
 
 TITLE = "Five minutes"

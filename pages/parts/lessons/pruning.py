@@ -2,9 +2,10 @@
 
 import streamlit as st
 
-from bort_engine.fptas import ERROR_FLOOR
-from bort_engine.lessons import toy, toy_figures
-from bort_engine.lessons.toy_figures import percent
+from bort_engine.algorithms.fptas import ERROR_FLOOR
+from bort_engine.lab import toy
+from bort_engine.show.lessons import toy_figures
+from bort_engine.show.lessons.toy_figures import percent
 from pages.parts import lesson
 
 TITLE = "Pruning or choosing"

@@ -5,10 +5,11 @@ from pathlib import Path
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from bort_engine import figures, jobs
-from bort_engine.agora_torus import labeller_right, refusal
-from bort_engine.lessons import torus, torus_words
-from bort_engine.torus_run import LEARNERS, MAX_POINTS, MAX_SEED, MIN_POINTS, Asked, Torus
+from bort_engine.lab.torus import labeller_right, refusal
+from bort_engine.lab.torus_run import LEARNERS, MAX_POINTS, MAX_SEED, MIN_POINTS, Asked, Torus
+from bort_engine.runs import jobs
+from bort_engine.show import front as figures
+from bort_engine.show.lessons import torus, torus_words
 from pages.parts import lesson, runs
 
 TITLE = "Agora on a torus"

@@ -1,0 +1,1 @@
+"""Labelled text, and the embedded model and data it comes with."""

@@ -1,0 +1,1 @@
+"""The verb `agora`: the chosen architecture, fine-tuned, compared and saved."""

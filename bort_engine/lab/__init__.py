@@ -1,0 +1,1 @@
+"""Experiments beside the product: Agora on a torus, the article's toy and its claims, timed."""

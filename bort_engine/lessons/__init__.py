@@ -1,1 +1,0 @@
-"""The numbers and figures of the lessons: each module one idea, computed, then drawn."""

@@ -1,0 +1,1 @@
+"""Run folders, records on disk, and what work tells of itself while it runs."""

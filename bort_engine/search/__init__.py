@@ -1,0 +1,1 @@
+"""The verbs `front` and `race`: candidates, their errors, and the front of the best."""

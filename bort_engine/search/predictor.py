@@ -1,0 +1,118 @@
+"""Errors that were not measured, predicted: the log of the error is linear in logs of the shape.
+
+Predicted errors are for orientation. They are always labelled and drawn as predicted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations_with_replacement
+from typing import Any
+
+import numpy as np
+
+from bort_engine.algorithms.fptas import ERROR_FLOOR, Candidate
+from bort_engine.encoder.costs import n_parameters
+from bort_engine.encoder.space import Architecture, sources
+
+# GLUE test scores (leaderboard average, WNLI included) of plain pretrained BERTs, no distillation.
+# Tiny to Medium: github.com/google-research/bert, README, March 2020 (Turc et al. 2019).
+# Base: 77.7 + 0.6 as stated in the abstract of MobileBERT (Sun et al. 2020).
+# Large: Devlin et al. 2019, abstract.
+PUBLISHED_GLUE = {
+    "bert-tiny": 64.2,
+    "bert-mini": 65.8,
+    "bert-small": 71.2,
+    "bert-medium": 73.5,
+    "bert-base-uncased": 78.3,
+    "bert-large-uncased": 80.5,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LogSurface:
+    """log(error) = intercept + sum of slopes times log(feature), by least squares.
+
+    `leave_one_out` is the median relative error when each point is predicted from the others.
+    """
+
+    intercept: float
+    slopes: tuple[float, ...]
+    leave_one_out: float
+    n_points: int
+
+    @classmethod
+    def fit(cls, features: Sequence[Sequence[float]], errors: Sequence[float]) -> LogSurface:
+        """Fit positive `features` (n, k) to positive `errors` (n,).
+
+        Raises:
+            ValueError: there are fewer points than unknowns plus one.
+        """
+        x = np.column_stack([np.ones(len(errors)), np.log(features)])
+        y = np.log(errors)
+        if len(y) <= x.shape[1]:
+            raise ValueError(
+                f"{len(y)} points are too few for a surface with {x.shape[1]} unknowns; "
+                "evaluate more architectures."
+            )
+        inverse = np.linalg.pinv(x)
+        coefficients = inverse @ y
+        leverage = np.clip(np.einsum("ij,ji->i", x, inverse), 0, 1 - 1e-9)
+        left_out = (y - x @ coefficients) / (1 - leverage)
+        return cls(
+            float(coefficients[0]),
+            tuple(float(c) for c in coefficients[1:]),
+            float(np.median(np.abs(np.expm1(-left_out)))),
+            len(y),
+        )
+
+    def predict(self, features: Sequence[float]) -> float:
+        """Return the predicted error at one point of positive features."""
+        pairs = zip(self.slopes, features, strict=True)
+        return math.exp(self.intercept + sum(slope * math.log(x) for slope, x in pairs))
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def shape_features(architecture: Architecture) -> tuple[int, ...]:
+    """Return (D, A, H, I): the features of a surface over measured errors."""
+    return tuple(getattr(architecture, name) for name in Architecture.__slots__)
+
+
+def published_surface() -> LogSurface:
+    """Fit 1 - GLUE/100 to the encoder parameters of the published models (one feature)."""
+    sizes = [[n_parameters(sources[n].architecture, sources[n]).encoder] for n in PUBLISHED_GLUE]
+    return LogSurface.fit(sizes, [1 - score / 100 for score in PUBLISHED_GLUE.values()])
+
+
+OPTIMISM = 0.95  # of a guess, so that what may be better than it seems is looked at sooner
+RIDGE = 0.3  # pulls slopes that few measurements support towards zero
+ENOUGH = 6  # measured ones for a guess: below, nothing is guessed
+
+
+def guesser(candidates: Sequence[Candidate]) -> Callable[[Mapping[Candidate, float]], np.ndarray]:
+    """Return what guesses the errors of all candidates, shape (n,), from those measured.
+
+    The log of the error as a second-degree polynomial of the logs of the order, by ridge
+    regression: good enough to say where to look next, and used for nothing else. The places in
+    the order must be positive.
+    """
+    x = np.log([xi.order for xi in candidates])
+    x = (x - x.mean(axis=0)) / np.where(x.std(axis=0) > 0, x.std(axis=0), 1)
+    pairs = combinations_with_replacement(x.T, 2)
+    x = np.column_stack([x, *(a * b for a, b in pairs)])
+    row = {xi: n for n, xi in enumerate(candidates)}
+
+    def guess(errors: Mapping[Candidate, float]) -> np.ndarray:
+        if len(errors) < ENOUGH:
+            return np.zeros(len(x))
+        measured = x[[row[xi] for xi in errors]]
+        y = np.log(np.maximum(list(errors.values()), ERROR_FLOOR))
+        shrunk = measured.T @ measured + RIDGE * np.eye(x.shape[1])
+        slopes = np.linalg.solve(shrunk, measured.T @ (y - y.mean()))
+        return OPTIMISM * np.exp(y.mean() + x @ slopes)
+
+    return guess

@@ -1,0 +1,212 @@
+"""The FPTAS's rivals on the same space and the same errors: Optuna's samplers, and local search.
+
+Whoever searches asks for one architecture after another and is told its size, latency and error.
+Asked for again, an architecture is answered from memory and not charged. A sampler that keeps
+repeating itself is handed one at random that it has not had: better for it than standing still.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import astuple
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bort_engine.encoder.space import Architecture
+from bort_engine.search.result import nondominated
+
+if TYPE_CHECKING:
+    import optuna
+
+SAMPLERS = ("random", "tpe", "nsga2", "local", "brute")
+# Optuna's default of 50 would make NSGA-II a random search at the budgets that are of interest.
+POPULATION = 16
+MOST_REPEATS = 10
+FIELDS = Architecture.__slots__
+
+Costs = tuple[float, float, float]
+Ask = Callable[[Architecture], Costs]
+
+
+def search(
+    sampler: str,
+    space: Sequence[Architecture],
+    ask: Ask,
+    budget: int,
+    seed: int = 0,
+    journal: Path | None = None,
+    first: Architecture | None = None,
+) -> dict[Architecture, Costs]:
+    """Ask for `budget` different architectures, chosen by a sampler; all costs are minimised.
+
+    Args:
+        sampler: one of `SAMPLERS`.
+        ask: gives an architecture's size, latency and error; whatever it raises is passed on.
+        journal: where Optuna's study is written as it goes, for its own dashboard; an older file
+            there is replaced.
+        first: asked for before any other. Whoever holds a trained source knows T and its error, so
+            a fair race hands T to everyone, not to the FPTAS alone.
+
+    Returns:
+        What was asked for, in that order.
+
+    Raises:
+        ValueError: the sampler is unknown, or the budget is not within the space.
+    """
+    if sampler not in SAMPLERS:
+        raise ValueError(f"sampler is {sampler!r}; allowed: {', '.join(SAMPLERS)}.")
+    if type(budget) is not int or not 1 <= budget <= len(space):
+        raise ValueError(
+            f"budget is {budget!r}; allowed: 1 to {len(space)}, the size of the space."
+        )
+    if sampler == "local":
+        return _local(space, ask, budget, seed, first)
+    return _optuna(sampler, space, ask, budget, seed, journal, first)
+
+
+def _optuna(
+    sampler: str,
+    space: Sequence[Architecture],
+    ask: Ask,
+    budget: int,
+    seed: int,
+    journal: Path | None,
+    first: Architecture | None,
+) -> dict[Architecture, Costs]:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    grid = _grid(space)
+    rng = np.random.default_rng(seed)
+    told: dict[Architecture, Costs] = {}
+    repeats = 0
+
+    def objective(trial: optuna.Trial) -> Costs:
+        nonlocal repeats
+        found = _suggested(trial, grid)
+        repeats = repeats + 1 if found in told else 0
+        if found not in told:
+            told[found] = ask(found)
+        return told[found]
+
+    def after(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        nonlocal repeats
+        if len(told) == budget:
+            study.stop()
+        elif repeats == MOST_REPEATS:
+            repeats = 0
+            rest = [a for a in space if a not in told]
+            study.enqueue_trial(_places(rest[rng.integers(len(rest))], grid))
+
+    study = optuna.create_study(
+        storage=_storage(journal),
+        sampler=_sampler(sampler, seed),
+        directions=["minimize", "minimize", "minimize"],
+    )
+    if first is not None:
+        study.enqueue_trial(_places(first, grid))
+    study.optimize(objective, callbacks=[after])
+    return told
+
+
+def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
+    import optuna
+
+    if name == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    if name == "tpe":
+        return optuna.samplers.TPESampler(seed=seed)
+    if name == "nsga2":
+        return optuna.samplers.NSGAIISampler(population_size=POPULATION, seed=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.BruteForceSampler(seed=seed)
+
+
+def _storage(journal: Path | None) -> optuna.storages.BaseStorage | None:
+    if journal is None:
+        return None
+    from optuna.storages.journal import JournalFileBackend, JournalStorage
+
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    journal.unlink(missing_ok=True)
+    return JournalStorage(JournalFileBackend(str(journal)))
+
+
+def _grid(space: Sequence[Architecture]) -> dict[str, list[int]]:
+    columns = zip(*map(astuple, space), strict=True)
+    return {name: sorted(set(column)) for name, column in zip(FIELDS, columns, strict=True)}
+
+
+def _suggested(trial: optuna.Trial, grid: dict[str, list[int]]) -> Architecture:
+    """Let a sampler choose a place on each axis, so that it knows what lies between what.
+
+    A head count that does not divide the width gives way to the next smaller one that does.
+    """
+    at = {name: trial.suggest_int(name, 0, len(grid[name]) - 1) for name in FIELDS}
+    value = {name: grid[name][place] for name, place in at.items()}
+    fitting = [a for a in grid["num_attention_heads"] if value["hidden_size"] % a == 0]
+    wanted = value["num_attention_heads"]
+    heads = max((a for a in fitting if a <= wanted), default=min(fitting))
+    return Architecture(**value | {"num_attention_heads": heads})
+
+
+def _places(architecture: Architecture, grid: dict[str, list[int]]) -> dict[str, int]:
+    return {name: grid[name].index(getattr(architecture, name)) for name in FIELDS}
+
+
+def _local(
+    space: Sequence[Architecture],
+    ask: Ask,
+    budget: int,
+    seed: int,
+    first: Architecture | None,
+) -> dict[Architecture, Costs]:
+    """Pareto local search (Paquete et al. 2004) from the largest and the smallest architecture.
+
+    The neighbours of a non-dominated point, one grid step along one axis, are asked for in random
+    order; then those of another non-dominated one, until none is left; then of any other.
+    """
+    rng = np.random.default_rng(seed)
+    grid, allowed = _grid(space), set(space)
+    told: dict[Architecture, Costs] = {}
+    opened: set[Architecture] = set()
+
+    def visit(architecture: Architecture) -> None:
+        if len(told) < budget and architecture not in told:
+            told[architecture] = ask(architecture)
+
+    by_volume = sorted(space, key=lambda a: (np.prod(astuple(a)), astuple(a)))
+    for corner in (first or by_volume[-1], by_volume[-1], by_volume[0]):
+        visit(corner)
+    while len(told) < budget:
+        on_front = nondominated(np.array(list(told.values())))
+        waiting = [a for a, on in zip(told, on_front, strict=True) if on and a not in opened]
+        waiting = waiting or [a for a in told if a not in opened]
+        if not waiting:  # an island of the grid that no step reaches
+            visit(next(a for a in space if a not in told))
+            continue
+        centre = waiting[rng.integers(len(waiting))]
+        opened.add(centre)
+        near = [a for a in _neighbours(centre, grid) if a in allowed]
+        for n in rng.permutation(len(near)):
+            visit(near[n])
+    return told
+
+
+def _neighbours(architecture: Architecture, grid: dict[str, list[int]]) -> list[Architecture]:
+    """Return what is one step along one axis away, as far as its heads divide its width."""
+    found = []
+    at = _places(architecture, grid)
+    for name in FIELDS:
+        for step in (-1, 1):
+            place = at[name] + step
+            if not 0 <= place < len(grid[name]):
+                continue
+            value = {key: grid[key][there] for key, there in (at | {name: place}).items()}
+            if value["hidden_size"] % value["num_attention_heads"] == 0:
+                found.append(Architecture(**value))
+    return found

@@ -1,0 +1,1 @@
+"""The lessons: each one's numbers, words and figures."""

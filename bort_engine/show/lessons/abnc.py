@@ -1,0 +1,285 @@
+"""The AB^nC form, checked: layers dominate, heads are free, errors in order, gradients bounded.
+
+What the guarantee of the FPTAS rests on ([OSE], arXiv 2010.08512). Costs are computed; times,
+errors and gradients are read from records.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from bort_engine.algorithms import fptas
+from bort_engine.encoder.costs import ASSETS, Calibration, n_operations, n_parameters
+from bort_engine.encoder.space import Architecture, SearchSpace, Source, sources
+from bort_engine.lab import ground_truth
+from bort_engine.search import errors as problem
+from bort_engine.search.evaluate import Record
+from bort_engine.show.lessons.anatomy import Costs, Split, calibration_of, costs, heads_for, percent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MEASURED = "minilm-l6"  # the source whose errors and gradients are on record
+GRADIENTS = ASSETS / "recorded" / "gradients-minilm-l6.json"
+# The verdicts' borders. They are ours: the papers ask that B dominates, but not by how much.
+MOST, HALF = 2 / 3, 1 / 2  # of a cost, in the layers
+CLOSE, LOOSE = 0.8, 0.5  # Kendall's tau
+FEW = 0.05  # of the ordered pairs
+BOUND = 10  # times the median
+RULES = (
+    f"Where pass, warn and fail part is our choice: layers hold {MOST:.0%} or {HALF:.0%} of a "
+    f"cost; tau is beyond -{CLOSE:g} or -{LOOSE:g}; no pair, or up to {FEW:.0%}, is out of order; "
+    f"no gradient is beyond {BOUND} or {BOUND**2} times the median."
+).replace("%", " %")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What a recorded table of errors says of the order: larger networks should err less.
+
+    `tau` is Kendall's, of the error and the size of the layers; -1 is a perfect order. `any_rise`
+    counts every pair out of order, `order` those beyond the tolerance.
+    """
+
+    name: str
+    rows: int
+    space: int
+    tau: float
+    order: ground_truth.Order
+    any_rise: int
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """By how much the slowest head count is behind the quickest, over pairs of H and I."""
+
+    pairs: int
+    median: float
+    worst: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gradient:
+    """The norms of one brief training's gradients, step by step."""
+
+    architecture: Architecture
+    norms: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return median(self.norms)
+
+    @property
+    def ratio(self) -> float:
+        return max(self.norms) / self.median
+
+
+@dataclass(frozen=True, slots=True)
+class Gradients:
+    """What `benchmarks/gradients.py` recorded; norms are taken before they are clipped."""
+
+    trainings: tuple[Gradient, ...]
+    clipped_at: float
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One part of the property; the verdict is pass, warn, fail, or unknown."""
+
+    name: str
+    verdict: str
+    says: str
+
+
+def check_shares(found: Costs, source: Source) -> list[Check]:
+    """Do the layers dominate each cost? With the range over the source's default space."""
+    space = [*SearchSpace.of(source)]
+    ranges = {
+        "Parameters": [Split.of(n_parameters(a, source)).layers for a in space],
+        "Operations": [Split.of(n_operations(a, source, found.length)).layers for a in space],
+    }
+    checks = []
+    for measure, split in found:
+        name = f"Layers dominate the {measure.lower()}"
+        if split is None:
+            checks.append(Check(name, "unknown", f"{found.no_time}."))
+            continue
+        share = split.layers
+        says = f"the layers hold {percent(share)}, all else {percent(1 - share)}."
+        if measure in ranges:
+            low, high = (percent(end(ranges[measure])) for end in (min, max))
+            span = low if low == high else f"{low} to {high}"
+            says += f" Over the {len(space)} shapes of {source.name}'s space: {span}."
+        checks.append(Check(name, _verdict(share >= MOST, share > HALF), says))
+    return checks
+
+
+def by_heads(
+    architecture: Architecture, source: Source, length: int, calibration: Calibration | None
+) -> pd.DataFrame:
+    """Return parameters, operations and time of the same shape with every head count."""
+    import pandas as pd
+
+    rows = []
+    for heads in heads_for(architecture.hidden_size):
+        shape = replace(architecture, num_attention_heads=heads)
+        found = costs("", shape, source, length, calibration)
+        rows.append(
+            {
+                "Heads A": heads,
+                "Parameters": int(found.parameters.total),
+                "Operations": int(found.operations.total),
+                "One layer (ms)": found.time
+                and round(found.time.amounts[1] / shape.num_hidden_layers, 3),
+            }
+        )
+    return pd.DataFrame(rows).astype({"One layer (ms)": float})  # None: not a number
+
+
+def spread(calibration: Calibration) -> Spread:
+    """Return how much the head count changes a layer's time, H and I being the same."""
+    times: dict[str, list[float]] = {}
+    for block, ms in calibration.layer_ms.items():
+        times.setdefault(block.partition(",")[2], []).append(ms)
+    apart = [max(of) / min(of) - 1 for of in times.values() if len(of) > 1]
+    return Spread(len(apart), median(apart), max(apart)) if apart else Spread(0, 0.0, 0.0)
+
+
+def heads_say(calibration: Calibration) -> str:
+    """Say which layers a calibration has timed, and how little the heads matter to it."""
+    blocks = [map(int, block.split(",")) for block in calibration.layer_ms]
+    axes = zip("AHI", zip(*blocks, strict=True), strict=True)
+    timed = "; ".join(f"{name} {', '.join(map(str, sorted(set(of))))}" for name, of in axes)
+    apart = spread(calibration)
+    return (
+        f"Timed for {calibration.source}: {timed}. Over the {apart.pairs} pairs of H and I, the "
+        f"slowest head count takes {100 * apart.median:.0f} % longer than the quickest (median), "
+        f"at worst {100 * apart.worst:.0f} %: each head makes a table of attention of its own, "
+        "which the count of multiplications does not see."
+    )
+
+
+def read_tables(paths: Sequence[Path]) -> list[Table]:
+    """Return what the fullest of the recorded tables of `MEASURED` say, one a training seed.
+
+    Raises:
+        ValueError: a table is damaged.
+    """
+    records = [Record(path) for path in paths]
+    records = [r for r in records if r.header["oracle"]["source"] == MEASURED]
+    most = max((len(record.evaluations) for record in records), default=0)
+    return [_table(record) for record in records if 1 < len(record.evaluations) == most]
+
+
+def _table(record: Record) -> Table:
+    from scipy.stats import kendalltau
+
+    source = sources[MEASURED]
+    calibration = calibration_of(source)
+    assert calibration, f"{MEASURED}'s calibration ships"
+    found = {a: e for a, e in record.evaluations.items() if calibration.covers([a])}
+    points = [problem.costs_of(a, source, calibration) for a in found]
+    errors = [evaluation.error for evaluation in found.values()]
+    candidates = [problem.candidate(point, "total") for point in points]
+    tau: Any = kendalltau([point.n_encoder_parameters for point in points], errors)
+    header = record.header
+    return Table(
+        f"training seed {header['oracle']['seed']}",
+        len(found),
+        len(SearchSpace.of(source)),
+        float(tau.statistic),
+        ground_truth.order(candidates, errors),
+        ground_truth.order(candidates, errors, tolerance=0.0).violations,
+        f"{header['machine']}, {header['made_on']}, {header['versions']}",
+    )
+
+
+def check_table(table: Table) -> list[Check]:
+    """Does the error fall as the network grows, on the whole and pair by pair?"""
+    order, on = table.order, f"{table.rows} of {table.space} shapes, {table.name}"
+    share = order.violations / max(order.pairs, 1)
+    return [
+        Check(
+            "Error follows size",
+            _verdict(table.tau <= -CLOSE, table.tau <= -LOOSE),
+            f"Kendall's tau of error and layer size is {table.tau:.2f}: it is -1 where each larger "
+            f"one errs less, and 0 where size says nothing ({on}).",
+        ),
+        Check(
+            "Larger never errs more",
+            _verdict(not order.violations, share <= FEW),
+            f"of {order.pairs:,} pairs of which one contains the other, {order.violations:,} "
+            f"({100 * share:.1f} %) have the larger one err more by over "
+            f"{100 * fptas.TOLERANCE:.0f} %, at worst by {100 * order.worst:.0f} %; "
+            f"{table.any_rise:,} at all ({on}).",
+        ),
+    ]
+
+
+def read_gradients(path: Path = GRADIENTS) -> Gradients | None:
+    """Return the recorded gradient norms, None where there are none.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        plain = json.loads(path.read_text())
+        trainings = tuple(
+            Gradient(Architecture.parse(row["architecture"]), tuple(map(float, row["norms"])))
+            for row in plain["shapes"]
+        )
+        if not all(t.norms and min(t.norms) > 0 and math.isfinite(t.ratio) for t in trainings):
+            raise ValueError("a norm is missing, not finite or not positive")
+        origin = f"{plain['machine']}, {plain['made_on']}, {plain['versions']}"
+        return Gradients(trainings, float(plain["clipped_at"]), origin)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
+        raise ValueError(
+            f"{path} cannot be read ({e}); run benchmarks/gradients.py to make it anew."
+        ) from e
+
+
+def check_gradients(found: Gradients | None) -> Check:
+    """Are the gradients of the brief trainings bounded, by a stated factor over their median?"""
+    name = "Gradients stay bounded"
+    if found is None or not found.trainings:
+        return Check(name, "unknown", "not measured.")
+    worst = max(found.trainings, key=lambda training: training.ratio)
+    steps = sum(len(training.norms) for training in found.trainings)
+    return Check(
+        name,
+        _verdict(worst.ratio <= BOUND, worst.ratio <= BOUND**2),
+        f"in {steps} steps of {len(found.trainings)} brief trainings, the largest norm is "
+        f"{worst.ratio:.1f} times its training's median ({worst.architecture}).",
+    )
+
+
+def to_frame(found: Gradients) -> pd.DataFrame:
+    """Return each training's median and largest norm, and their ratio."""
+    import pandas as pd
+
+    rows = [
+        {
+            "Shape D,A,H,I": str(training.architecture),
+            "Steps": len(training.norms),
+            "Median norm": round(training.median, 3),
+            "Largest norm": round(max(training.norms), 3),
+            "At step": training.norms.index(max(training.norms)) + 1,
+            "Largest / median": round(training.ratio, 1),
+        }
+        for training in found.trainings
+    ]
+    return pd.DataFrame(rows)
+
+
+def _verdict(passes: bool, nearly: bool) -> str:
+    return "pass" if passes else "warn" if nearly else "fail"

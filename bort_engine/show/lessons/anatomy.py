@@ -1,0 +1,284 @@
+"""Size, work, time: where a network's parameters, operations and milliseconds sit.
+
+A network is f = C(B_D(... B_1(A(x)))): A the embeddings, B one encoder layer, C what follows.
+Parameters and operations are exact; times are added up from a recorded calibration's parts.
+Compute, then draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from bort_engine.encoder.costs import (
+    Calibration,
+    PartCounts,
+    n_operations,
+    n_parameters,
+    recorded_calibration,
+)
+from bort_engine.encoder.space import Architecture, SearchSpace, Source
+from bort_engine.show.front import BLUE, GREEN, LEGEND, ORANGE, PURPLE
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+# What can be asked for, with every source: all shapes of the references and of the calibrations.
+DEPTHS = range(1, 25)
+LENGTHS = (16, 32, 64, 128, 256, 512)
+HEADS = (1, 2, 3, 4, 6, 8, 12, 16)
+HIDDEN = (96, 128, 192, 256, 288, 312, 384, 512, 768, 1024)
+INTERMEDIATE = (192, 256, 384, 512, 768, 1024, 1200, 1536, 2048, 3072, 4096)
+PARTS = ("A: embeddings", "Bⁿ: layers", "C: pooler", "A and C, timed as one")
+# Colour, pattern and the colour of what is written on them.
+LOOKS = ((ORANGE, "/", "black"), (BLUE, "", "white"), (GREEN, "x", "black"), (PURPLE, ".", "black"))
+HATCH = {"fgcolor": "rgba(0,0,0,0.3)", "size": 10, "solidity": 0.15}
+MEASURES = ("Parameters", "Operations", "Time")
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """One cost by `PARTS`; a part that is not known on its own is 0."""
+
+    amounts: tuple[float, ...]
+
+    @property
+    def total(self) -> float:
+        return sum(self.amounts)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        return tuple(amount / self.total for amount in self.amounts)
+
+    @property
+    def layers(self) -> float:
+        """The share of B^n."""
+        return self.shares[1]
+
+    @classmethod
+    def of(cls, counts: PartCounts) -> Split:
+        return cls((counts.embeddings, counts.encoder, counts.head, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """A shape's three costs; where its time is not on record, `no_time` says why."""
+
+    name: str
+    architecture: Architecture
+    length: int
+    parameters: Split
+    operations: Split
+    time: Split | None
+    no_time: str = ""
+
+    def __iter__(self) -> Iterator[tuple[str, Split | None]]:
+        return zip(MEASURES, (self.parameters, self.operations, self.time), strict=True)
+
+
+def heads_for(hidden_size: int) -> list[int]:
+    """Return the head counts that divide a hidden size."""
+    return [heads for heads in HEADS if hidden_size % heads == 0]
+
+
+def calibration_of(source: Source) -> Calibration | None:
+    """Return the shipped calibration of a source, if there is one."""
+    for space in (SearchSpace.of(source), SearchSpace.bort()):
+        if found := recorded_calibration(source, space):
+            return found
+    return None
+
+
+def costs(
+    name: str,
+    architecture: Architecture,
+    source: Source,
+    length: int,
+    calibration: Calibration | None,
+) -> Costs:
+    """Return a shape's costs by part, for one sequence of `length` tokens.
+
+    Raises:
+        ValueError: the length is below 1.
+    """
+    found = Costs(
+        name,
+        architecture,
+        length,
+        Split.of(n_parameters(architecture, source)),
+        Split.of(n_operations(architecture, source, length)),
+        None,
+    )
+    try:
+        return replace(found, time=_time(architecture, length, calibration))
+    except ValueError as e:
+        return replace(found, no_time=str(e))
+
+
+def _time(architecture: Architecture, length: int, calibration: Calibration | None) -> Split:
+    if calibration is None:
+        raise ValueError("not recorded for this source")
+    recorded = calibration.settings.sequence_length
+    if length != recorded:
+        raise ValueError(f"recorded at {recorded} tokens only")
+    if not calibration.covers([architecture]):
+        raise ValueError(f"not recorded for {architecture}")
+    outside = calibration.outside_ms[str(architecture.hidden_size)]
+    return Split((0, calibration.predict_ms(architecture) - outside, 0, outside))
+
+
+def timing(calibration: Calibration) -> str:
+    """Say where a calibration's times are from, and how far off they were."""
+    report = calibration.report()
+    return (
+        f"times (fp32): {calibration.device}, {calibration.made_on}, {calibration.versions}. Parts "
+        "were timed and are added up, t = outside(H) + D * layer(A, H, I); on "
+        f"{report.n_held_out} shapes timed in full that was off by "
+        f"{100 * report.median_relative_error:.1f} % (median), at worst "
+        f"{100 * report.worst_relative_error:.0f} %."
+    )
+
+
+# The picture.
+
+
+def short(number: float) -> str:
+    """Return a count in three or four digits: k, M, G for thousand, million, thousand million."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.{1 if number >= 10 * size else 2}f} {letter}"
+    return f"{number:.0f}"
+
+
+def amount(measure: str, number: float) -> str:
+    return f"{number:.2f} ms" if measure == "Time" else short(number)
+
+
+def percent(share: float) -> str:
+    """Return a share in whole percent; what is neither all nor nothing never reads as such."""
+    if 0 < share < 0.005:
+        return "under 1 %"
+    return "over 99 %" if 0.995 <= share < 1 else f"{100 * share:.0f} %"
+
+
+def to_frame(shapes: Sequence[Costs]) -> pd.DataFrame:
+    """Return the numbers behind the picture: a row for each shape, cost and part."""
+    import pandas as pd
+
+    rows = [
+        {
+            "shape": shape.name,
+            "D,A,H,I": str(shape.architecture),
+            "tokens": shape.length,
+            "cost": measure,
+            "unit": "ms" if measure == "Time" else "count",
+            "part": part,
+            "amount": number,
+            "share": share,
+        }
+        for shape in shapes
+        for measure, split in shape
+        if split
+        for part, number, share in zip(PARTS, split.amounts, split.shares, strict=True)
+        if number
+    ]
+    return pd.DataFrame(rows)
+
+
+def figure(shapes: Sequence[Costs], settings: str = "") -> go.Figure:
+    """Draw each cost of each shape as a bar of its parts' shares; `settings` are the time's."""
+    from plotly.subplots import make_subplots
+
+    length = shapes[0].length
+    titles = (
+        "Parameters (count)",
+        f"Operations (multiply-accumulates, {length} tokens)",
+        f"Time (ms{settings and f', {settings}'})",
+    )
+    every = [split for shape in shapes for _, split in shape if split]
+    used = [part for part in range(len(PARTS)) if any(split.amounts[part] for split in every)]
+    drawn = make_subplots(
+        len(MEASURES), 1, shared_xaxes=True, vertical_spacing=0.11, subplot_titles=titles
+    )
+    drawn.update_annotations(x=0, xanchor="left", font={"size": 14})
+    for row, measure in enumerate(MEASURES, 1):
+        splits = [dict(shape)[measure] for shape in shapes]
+        names = [
+            shape.name + (f"<br>{amount(measure, split.total)}" if split else "")
+            for shape, split in zip(shapes, splits, strict=True)
+        ]
+        for part in used:
+            _bars(drawn, row, measure, part, names, splits)
+        for shape, name, split in zip(shapes, names, splits, strict=True):
+            if split is None:
+                drawn.add_annotation(
+                    x=0, y=name, text=shape.no_time.capitalize(),
+                    xanchor="left", showarrow=False, row=row, col=1,
+                )  # fmt: skip
+    drawn.update_xaxes(range=[0, 100], showgrid=False)
+    drawn.update_xaxes(title="Share of each cost (%)", row=len(MEASURES))
+    drawn.update_yaxes(autorange="reversed")
+    return drawn.update_layout(
+        barmode="stack",
+        bargap=0.15,
+        height=560,
+        margin={"l": 10, "r": 20, "t": 30, "b": 10},
+        legend=LEGEND,
+        uniformtext={"mode": "hide", "minsize": 10},  # what is too narrow for its figures has none
+    )
+
+
+def _bars(
+    drawn: go.Figure,
+    row: int,
+    measure: str,
+    part: int,
+    names: Sequence[str],
+    splits: Sequence[Split | None],
+) -> None:
+    """Draw one part of one cost, of all shapes."""
+    colour, pattern, ink = LOOKS[part]
+    numbers = [split.amounts[part] if split else 0.0 for split in splits]
+    shares = [split.shares[part] if split else 0.0 for split in splits]
+    said = [
+        f"{percent(s)}<br>{amount(measure, n)}" if n else ""
+        for s, n in zip(shares, numbers, strict=True)
+    ]
+    drawn.add_bar(
+        x=[100 * share for share in shares],
+        y=list(names),
+        orientation="h",
+        name=PARTS[part],
+        legendgroup=PARTS[part],
+        showlegend=row == 1,
+        marker={"color": colour, "pattern": HATCH | {"shape": pattern, "bgcolor": colour}},
+        text=said,
+        textposition="inside",
+        insidetextanchor="middle",
+        textangle=0,
+        textfont={"color": ink},
+        hovertemplate=f"{PARTS[part]}: %{{text}}<extra></extra>",
+        row=row,
+        col=1,
+    )
+
+
+def summary(shapes: Sequence[Costs]) -> str:
+    """Say the picture's message, for those who cannot see it."""
+    said = []
+    for shape in shapes:
+        costs_said = []
+        for measure, split in shape:
+            if split is None:
+                costs_said.append(f"{measure.lower()} {shape.no_time}")
+                continue
+            parts = ", ".join(
+                f"{part} {percent(share)}"
+                for part, share in zip(PARTS, split.shares, strict=True)
+                if share
+            )
+            costs_said.append(f"{measure.lower()} {amount(measure, split.total)} ({parts})")
+        said.append(f"{shape.name} {shape.architecture}: {'; '.join(costs_said)}")
+    return f"Stacked bars at {shapes[0].length} tokens. {'. '.join(said)}."

@@ -1,0 +1,75 @@
+"""The recorded table that lessons look errors up in: every shape of one space, by training seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bort_engine.encoder.costs import Calibration
+from bort_engine.encoder.space import SearchSpace, sources
+from bort_engine.search import errors as problem
+from bort_engine.search.errors import Errors
+from bort_engine.search.result import Point
+
+SOURCE, TASK = sources["minilm-l6"], "rotten-tomatoes"
+SPACE = SearchSpace.of(SOURCE)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The whole space with the errors of one training seed.
+
+    `floor` is T's own entropy, below which no cross-entropy falls; `chance` the share of dev that
+    one gets wrong who always names the more frequent class. `made` says where, when and with what
+    the errors were measured.
+    """
+
+    seed: int
+    points: tuple[Point, ...]
+    floor: float
+    chance: float
+    calibration: Calibration
+    made: str
+
+    @property
+    def timed(self) -> str:
+        """Return where the latencies are from: they were recorded apart from the errors."""
+        with_what = f"{self.calibration.settings.threads} threads"
+        return f"{self.calibration.device}, {with_what}, {self.calibration.made_on}"
+
+
+def tables(paths: Sequence[Path] = ()) -> dict[int, Table]:
+    """Return the recorded tables of the whole space by training seed; by default the shipped ones.
+
+    Raises:
+        ValueError: there is none, or a file is damaged; the line says which.
+    """
+    try:
+        found = problem.replayable(SOURCE, TASK, SPACE, paths)
+        calibration = problem.calibration_for(SOURCE, SPACE, None, "recorded")
+        blank = [problem.costs_of(architecture, SOURCE, calibration) for architecture in SPACE]
+        read = [_table(errors, blank, calibration) for errors in found]
+    except (ValueError, KeyError) as e:
+        raise ValueError(
+            "Nothing to show yet: this lesson looks errors up in a table of the whole space, and "
+            f"{str(e).partition(';')[0]}."
+        ) from e
+    return {table.seed: table for table in read}
+
+
+def _table(errors: Errors, blank: Iterable[Point], calibration: Calibration) -> Table:
+    points = []
+    for point in blank:
+        (error,), dev_error = errors.ask([point.architecture]), errors.dev_error(point.architecture)
+        guesses = dev_error is not None and dev_error > errors.chance_error
+        points.append(replace(point, error=error, dev_error=dev_error, at_chance=guesses))
+    made = errors.provenance
+    return Table(
+        made["oracle"]["seed"],
+        tuple(points),
+        errors.floor,
+        made["chance_error"],
+        calibration,
+        f"{made['machine']}, {made['made_on']}, {made['versions']}",
+    )

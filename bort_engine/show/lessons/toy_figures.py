@@ -1,0 +1,142 @@
+"""The toy's three networks as a figure and a table: T, T pruned, and what the FPTAS chooses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bort_engine.lab.toy import Comparison, Network, Shape, idle
+from bort_engine.show.front import BLUE, GREEN, GREY, LEGEND, VERMILION
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+NAMES = ("T", "T, pruned", "FPTAS's choice")
+KINDS = {
+    "Input": ("square", BLUE),
+    "Unit at work": ("circle", GREEN),
+    "Idle unit": ("x", VERMILION),
+    "Wire at 0": ("circle-open", GREY),
+}
+EDGES = {
+    "Weight": ({"color": GREY, "width": 1.6}, 0.9),
+    "Weight at zero": ({"color": GREY, "width": 1, "dash": "dot"}, 0.45),
+}
+LEGEND_ORDER = [*KINDS, *EDGES]
+
+
+def to_frame(comparison: Comparison) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "Network": NAMES,
+            "Shape (n,a,b,c,d)": [str(network.shape) for network in comparison.networks],
+            "Parameters stored": [network.n_stored for network in comparison.networks],
+            "Of them zero": [network.n_zero for network in comparison.networks],
+            "Multiplications": [network.shape.n_operations for network in comparison.networks],
+            "Error": [percent(error) for error in comparison.errors],
+        }
+    )
+
+
+def percent(error: float) -> str:
+    """Return an error in percent; below 0.001 % it is rounding and what has faded."""
+    return "below 0.001 %" if error < 1e-5 else f"{100 * error:.3g} %"
+
+
+def summary(comparison: Comparison) -> str:
+    """Say what the picture shows."""
+    T, pruned, chosen = comparison.networks
+    return (
+        f"Three networks of units and weights. T, {T.shape}: {T.n_stored} parameters. T pruned, "
+        f"the same shape: {pruned.n_zero} of {pruned.n_stored} parameters are zero. The FPTAS's "
+        f"choice, {chosen.shape}: {chosen.n_stored} parameters in fewer units."
+    )
+
+
+def figure(comparison: Comparison) -> go.Figure:
+    """Draw the three networks from top to bottom, units where they are in T."""
+    from plotly.subplots import make_subplots
+
+    T, pruned, _ = comparison.networks
+    titles = [
+        f"<b>{name}</b><br>{network.shape}<br>{network.n_stored} parameters"
+        for name, network in zip(NAMES, comparison.networks, strict=True)
+    ]
+    titles[1] = titles[1].replace("parameters", f"({pruned.n_zero} zero)")
+    figure = make_subplots(1, 3, subplot_titles=titles, horizontal_spacing=0.01)
+    figure.update_annotations(font={"size": 13})
+    named: set[str] = set()
+    for column, network in enumerate(comparison.networks, 1):
+        for kind, trace in _traces(network, T.shape, comparison.exam.x):
+            shown: dict[str, Any] = {"name": kind, "legendgroup": kind}
+            shown |= {"showlegend": kind not in named, "legendrank": LEGEND_ORDER.index(kind)}
+            named.add(kind)
+            figure.add_scatter(**trace, **shown, row=1, col=column)
+    rows = 2 * T.shape.blocks
+    words = [f"{what} {k}" for k in range(1, T.shape.blocks + 1) for what in ("hidden", "out")]
+    half = max(T.shape.hidden, T.shape.inputs, T.shape.outputs) / 2 + 0.1
+    figure.update_xaxes(visible=False, range=[-half, half], fixedrange=True)
+    figure.update_yaxes(
+        range=[-rows - 0.4, 0.4],
+        tickvals=[-row for row in range(rows + 1)],
+        ticktext=["in", *words],
+        showticklabels=False,
+        showgrid=False,
+        zeroline=False,
+        fixedrange=True,
+    )
+    figure.update_yaxes(showticklabels=True, col=1)
+    figure.update_layout(
+        height=190 + 62 * (rows + 1),
+        margin={"l": 10, "r": 10, "t": 70, "b": 10},
+        legend=LEGEND | {"entrywidth": 95},
+        hovermode="closest",
+    )
+    return figure
+
+
+def _traces(network: Network, T: Shape, x: np.ndarray) -> list[tuple[str, dict[str, Any]]]:
+    """Return a network's edges and units, each kind with what plotly draws."""
+    lines: dict[str, list[tuple[float, float] | tuple[None, None]]] = {kind: [] for kind in EDGES}
+    for row in range(2 * network.shape.blocks):
+        for (to, start), weight in np.ndenumerate(_layer(network, row)):
+            ends = _place(row, start, T), _place(row + 1, to, T), (None, None)
+            lines["Weight" if weight else "Weight at zero"] += ends
+    units: dict[str, list[tuple[float, float, str]]] = {kind: [] for kind in KINDS}
+    for row, still in enumerate(idle(network, x)):
+        inner = row % 2 == 0 and row < 2 * network.shape.blocks
+        for number in range(max(len(still), network.shape.inputs * inner)):
+            missing = number >= len(still)
+            kind = "Input" if row == 0 else "Unit at work"
+            kind = "Wire at 0" if missing else "Idle unit" if still[number] else kind
+            what = "Output" if row % 2 == 0 else "Hidden unit"
+            place = f"{what} {number + 1}, block {(row + 1) // 2}" if row else f"x{number + 1}"
+            units[kind].append((*_place(row, number, T), f"{place}: {kind.lower()}"))
+    found: list[tuple[str, dict[str, Any]]] = []
+    for kind, (line, opacity) in EDGES.items():
+        xs, ys = zip(*lines[kind], strict=True) if lines[kind] else ((), ())
+        trace = {"x": xs, "y": ys, "mode": "lines", "line": line, "opacity": opacity}
+        found.append((kind, trace | {"hoverinfo": "skip"}))
+    for kind, (symbol, colour) in KINDS.items():
+        xs, ys, text = zip(*units[kind], strict=True) if units[kind] else ((), (), ())
+        marker = {"symbol": symbol, "color": colour, "size": 13, "line": {"width": 2}}
+        if "open" not in symbol:
+            marker["line"] = {"width": 0}
+        trace = {"x": xs, "y": ys, "mode": "markers", "marker": marker, "text": text}
+        found.append((kind, trace | {"hovertemplate": "%{text}<extra></extra>"}))
+    return [(kind, trace) for kind, trace in found if trace["x"]]
+
+
+def _layer(network: Network, row: int) -> np.ndarray:
+    """Return the weights that lead from a row of units to the next."""
+    return (network.second if row % 2 else network.first)[row // 2]
+
+
+def _place(row: int, number: int, T: Shape) -> tuple[float, float]:
+    """Return where a unit is drawn: T's rows are centred, and what is chosen keeps its place."""
+    width = T.hidden if row % 2 else T.inputs if row == 0 else max(T.outputs, T.inputs)
+    return number - (width - 1) / 2, -float(row)

@@ -1,0 +1,1 @@
+"""Training and distillation: the source's fine-tuning, and what students start from."""

@@ -1,0 +1,194 @@
+"""Where a student starts: sliced weights, healed by a larger model before any label is seen.
+
+`inherit` slices the source; `general` then lets the slice imitate the source's last hidden states
+on general text (Jiao et al. 2020, TinyBERT, section 3: hidden states through a learned linear map);
+`task` slices T instead, head included, and imitates T's soft labels on the task's train split and
+on copies of it with a fifth of the words swapped (as TinyBERT does, section 3.2).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bort_engine import Cancelled
+from bort_engine.algorithms.agora import At, Mistake
+from bort_engine.data.resources import cache_dir, fetch
+from bort_engine.encoder.space import Architecture, Source
+from bort_engine.training.teacher import RECIPE_VERSION, Teacher, softmax
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from bort_engine.finetune.tau import Tau
+    from bort_engine.training.trainer import Rows
+
+Progress = Callable[[dict[str, Any]], None]
+STARTS = ("inherit", "general", "task")
+STAGE = "distilling the student"
+GENERAL_BATCH, GENERAL_LEARNING_RATE = 64, 5e-4
+TASK_BATCH, TASK_LEARNING_RATE, TASK_EPOCHS = 64, 3e-4, 8
+
+
+def start(
+    architecture: Architecture,
+    source: Source,
+    teacher: Teacher,
+    kind: str,
+    *,
+    seed: int = 0,
+    general_steps: int = 0,
+    task_epochs: int = TASK_EPOCHS,
+    on_progress: Progress = lambda event: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> PreTrainedModel:
+    """Return the student before its fine-tuning, with a classification head.
+
+    Args:
+        kind: one of `STARTS`.
+        general_steps: of the distillation on general text; 0 for one pass over it.
+
+    Raises:
+        ValueError: the kind is unknown, or the architecture does not fit in the source.
+        Cancelled: a stop was asked for.
+    """
+    from transformers import set_seed
+
+    from bort_engine.encoder.build import inherit, load_source
+    from bort_engine.training.trainer import without_dropout
+
+    if kind not in STARTS:
+        raise ValueError(f"start is {kind!r}; allowed: {', '.join(STARTS)}.")
+    if kind == "task":
+        model = without_dropout(inherit(teacher.model, architecture, source, teacher.importance))
+        return distil_labels(model, teacher, task_epochs, seed, on_progress, stop)
+    set_seed(seed)
+    n_classes = teacher.model.config.num_labels
+    parent = load_source(source, num_labels=n_classes, seed=seed)
+    model = without_dropout(inherit(parent, architecture, source, teacher.importance))
+    if kind == "general":
+        folder = _folder(architecture, source, teacher, general_steps)
+        if not folder.is_dir():
+            distil_states(model, source, general_steps, on_progress, stop)
+            _keep(model, folder)
+        _load_encoder(model, folder)
+    return model
+
+
+def distil_labels(
+    model: PreTrainedModel,
+    teacher: Teacher,
+    epochs: int = TASK_EPOCHS,
+    seed: int = 0,
+    on_progress: Progress = lambda event: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> PreTrainedModel:
+    """Train in place on T's soft labels and return the model.
+
+    Every epoch holds the train split and another copy of it with swapped words, labelled by T.
+    """
+    from bort_engine.finetune.tau import tokens_tau
+    from bort_engine.training.trainer import Recipe, train
+
+    rows = teacher.train_data * epochs
+    tau = tokens_tau(teacher.model, teacher.tokenizer, seed)
+    for copy in range(epochs):
+        on_progress({"stage": "swapping words", "done": copy, "total": epochs})
+        if stop():
+            raise Cancelled("stopped on request")
+        rows = rows + _swapped(teacher, tau, copy)
+    recipe = Recipe(epochs=1, batch_size=TASK_BATCH, learning_rate=TASK_LEARNING_RATE)
+    told = _told(on_progress)
+    return train(model, rows, teacher.tokenizer, recipe, seed=seed, on_step=told, stop=stop)
+
+
+def _swapped(teacher: Teacher, tau: Tau, copy: int) -> Rows:
+    """Return the train split with a fifth of the words swapped, and what T then says of it."""
+    from bort_engine.training.trainer import encode, predict
+
+    texts = teacher.splits["train"]["text"]
+    made = tau([Mistake(row, text, None, None) for row, text in enumerate(texts)], 1, At(copy, 1))
+    new = [text for near in made for text in near]
+    rows = encode(new, teacher.tokenizer, [0] * len(new))
+    soft = softmax(predict(teacher.model, rows, teacher.tokenizer)).tolist()
+    return [row | {"labels": label} for row, label in zip(rows, soft, strict=True)]
+
+
+def distil_states(
+    model: PreTrainedModel,
+    source: Source,
+    steps: int = 0,
+    on_progress: Progress = lambda event: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> PreTrainedModel:
+    """Train the encoder in place to give the source's last hidden states on general text."""
+    from bort_engine.encoder.build import load_source, load_tokenizer
+    from bort_engine.training.trainer import Recipe, encode, imitate
+
+    texts = general_texts(on_progress)
+    tokenizer = load_tokenizer(source)
+    recipe = Recipe(
+        steps=steps, epochs=1, batch_size=GENERAL_BATCH, learning_rate=GENERAL_LEARNING_RATE
+    )
+    rows = encode(texts, tokenizer, [0] * len(texts))
+    encoder: Any = model.base_model
+    imitate(
+        encoder,
+        load_source(source),
+        rows,
+        tokenizer,
+        recipe,
+        on_step=_told(on_progress),
+        stop=stop,
+    )
+    return model
+
+
+def general_texts(on_progress: Progress = lambda event: None) -> list[str]:
+    """Return the 10,033 embedded introductions of Wikipedia articles."""
+    path = fetch("wikipedia-introductions", on_progress) / "summaries_en-us.json"
+    return [article["extract"] for article in json.loads(path.read_text()).values()]
+
+
+def _told(on_progress: Progress) -> Callable[[int, int, float], None]:
+    def told(step: int, total: int, loss: float) -> None:
+        on_progress({"stage": STAGE, "done": step, "total": total, "loss": loss})
+
+    return told
+
+
+def _folder(architecture: Architecture, source: Source, teacher: Teacher, steps: int) -> Path:
+    kept = hashlib.sha256(teacher.importance.hidden.tobytes())
+    for array in (teacher.importance.attention, teacher.importance.neurons):
+        kept.update(array.tobytes())
+    key = json.dumps([RECIPE_VERSION, repr(source), str(architecture), steps, kept.hexdigest()])
+    digest = hashlib.sha256(key.encode()).hexdigest()[:10]
+    return cache_dir() / "starts" / f"{Path(source.name).name}-{architecture}-{digest}"
+
+
+def _keep(model: PreTrainedModel, folder: Path) -> None:
+    from bort_engine.encoder.checkpoint import os_errors
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
+    try:
+        with os_errors():
+            model.save_pretrained(part / "model")
+        (part / "model").rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _load_encoder(model: PreTrainedModel, folder: Path) -> None:
+    """Take the encoder's weights from `folder`; the head stays as it was drawn."""
+    from safetensors.torch import load_file
+
+    encoder = model.base_model_prefix + "."
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: value for name, value in weights.items() if name.startswith(encoder)}
+    model.load_state_dict(model.state_dict() | kept)

@@ -1,0 +1,303 @@
+"""One fast way to train and to predict: transformers.Trainer with the settings that pay on a CPU.
+
+Fused AdamW, bf16 autocast where the processor has it, batches of like length, attention as plain
+matrix products, and an optimizer that walks over those word embeddings only that occur in the data
+(benchmarks/training.py has the ratio to Trainer's defaults).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Sampler
+from transformers import (
+    DataCollatorWithPadding,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+from transformers.utils import logging as transformers_logging
+
+from bort_engine import Cancelled
+from bort_engine.data.tasks import MAX_LENGTH
+
+transformers_logging.set_verbosity_error()
+transformers_logging.disable_progress_bar()
+
+Stop = Callable[[], bool]
+OnStep = Callable[[int, int, float], None]  # the step, how many there are, its loss
+Rows = list[dict[str, Any]]  # input_ids, attention_mask, labels: quicker to read than a Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How long and how hard to train: either `steps`, or `epochs` where steps is 0."""
+
+    steps: int = 0
+    epochs: float = 2
+    batch_size: int = 32
+    learning_rate: float = 5e-5
+    warmup_share: float = 0.1
+    weight_decay: float = 0.01
+
+
+def encode(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, labels: Any) -> Rows:
+    """Tokenise texts; `labels` are class numbers, or rows of probabilities to distil from."""
+    tokens = tokenizer(list(texts), truncation=True, max_length=MAX_LENGTH)
+    columns = tokens["input_ids"], tokens["attention_mask"], np.asarray(labels).tolist()
+    return [
+        {"input_ids": ids, "attention_mask": mask, "labels": label}
+        for ids, mask, label in zip(*columns, strict=True)
+    ]
+
+
+def train(
+    model: PreTrainedModel,
+    rows: Rows,
+    tokenizer: PreTrainedTokenizerBase,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    on_step: OnStep = lambda step, total, loss: None,
+    stop: Stop = lambda: False,
+) -> PreTrainedModel:
+    """Train in place and return the model: cross-entropy against classes or probabilities.
+
+    Raises:
+        Cancelled: `stop()` became true; the step it was in is finished.
+    """
+    # On a CPU the fused attention's backward pass alone takes half of a step at these lengths.
+    model.set_attn_implementation("eager")
+    watch = _Watch(on_step, stop)
+    with _words_in_use(model, rows) as renumbered:
+        _run(model, renumbered, tokenizer, recipe, seed, watch, watch.loss)
+    return model.eval()
+
+
+def _run(
+    model: torch.nn.Module,
+    rows: Rows,
+    tokenizer: PreTrainedTokenizerBase,
+    recipe: Recipe,
+    seed: int,
+    watch: _Watch,
+    loss: Callable[..., Any],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = _Trainer(
+            model=model,
+            args=_arguments(folder, recipe, seed),
+            train_dataset=rows,  # pyright: ignore[reportArgumentType]
+            data_collator=_Collator(tokenizer),
+            compute_loss_func=loss,
+            callbacks=[watch],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    if watch.stopped:
+        raise Cancelled("stopped on request")
+
+
+@contextmanager
+def _words_in_use(model: PreTrainedModel, rows: Rows) -> Iterator[Rows]:
+    """Let the model hold only the word embeddings that occur in `rows`, renumbered to match.
+
+    The others get no gradient, yet every step would walk over them all: 12 million of MiniLM's 23
+    million parameters. Afterwards the whole table is back, with what was learned in its place.
+    """
+    whole: Any = model.get_input_embeddings()
+    padding = whole.padding_idx or 0  # numbers up to padding's stay: some families count from it
+    used = sorted({i for row in rows for i in row["input_ids"]} | set(range(padding + 1)))
+    place = {old: new for new, old in enumerate(used)}
+    some = torch.nn.Embedding(len(used), whole.embedding_dim, padding_idx=whole.padding_idx)
+    some.to(whole.weight.device)
+    with torch.no_grad():
+        some.weight.copy_(whole.weight[used])
+    model.set_input_embeddings(some)
+    try:
+        yield [row | {"input_ids": [place[i] for i in row["input_ids"]]} for row in rows]
+    finally:
+        with torch.no_grad():
+            whole.weight[used] = some.weight.to(whole.weight.device)
+        model.set_input_embeddings(whole)
+
+
+def imitate(
+    student: PreTrainedModel,
+    teacher: PreTrainedModel,
+    rows: Rows,
+    tokenizer: PreTrainedTokenizerBase,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    on_step: OnStep = lambda step, total, loss: None,
+    stop: Stop = lambda: False,
+) -> None:
+    """Train the student encoder in place to give the teacher's last hidden states.
+
+    The loss is the mean squared difference per unit, through a linear map from the student's width
+    to the teacher's, which is learned and thrown away. The labels of `rows` are not read.
+
+    Raises:
+        Cancelled: `stop()` became true; the step it was in is finished.
+    """
+    watch = _Watch(on_step, stop)
+    _run(_Pair(student, teacher), rows, tokenizer, recipe, seed, watch, watch.given_loss)
+    student.eval()
+
+
+class _Pair(torch.nn.Module):
+    """A student beside its frozen teacher; what comes out is the distance of their states."""
+
+    def __init__(self, student: PreTrainedModel, teacher: PreTrainedModel) -> None:
+        super().__init__()
+        self.student, self.teacher = student, teacher.eval().requires_grad_(False)
+        for model in (student, teacher):
+            model.set_attn_implementation("eager")
+        self.map = torch.nn.Linear(student.config.hidden_size, teacher.config.hidden_size)
+        torch.nn.init.eye_(self.map.weight)
+        torch.nn.init.zeros_(self.map.bias)
+
+    def forward(self, input_ids: Any, attention_mask: Any, labels: Any = None) -> Any:
+        batch = {"input_ids": input_ids, "attention_mask": attention_mask}
+        with torch.no_grad():
+            wanted = self.teacher(**batch).last_hidden_state.float()
+        found = self.map(self.student(**batch).last_hidden_state).float()
+        mask = attention_mask[..., None].float()
+        return {"loss": ((found - wanted) ** 2 * mask).sum() / (mask.sum() * wanted.shape[-1])}
+
+
+def predict(model: PreTrainedModel, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
+    """Return logits (rows, classes) in the rows' order; batches are of like length."""
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]["input_ids"]))
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(
+            model=model,
+            args=_arguments(folder, Recipe(), 0),
+            data_collator=_Collator(tokenizer),
+            compute_loss_func=_cross_entropy,
+        )
+        trainer.remove_callback(PrinterCallback)
+        by_length: Any = [rows[i] for i in order]
+        sorted_logits: Any = trainer.predict(by_length).predictions
+    logits = np.empty_like(sorted_logits, dtype=np.float32)
+    logits[order] = sorted_logits
+    return logits
+
+
+def without_dropout(model: PreTrainedModel) -> PreTrainedModel:
+    """Switch dropout off for good: short trainings hardly overfit, and on a CPU drawing the masks
+    takes a third of a step."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    return model
+
+
+def has_fast_bf16() -> bool:
+    """True where bf16 matrix products run in hardware (AMX or AVX-512 on a CPU, or a GPU)."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    return torch.backends.cpu.get_cpu_capability() != "DEFAULT" and bool(
+        torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
+
+
+class _Trainer(Trainer):
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler:
+        rows: Any = train_dataset or self.train_dataset
+        lengths = [len(row["input_ids"]) for row in rows]
+        return _LikeLengths(lengths, self.args.train_batch_size, self.args.seed)
+
+
+class _LikeLengths(Sampler):
+    """Rows of like length side by side, so that a batch needs little padding.
+
+    Trainer's own group_by_length serves every 50 batches longest first: a training of 30 steps
+    would then see long texts only. Here the batches come in random order.
+    """
+
+    def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
+        self.lengths, self.batch_size = np.array(lengths), batch_size
+        self.rng = np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        jitter = self.rng.uniform(0.8, 1.25, len(self.lengths))  # no two epochs alike
+        order = np.argsort(self.lengths * jitter)
+        n_whole = len(order) // self.batch_size * self.batch_size
+        rest = self.rng.permutation(order)[: len(order) - n_whole]
+        whole = order[~np.isin(order, rest)].reshape(-1, self.batch_size)
+        yield from self.rng.permutation(whole).ravel().tolist()
+        yield from rest.tolist()
+
+
+def _arguments(folder: str, recipe: Recipe, seed: int) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=folder,
+        max_steps=recipe.steps or -1,
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch_size,
+        per_device_eval_batch_size=64,
+        learning_rate=recipe.learning_rate,
+        warmup_steps=recipe.warmup_share,
+        weight_decay=recipe.weight_decay,
+        optim="adamw_torch_fused",
+        bf16=has_fast_bf16(),
+        train_sampling_strategy="sequential",  # of predictions; training has its own order
+        use_cpu=not torch.cuda.is_available(),
+        seed=seed,
+        report_to="none",
+        save_strategy="no",
+        logging_strategy="no",
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+        remove_unused_columns=False,
+    )
+
+
+def _cross_entropy(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> Any:
+    return torch.nn.functional.cross_entropy(outputs.logits.float(), labels)
+
+
+class _Collator(DataCollatorWithPadding):
+    """Pads the tokens to the batch's longest; class numbers stay integers, probabilities floats."""
+
+    def __call__(self, features: list[dict[str, Any]]) -> Any:
+        labels = torch.tensor([row["labels"] for row in features])
+        features = [{k: v for k, v in row.items() if k != "labels"} for row in features]
+        return super().__call__(features) | {"labels": labels}
+
+
+class _Watch(TrainerCallback):
+    """Tells each step and its loss; ends the training after the step in which `stop` is true."""
+
+    def __init__(self, on_step: OnStep, stop: Stop) -> None:
+        self.on_step, self.stop, self.stopped = on_step, stop, False
+        self.last_loss = float("nan")
+
+    def loss(self, outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> Any:
+        loss = _cross_entropy(outputs, labels)
+        self.last_loss = loss.item()
+        return loss
+
+    def given_loss(self, outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+        self.last_loss = outputs["loss"].item()
+        return outputs["loss"]
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+        self.on_step(state.global_step, state.max_steps, self.last_loss)
+        if self.stop():
+            self.stopped = control.should_training_stop = True
+        return control

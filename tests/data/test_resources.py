@@ -1,0 +1,109 @@
+"""Fetching: hash-checked twice, whole or not at all, and nothing to do the second time."""
+
+import hashlib
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from bort_engine.data import resources
+from bort_engine.data.resources import LOCK, RESOURCES, Resource, cache_dir, fetch
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """A tiny wheel served by pip from a local folder, with its lock file; the cache is empty."""
+    monkeypatch.setenv("BORT_CACHE", str(tmp_path / "cache"))
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    wheel = shelf / "toy_data-1.0-py3-none-any.whl"
+    metadata = "Metadata-Version: 2.1\nName: toy-data\nVersion: 1.0\n"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("toy/data.txt", "hello")
+        archive.writestr("toy/code.py", "raise SystemExit('never run')")
+        archive.writestr("toy_data-1.0.dist-info/METADATA", metadata)
+        archive.writestr(
+            "toy_data-1.0.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
+        archive.writestr("toy_data-1.0.dist-info/RECORD", "")
+    lock = tmp_path / "toy.lock"
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    lock.write_text(f"toy-data==1.0 --hash=sha256:{digest}\n")
+    files = {"data.txt": hashlib.sha256(b"hello").hexdigest()}
+    monkeypatch.setitem(RESOURCES, "toy", Resource("toy", "toy-data", "toy", files, 1, "ours"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
+    return lock
+
+
+def left_overs() -> list[str]:
+    root = cache_dir() / "resources"
+    return sorted(path.name for path in root.glob("*") if path.is_dir())
+
+
+def test_fetch_takes_only_the_named_data_and_does_nothing_the_second_time(toy, monkeypatch):
+    events = []
+    folder = fetch("toy", events.append, lock=toy)
+    assert (folder / "data.txt").read_text() == "hello"
+    assert [path.name for path in folder.iterdir()] == ["data.txt"]
+    assert events[0]["stage"] == "fetching"
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: pytest.fail("pip was called again"))
+    assert fetch("toy", events.append, lock=toy) == folder
+    assert len(events) == 1
+
+
+def test_a_wrong_package_hash_is_refused_with_both_hashes(toy):
+    real = toy.read_text().split("sha256:")[1].strip()
+    toy.write_text(f"toy-data==1.0 --hash=sha256:{'0' * 64}\n")
+    with pytest.raises(ValueError, match=rf"expected {'0' * 64}, got {real}"):
+        fetch("toy", lock=toy)
+    assert left_overs() == []
+
+
+def test_a_wrong_file_hash_is_refused_with_both_hashes(toy, monkeypatch):
+    wrong = Resource("toy", "toy-data", "toy", {"data.txt": "f" * 64}, 1, "ours")
+    monkeypatch.setitem(RESOURCES, "toy", wrong)
+    real = hashlib.sha256(b"hello").hexdigest()
+    with pytest.raises(ValueError, match=rf"expected {'f' * 64}, got {real}"):
+        fetch("toy", lock=toy)
+    assert left_overs() == []
+
+
+def test_an_interrupted_fetch_leaves_nothing_half_done(toy, monkeypatch):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(resources, "_take", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            fetch("toy", lock=toy)
+    assert left_overs() == []
+    (cache_dir() / "resources" / ".part-killed").mkdir()  # as SIGKILL would leave it
+    assert fetch("toy", lock=toy).name == "toy-1.0"
+    assert left_overs() == ["toy-1.0"]
+
+
+def test_an_unreachable_registry_is_one_clear_line(toy, monkeypatch, tmp_path):
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "empty"))
+    with pytest.raises(ValueError, match=r"toy-data==1.0 could not be fetched .* try again"):
+        fetch("toy", lock=toy)
+
+
+def test_an_unknown_resource_names_the_known_ones():
+    with pytest.raises(ValueError, match=r"'nope' is not known; allowed: minilm-l6, rotten"):
+        fetch("nope")
+
+
+def test_every_resource_is_pinned_by_version_and_sha256():
+    lines = [line for line in LOCK.read_text().splitlines() if not line.startswith("#")]
+    assert [line.split("==")[0] for line in lines] == [r.package for r in RESOURCES.values()]
+    assert all(len(line.split("--hash=sha256:")[1]) == 64 for line in lines)
+
+
+def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("BORT_CACHE", str(tmp_path))
+    assert cache_dir() == tmp_path
+    monkeypatch.delenv("BORT_CACHE")
+    assert cache_dir() == Path.home() / ".cache" / "bort-explorer"

@@ -1,0 +1,55 @@
+"""What a whole table says, by hand on three candidates and on a law without exceptions."""
+
+import numpy as np
+import pytest
+
+from bort_engine.algorithms.fptas import Candidate
+from bort_engine.encoder.space import SearchSpace, sources
+from bort_engine.lab.ground_truth import Cover, covers, noise, order, surface
+
+
+def nested(*errors: float) -> tuple[list[Candidate], list[float]]:
+    """Candidates that contain one another, each twice as large and slow as the one before."""
+    sizes = [2.0**n for n in range(len(errors))]
+    return [Candidate(n, p, p, order=(n + 1,)) for n, p in enumerate(sizes)], list(errors)
+
+
+def test_noise_is_the_relative_difference_of_two_tables():
+    found = noise(np.array([0.4, 0.5, 0.6]), np.array([0.4, 0.5, 0.9]))
+    assert found.median == 0
+    # 0.3 apart around 0.75; the 95th percentile lies nine tenths of the way from 0 to it.
+    assert found.p95 == pytest.approx(0.9 * 0.4)
+    assert found.kendall_tau == pytest.approx(1)
+
+
+def test_only_what_rises_by_more_than_the_tolerance_breaks_the_order():
+    candidates, errors = nested(0.50, 0.51, 0.60)
+    found = order(candidates, errors)
+    # 0.51 over 0.50 is 2 %; 0.60 is 20 % over the first and 17.6 % over the second.
+    assert (found.pairs, found.violations) == (3, 2)
+    assert found.worst == pytest.approx(0.2)
+
+
+def test_the_surface_of_a_power_law_has_no_error():
+    shapes = list(SearchSpace.parse("D=1-3 A=2,4 H=96,192 I=192,384", sources["minilm-l6"]))
+    candidates = [Candidate(a, 1.0, 1.0) for a in shapes]
+    errors = [0.9 * a.num_hidden_layers**-0.2 * a.hidden_size**-0.1 for a in shapes]
+    assert surface(candidates, errors).leave_one_out == pytest.approx(0, abs=1e-9)
+
+
+def test_covers_are_held_against_all_that_was_measured():
+    candidates, errors = nested(0.8, 0.4, 0.2)
+    lazy, whole = covers(candidates, errors, epsilons=(0.5,))
+    assert whole == Cover(0.5, False, cells=3, trainings=3, achieved=0.0)
+    assert lazy == Cover(0.5, True, cells=3, trainings=3, achieved=0.0)
+    lazy, whole = covers(*nested(0.4, 0.39, 0.38), epsilons=(1.0,))
+    # One cell each; T and the smallest prove the middle one covered: 0.4 is within twice 0.38.
+    assert (whole.trainings, lazy.trainings) == (3, 2)
+    assert lazy.achieved == pytest.approx(0.4 / 0.39 - 1) and whole.achieved == 0
+
+
+def test_where_errors_rise_with_size_the_cover_says_what_it_achieved():
+    # The middle one, the best, is never asked for: both its neighbours err four times as much.
+    candidates, errors = nested(0.8, 0.2, 0.8)
+    lazy, _ = covers(candidates, errors, epsilons=(1.0,))
+    assert lazy.trainings == 2 and lazy.achieved == pytest.approx(3.0)

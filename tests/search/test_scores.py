@@ -1,0 +1,191 @@
+"""A race's scores by hand and against moocore; records that cannot be trusted."""
+
+import json
+from copy import deepcopy
+from dataclasses import replace
+
+import moocore
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from bort_engine.encoder.space import Architecture
+from bort_engine.search.result import LatencyReport, Point, achieved_epsilon
+from bort_engine.search.scores import Curves, Race, Truth
+
+# Sizes 1, 2, 4 and errors 0.8, 0.4, 0.2 at one latency: all three are on the front.
+THREE = np.array([[1.0, 1.0, 0.8], [2.0, 1.0, 0.4], [4.0, 1.0, 0.2]])
+COSTS = arrays(np.float64, st.tuples(st.integers(2, 12), st.just(3)), elements=st.floats(0.5, 9.0))
+
+
+def point(depth: int, size: int, latency_ms: float) -> Point:
+    shape = Architecture(depth, 2, 96, 192)
+    return Point(shape, size, size // 2, size * 10, latency_ms, error=1.0)
+
+
+def a_race(**change) -> Race:
+    """Three points on the front, two training seeds; the second made all errors half as large."""
+    values = {
+        "source": "minilm-l6",
+        "task": "rotten-tomatoes",
+        "origin": "recorded",
+        "size": "total",
+        "budget": 2,
+        "points": (point(1, 100, 1.0), point(2, 200, 1.0), point(3, 400, 1.0)),
+        "errors": ((0.8, 0.4, 0.2), (0.4, 0.2, 0.1)),
+        "seconds": ((1.0, 2.0, 4.0), (1.0, 2.0, 4.0)),
+        "traces": {"fptas": ((2, 0), (2, 0)), "random": ((0, 1), (1, 0), (2, 1))},
+        "finished": ({1.0: 1}, {1.0: 2}),
+        "latency": LatencyReport(1, 128, 2, "a processor", 0.01, 0.02, 0.99, 8),
+        "provenance": {"teacher": {"error": 0.05}, "machine": "a machine"},
+    }
+    return Race(**values | change)
+
+
+def test_the_achieved_epsilon_of_a_trace_by_hand():
+    truth = Truth(THREE)
+    # The first alone is 4 times as wrong as the last; with the second, twice; then nothing is left.
+    assert truth.epsilons([0, 1, 2]) == pytest.approx([3.0, 1.0, 0.0])
+    # The last alone is 4 times as large as the first.
+    assert truth.epsilons([2, 0]) == pytest.approx([3.0, 1.0])
+
+
+def test_the_hypervolume_of_a_trace_by_hand():
+    # Scaled: sizes 0, 1/3, 1; latency all 0; errors 1, 1/3, 0; the reference is 1.1 everywhere.
+    whole = 1.1 * (1.1 * 0.1 + (1.1 - 1 / 3) * (1 - 1 / 3) + 0.1 * (1 / 3))
+    first = 1.1 * 1.1 * 0.1
+    second = first + 1.1 * (1.1 - 1 / 3) * (1 - 1 / 3)
+    found = Truth(THREE).hypervolumes([0, 1, 2])
+    assert found == pytest.approx([first / whole, second / whole, 1.0])
+
+
+@given(COSTS, st.randoms(use_true_random=False))
+@settings(deadline=None)
+def test_scores_are_moocore_s_on_every_prefix(costs, random):
+    truth, trace = Truth(costs), random.sample(range(len(costs)), len(costs))
+    low, spread = costs.min(axis=0), np.maximum(np.ptp(costs, axis=0), 1e-12)
+    ref = np.full(3, 1.1)
+    whole = moocore.hypervolume((costs - low) / spread, ref=ref)
+    epsilons, volumes = truth.epsilons(trace), truth.hypervolumes(trace)
+    for n in range(1, len(trace) + 1):
+        some = costs[trace[:n]]
+        assert epsilons[n - 1] == pytest.approx(achieved_epsilon(some, costs))
+        share = moocore.hypervolume((some - low) / spread, ref=ref) / whole
+        assert volumes[n - 1] == pytest.approx(share)
+    assert (np.diff(epsilons) <= 1e-12).all() and (np.diff(volumes) >= -1e-12).all()
+    assert epsilons[-1] == pytest.approx(0) and volumes[-1] == pytest.approx(1)
+
+
+def test_what_was_not_measured_is_no_part_of_the_truth():
+    truth = Truth(np.array([[1.0, 1.0, 0.8], [2.0, 1.0, np.nan], [4.0, 1.0, 0.2]]))
+    assert truth.epsilons([0, 2]) == pytest.approx([3.0, 0.0])
+
+
+def test_the_price_of_a_goal_is_the_median_over_seeds_and_none_beyond_the_budget():
+    epsilon = np.array([[0.5, 0.15, 0.05], [0.15, 0.05, 0.05], [0.5, 0.5, 0.5]])
+    curves = Curves(epsilon, epsilon, epsilon)
+    assert curves.trainings_to(0.2) == 2  # of 2, 1 and never
+    assert curves.trainings_to(0.1) == 3  # of 3, 2 and never
+    assert curves.trainings_to(0.01) is None
+
+
+def test_seed_k_is_scored_on_the_table_it_saw():
+    race = a_race()
+    assert [race.table(seed) for seed in range(3)] == [0, 1, 0]
+    assert race.seeds == 3
+    # Seed 1 saw errors 0.4, 0.2, 0.1 and trained the middle, then the first.
+    assert race.curves["random"].epsilon[1] == pytest.approx([1.0, 1.0])
+    assert race.curves["random"].seconds.tolist() == [[1.0, 3.0], [2.0, 3.0], [4.0, 6.0]]
+    assert race.trace("fptas", 3) == (2, 0)
+
+
+def test_the_summary_by_hand():
+    told = a_race().summary()
+    assert (told["budget"], told["seeds"]) == (2, 3)
+    assert told["fptas"]["epsilon_median"] == pytest.approx(1.0)
+    assert told["fptas"]["trainings_to_0.1"] is None
+    assert told["samplers"].keys() == {"random"}
+    assert told["samplers"]["random"]["epsilon_median"] == pytest.approx(1.0)
+    json.dumps(told, allow_nan=False)
+
+
+def test_a_searcher_s_front_is_a_front_like_any_other():
+    front = a_race().front("random", seed=2)
+    assert front.selection == "random" and front.n_evaluated == 2
+    assert [str(p.architecture) for p in front.points] == ["3,2,96,192", "2,2,96,192"]
+    assert [p.error for p in front.points] == [0.2, 0.4]
+    assert all(p.pareto for p in front.points)
+    assert front.achieved_epsilon == front.epsilon == pytest.approx(1.0)
+    assert type(front).from_json(front.to_json()) == front
+
+
+def test_a_race_prints_as_this_table():
+    lines = str(a_race()).splitlines()
+    assert lines[0].startswith("minilm-l6 on rotten-tomatoes: 2 trainings each in a space of 3, 3 ")
+    assert lines[2].split()[0] == "FPTAS" and lines[2].split()[-1] == "-"
+    assert lines[3].startswith(" Random search")
+
+
+def test_a_race_survives_being_saved_and_loaded(tmp_path):
+    race = a_race()
+    found = Race.load(race.save(tmp_path / "race.json"))
+    assert found == race and str(found) == str(race)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"schema": 9}, r"not a race of schema 1; run `race` again"),
+        ({"points": []}, r"points are missing"),
+        ({"traces": {"random": [[0, 1]]}}, r"the FPTAS is missing"),
+        ({"traces": {"fptas": [[0, 7], [0, 1]]}}, r"names a point that does not exist"),
+        ({"traces": {"fptas": [[0, 0], [0, 1]]}}, r"not as long as the budget, or repeats itself"),
+        ({"traces": {"fptas": [[0], [1]]}}, r"not as long as the budget"),
+        ({"traces": {"fptas": [[0, 1]], "magic": [[0, 1]]}}, r"an unknown size or searcher"),
+        ({"errors": [[0.1, None, 0.3], [0.1, 0.2, 0.3]]}, r"a point that was not measured"),
+        ({"errors": [[0.1, 0.2]]}, r"a table is not as long as the space"),
+        ({"errors": [[0.1, 0.2, -1], [0.1, 0.2, 0.3]]}, r"an error or its seconds are impossible"),
+        ({"errors": [[0.1, 0.2, "x"], [0.1, 0.2, 0.3]]}, r"could not convert|damaged"),
+        ({"seconds": None}, r"damaged race record"),
+        ({"finished": [[[1.0, 0]], []]}, r"finished is no table"),
+        ({"latency": {"threads": "x"}}, r"damaged race record"),
+        ({"errors": [[0.0, 0.2, 0.3], [0.1, 0.2, 0.3]]}, r"impossible"),
+        ({"provenance": {}}, r"damaged race record \('teacher'\)"),
+        ({"extra": 1}, r"damaged race record"),
+    ],
+)
+def test_a_hostile_record_is_refused_in_one_line(change, text):
+    plain = json.loads(json.dumps(a_race().to_json()))
+    with pytest.raises(ValueError, match=text) as refused:
+        Race.from_json(plain | change)
+    assert "\n" not in str(refused.value)
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=60)
+def test_a_mutated_record_is_either_refused_or_usable(data):
+    plain = deepcopy(json.loads(json.dumps(a_race().to_json())))
+    at = data.draw(st.sampled_from(sorted(plain)))
+    plain[at] = data.draw(
+        st.none() | st.integers(-3, 3) | st.text(max_size=3) | st.lists(st.integers(0, 2))
+    )
+    try:
+        race = Race.from_json(plain)
+    except ValueError:
+        return
+    json.dumps(race.summary())
+
+
+def test_a_missing_record_is_refused_by_its_path(tmp_path):
+    with pytest.raises(ValueError, match=r"nowhere\.json"):
+        Race.load(tmp_path / "nowhere.json")
+
+
+def test_effective_size_counts_the_encoder_only():
+    race = a_race(points=tuple(replace(p, n_encoder_parameters=50) for p in a_race().points))
+    assert race.curves["random"].epsilon[0, 0] == pytest.approx(3.0)
+    encoder_only = replace(race, size="effective")
+    # At one size and one latency the front is the last point alone.
+    assert encoder_only.curves["random"].epsilon[2] == pytest.approx([0.0, 0.0])

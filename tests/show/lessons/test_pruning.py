@@ -1,0 +1,258 @@
+"""The lesson on pruning: the article's toy by hand, the FPTAS on all its relatives, any state."""
+
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+from streamlit.testing.v1 import AppTest
+
+from bort_engine.algorithms.fptas import ERROR_FLOOR, cells, representative, w_coefficient
+from bort_engine.lab import toy
+from bort_engine.lab.toy import Exam, Network, Shape, Toy
+from bort_engine.search.result import nondominated
+from bort_engine.show.lessons import toy_figures
+from pages.parts.lessons import pruning
+
+ROOT = Path(__file__).parents[3]
+any_toy = some.builds(
+    Toy, **{name: some.integers(low, high) for name, (low, high) in toy.LIMITS.items()}
+)
+
+
+# The family.
+
+
+def test_the_articles_two_shapes_count_72_and_40():
+    T, chosen = Shape(2, 4, 3, 4), Shape(2, 3, 3, 2)
+    assert (str(T), T.n_parameters, T.n_operations) == ("(2,4,3,4,4)", 72, 56)
+    assert (str(chosen), chosen.n_parameters, chosen.n_operations) == ("(2,3,3,3,2)", 40, 30)
+    network = toy.largest(Toy())
+    assert network.shape == T and network.n_stored == 72
+    assert network.inherit(chosen).shape == chosen and network.inherit(chosen).n_stored == 40
+
+
+def test_a_network_by_hand():
+    #        x = (2, 3) -> hidden relu(2 - 3 + 4) = 3 -> output 2 * 3 + 1 = 7, and again:
+    # wires (7, nothing) -> hidden relu(7 + 4)   = 11 -> output 2 * 11 + 1 = 23
+    first, second = np.array([[[1.0, -1.0]]] * 2), np.full((2, 1, 1), 2.0)
+    network = Network(first, np.full((2, 1), 4.0), second, np.full((2, 1), 1.0))
+    rows = network.values(np.array([[2.0, 3.0]]))
+    assert [row.tolist() for row in rows] == [[[2, 3]], [[3]], [[7]], [[11]], [[23]]]
+    assert network.shape == Shape(2, 1, 2, 1)
+    assert network.n_stored == network.shape.n_parameters == 10
+    assert network.shape.n_operations == 6
+
+
+def test_an_answer_that_never_moves_errs_by_one_and_T_not_at_all():
+    T = toy.largest(Toy())
+    exam = Exam.of(T, 0)
+    assert exam.error(T) < 1e-12
+    nothing = Network(*(np.zeros_like(array) for array in T.arrays))
+    assert exam.error(nothing) == pytest.approx(1, abs=0.05)  # the average of other inputs
+
+
+def test_units_are_in_order_of_activity_and_dead_ones_are_idle():
+    T = toy.largest(Toy())
+    x = Exam.of(T, 0).x
+    assert [row.tolist() for row in toy.idle(T, x)] == [
+        [False] * 3,
+        *[[False, False, False, True], [False, False, True, True]] * 2,
+    ]
+    for outputs in T.values(x)[2::2]:
+        assert (np.diff(outputs.std(axis=0)) < 0)[:-1].all()
+    # The fourth output of a block that works: the next block reads three, C reads all.
+    full = toy.largest(Toy(4, 0, 4, 0))
+    assert [row.tolist()[-1] for row in toy.idle(full, x)] == [False, False, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("units", 0), ("blocks", 4), ("draw", -1), ("outputs", 2.0)]
+)
+def test_a_number_out_of_range_is_refused_with_those_allowed(name, value):
+    low, high = toy.LIMITS[name]
+    with pytest.raises(ValueError, match=f"^{name} is {value}; allowed: {low} to {high}"):
+        Toy(**{name: value})
+
+
+# Pruning and choosing.
+
+
+@pytest.mark.parametrize("draw", range(10))
+def test_on_the_articles_toy_the_fptas_chooses_the_articles_subarchitecture(draw):
+    found = toy.compare(Toy(draw=draw))
+    assert found.chosen.key == found.best.key == Shape(2, 3, 3, 2)
+    assert found.errors[2] < 1e-12
+    cheaper = [e for xi, e in found.found.measured.items() if xi.p < 40]
+    assert min(cheaper) > ERROR_FLOOR
+
+
+def test_pruning_finds_the_dead_and_keeps_the_shape():
+    # Dead in block 1: 3 + 1 into unit 4, 4 * 2 + 2 into outputs 3 and 4, 2 out of unit 4: 16.
+    # In block 2 also the 3 weights that read output 3 of block 1: 19.
+    T = toy.largest(Toy())
+    pruned = toy.prune(T, Exam.of(T, 0), tolerance=1e-12)
+    assert pruned.n_zero == 35 and pruned.shape == T.shape and pruned.n_stored == 72
+
+
+def test_pruning_goes_on_to_the_tolerance_and_no_further():
+    T = toy.largest(Toy(4, 0, 3, 0))
+    exam = Exam.of(T, 0)
+    before = 0
+    for tolerance in (0.01, 0.1, 0.5):
+        pruned = toy.prune(T, exam, tolerance)
+        assert exam.error(pruned) <= tolerance and pruned.n_zero > before
+        before = pruned.n_zero
+        kept = np.concatenate([array[array != 0] for array in map(np.abs, pruned.arrays)]).min()
+        next_one = Network(*(np.where(np.abs(a) > kept, a, 0.0) for a in pruned.arrays))
+        assert next_one.n_zero == before + 1 and exam.error(next_one) > tolerance
+
+
+@given(any_toy)
+@settings(max_examples=10, deadline=None)
+def test_the_choice_is_the_best_and_the_promise_is_kept_where_its_assumption_holds(T):
+    found = toy.compare(T)
+    cover, measured, xi = found.found.cover, found.found.measured, found.chosen
+    assert len(measured) == len(toy.candidates(found.networks[0].shape))
+
+    def w(xi):
+        return w_coefficient(xi.p, xi.i, measured[xi], found.found.maximum)
+
+    assert w(xi) == max(map(w, cover))
+    assert w(found.best) == max(map(w, measured))
+    costs = np.array([(s.p, s.i, e) for s, e in cover.items()])
+    assert nondominated(costs)[list(cover).index(xi)]
+    # Size and work: a theorem. The error: where the order holds, within cells and between them.
+    reach = (1 + toy.EPSILON) * (1 + 1e-9)
+    assert all(any(s.p <= reach * x.p and s.i <= reach * x.i for s in cover) for x in measured)
+    groups = cells(measured, toy.EPSILON).values()
+    stands_for = all(
+        measured[representative(members, found.found.maximum)]
+        <= reach * max(measured[x], ERROR_FLOOR)
+        for members in groups
+        for x in members
+    )
+    if stands_for and not found.promise.order_violations:
+        assert found.promise.achieved <= reach - 1
+    # And the parts sum up.
+    for network in found.networks:
+        assert network.n_stored == network.shape.n_parameters
+        assert network.shape.n_operations == network.first.size + network.second.size
+    assert found.networks[1].shape == found.networks[0].shape
+    assert found.errors[1] <= found.tolerance
+    assert toy_figures.figure(found).data
+
+
+def test_where_nothing_is_smaller_the_choice_is_T():
+    found = toy.compare(Toy(1, 0, 1, 0, 1, inputs=1))
+    assert found.chosen == found.best == found.found.maximum
+    assert found.networks[2].n_stored == 4 and found.promise.achieved == 0
+
+
+def test_where_the_order_holds_the_promise_is_kept():
+    found = toy.compare(Toy(2, 1, 1, 1, 1))
+    assert found.promise.order_pairs > 0 and found.promise.order_violations == 0
+    assert found.promise.achieved <= toy.EPSILON
+
+
+# The figure.
+
+
+def drawn(found: toy.Comparison, kind: str) -> list[int]:
+    """Return how many of a kind are drawn in each of the three networks."""
+    count = dict.fromkeys(("x", "x2", "x3"), 0)
+    for trace in toy_figures.figure(found).data:
+        if trace.name == kind:
+            count[trace.xaxis] = list(trace.x).count(None) or len(trace.x)
+    return list(count.values())
+
+
+def test_every_weight_and_unit_is_drawn_in_its_kind():
+    found = toy.compare(Toy())
+    # Of the 35 zeros six are biases: two hidden units' and four outputs', which are not drawn.
+    assert drawn(found, "Weight") == [56, 56 - 29, 30]
+    assert drawn(found, "Weight at zero") == [0, 29, 0]
+    assert drawn(found, "Input") == [3, 3, 3]
+    assert drawn(found, "Unit at work") == [10, 10, 10]
+    assert drawn(found, "Idle unit") == [6, 6, 0]
+    assert drawn(found, "Wire at 0") == [0, 0, 1]
+    assert "35 of 72 parameters are zero" in toy_figures.summary(found)
+    assert toy_figures.to_frame(found)["Parameters stored"].tolist() == [72, 72, 40]
+
+
+def test_kinds_differ_by_more_than_colour():
+    symbols = [symbol for symbol, _ in toy_figures.KINDS.values()]
+    assert len(set(symbols)) == len(symbols)
+    assert len({line.get("dash") for line, _ in toy_figures.EDGES.values()}) == 2
+
+
+# The page.
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch) -> None:
+    """An Explore page with nothing on record, so that passing through it costs little."""
+    monkeypatch.setattr("bort_engine.search.front.recorded", list)
+    monkeypatch.chdir(ROOT)
+
+
+def opened(**query: str) -> AppTest:
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    at.run()
+    at.switch_page("pages/learn.py")
+    at.session_state["lesson"] = "pruning"
+    for name, value in query.items():
+        at.query_params[name] = value
+    return at.run()
+
+
+def words(at: AppTest) -> str:
+    return "\n".join(element.value for kind in (at.markdown, at.caption) for element in kind)
+
+
+def test_the_presets_show_what_their_captions_say():
+    at = opened()
+    for preset in (pruning.BAD, pruning.GOOD):
+        next(b for b in at.button if b.label == preset.label).click().run()
+        assert not at.exception and not at.warning
+        picked = {key: at.slider(key=key).value for key in preset.values}
+        assert picked == preset.values
+    assert "**35 zeros among 72 parameters**" in words(at)
+    assert "**40 parameters and 30 multiplications**" in words(at)
+    # "A network of little more than half the size gives the same answers."
+    good, bad = toy.compare(pruning.ARTICLE), toy.compare(pruning.FULL)
+    assert 0.5 < good.chosen.p / good.found.maximum.p < 0.6 and good.errors[2] < 1e-12
+    assert good.promise.achieved <= toy.EPSILON
+    # "Nothing to spare. Whatever is smaller errs, and the best W is that of a tiny network."
+    assert not np.concatenate(toy.idle(bad.networks[0], bad.exam.x)).any()
+    T = bad.found.maximum
+    assert all(e > ERROR_FLOOR for xi, e in bad.found.measured.items() if xi != T)
+    assert bad.chosen.p < 0.25 * T.p and bad.errors[2] > 0.25
+
+
+def test_any_state_is_shown_and_within_a_second():
+    at, rng, times = opened(), random.Random(0), []
+    for _ in range(20):
+        for name in pruning.SLIDERS:
+            at.session_state[f"pruning_{name}"] = rng.randint(*toy.LIMITS[name])
+        started = time.process_time()
+        at.run()
+        times.append(time.process_time() - started)
+        assert not at.exception and not at.warning
+        assert len(at.get("plotly_chart")) == 1 and len(at.dataframe[0].value) == 3
+    assert sorted(times)[len(times) // 2] < 1  # of processor time, since machines are shared
+
+
+def test_an_address_restores_its_state():
+    at = opened(pruning_units="2", pruning_dead_units="0", pruning_blocks="3")
+    assert not at.exception
+    assert "(3,2,3,2,4)" in at.get("plotly_chart")[0].proto.spec
+
+
+@pytest.mark.parametrize("value", ["<b>", "-1", "9" * 400])
+def test_nonsense_in_the_address_is_left_out(value):
+    at = opened(**{f"pruning_{name}": value for name in pruning.SLIDERS})
+    assert not at.exception and not at.warning and len(at.get("plotly_chart")) == 1
