@@ -17,7 +17,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from bort_engine.encoder.costs import ASSETS
+from bort_engine.data.resources import ASSETS
 from bort_engine.finetune.agora import Plan, agora, summary, without_texts
 
 SOURCE, TASK = "minilm-l6", "rotten-tomatoes"

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import date
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,11 +21,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from accelerate import Accelerator
 
-from bort_engine import __version__
-from bort_engine.encoder import costs
-from bort_engine.encoder.space import Architecture, sources
+from bort_engine.encoder.sources import sources
+from bort_engine.encoder.space import Architecture
+from bort_engine.runs.provenance import Provenance
+from bort_engine.runs.records import write_json
 from bort_engine.search.evaluate import Oracle, OracleSettings
-from bort_engine.search.result import write_json
 from bort_engine.show.lessons.abnc import GRADIENTS
 from bort_engine.training.teacher import RECIPE_VERSION
 
@@ -86,9 +85,7 @@ def main() -> None:
             "source": SOURCE.name,
             "oracle": asdict(settings) | {"recipe": RECIPE_VERSION},
             "clipped_at": limit,
-            "machine": f"{costs.device_name()}, {costs.n_threads()} thread(s)",
-            "made_on": date.today().isoformat(),
-            "versions": f"bort-explorer {__version__}, {costs.versions()}",
+            **asdict(Provenance.here()),
             "shapes": shapes,
         },
     )

@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import numpy as np
 
 from bort_engine.encoder.build import Importance
-from bort_engine.encoder.space import SearchSpace, sources
+from bort_engine.encoder.sources import sources
+from bort_engine.encoder.space import SearchSpace
 from bort_engine.search.evaluate import Oracle, OracleSettings
 
 N_SHAPES = int(sys.argv[1]) if len(sys.argv) > 1 else 12

@@ -19,7 +19,7 @@ import numpy as np
 
 from bort_engine import race
 from bort_engine.algorithms import fptas
-from bort_engine.encoder.costs import ASSETS
+from bort_engine.data.resources import ASSETS
 from bort_engine.lab import ground_truth
 from bort_engine.search import errors as problem
 from bort_engine.search.scores import GOALS, NAMES, Race

@@ -19,7 +19,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import copy
 
-from bort_engine.encoder.space import Architecture, sources
+from bort_engine.encoder.sources import sources
+from bort_engine.encoder.space import Architecture
 from bort_engine.finetune.agora import EPOCHS_OF_FEW, THETAS
 from bort_engine.training.distil import STARTS, start
 from bort_engine.training.teacher import Teacher

@@ -20,7 +20,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
 from bort_engine.data.tasks import MAX_LENGTH, load_task
 from bort_engine.encoder.build import load_source, load_tokenizer
-from bort_engine.encoder.space import sources
+from bort_engine.encoder.sources import sources
 from bort_engine.search.evaluate import cross_entropy
 from bort_engine.training.trainer import Recipe, encode, predict, train
 

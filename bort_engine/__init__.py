@@ -10,31 +10,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bort_engine.encoder.build import build
     from bort_engine.encoder.costs import n_operations, n_parameters
-    from bort_engine.encoder.space import Architecture, SearchSpace, Source, sources
+    from bort_engine.encoder.sources import Source, sources
+    from bort_engine.encoder.space import Architecture, SearchSpace
     from bort_engine.finetune.agora import agora
+    from bort_engine.runs.events import Cancelled
     from bort_engine.search.front import front
     from bort_engine.search.race import race
     from bort_engine.search.result import Front
 
 __version__ = "0.1.0"
 
-
-class Cancelled(Exception):
-    """The work was asked to stop and did, after the step it was in."""
-
-
 _HOME = {
     "Architecture": "encoder.space",
+    "Cancelled": "runs.events",
     "Front": "search.result",
     "SearchSpace": "encoder.space",
-    "Source": "encoder.space",
+    "Source": "encoder.sources",
     "agora": "finetune.agora",
     "build": "encoder.build",
     "front": "search.front",
     "n_operations": "encoder.costs",
     "n_parameters": "encoder.costs",
     "race": "search.race",
-    "sources": "encoder.space",
+    "sources": "encoder.sources",
 }
 __all__ = [
     "Architecture",

@@ -22,10 +22,8 @@ from typing import Any, NoReturn
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from bort_engine import Cancelled
 from bort_engine.runs import jobs
-
-Event = dict[str, Any]
+from bort_engine.runs.events import Cancelled, Event, Progress, Stop, never
 
 
 class _Parser(argparse.ArgumentParser):
@@ -182,7 +180,8 @@ def _add_fetch(commands: Any) -> None:
 
 def _params(options: argparse.Namespace, arguments: list[str]) -> None:
     from bort_engine.encoder.costs import n_operations, n_parameters
-    from bort_engine.encoder.space import Architecture, Source
+    from bort_engine.encoder.sources import Source
+    from bort_engine.encoder.space import Architecture
 
     source = Source.load(options.source)
     shape = options.architecture
@@ -214,7 +213,7 @@ def _as_job(
     command: str,
     options: argparse.Namespace,
     arguments: list[str],
-    work: Callable[[Path, Callable[[Event], None], Callable[[], bool]], Any],
+    work: Callable[[Path, Progress, Stop], Any],
 ) -> Any:
     """Do `work(folder, on_progress, stop)` as a run of its own, and return its result."""
     folder = options.out or jobs.default_root() / f"{command}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -243,10 +242,10 @@ def _as_job(
 def _compute(
     options: argparse.Namespace,
     folder: Path | None,
-    on_progress: Callable[[Event], None],
-    stop: Callable[[], bool] = lambda: False,
+    on_progress: Progress,
+    stop: Stop = never,
 ) -> Any:
-    from bort_engine.encoder.costs import LatencySettings
+    from bort_engine.encoder.latency import LatencySettings
     from bort_engine.search.front import Search, front
 
     return front(
@@ -300,9 +299,7 @@ def _agora(options: argparse.Namespace, arguments: list[str]) -> None:
         general_steps=options.general_steps,
     )
 
-    def work(
-        folder: Path, on_progress: Callable[[Event], None], stop: Callable[[], bool]
-    ) -> dict[str, Any]:
+    def work(folder: Path, on_progress: Progress, stop: Stop) -> dict[str, Any]:
         return agora(
             options.architecture,
             options.source,
@@ -323,8 +320,8 @@ def _race(options: argparse.Namespace, arguments: list[str]) -> None:
 
     def work(
         folder: Path | None,
-        on_progress: Callable[[Event], None],
-        stop: Callable[[], bool] = lambda: False,
+        on_progress: Progress,
+        stop: Stop = never,
     ) -> Any:
         return race(
             options.source,
@@ -354,7 +351,7 @@ def _race(options: argparse.Namespace, arguments: list[str]) -> None:
 def _torus(options: argparse.Namespace, arguments: list[str]) -> None:
     from bort_engine.lab.torus import torus
 
-    def work(folder: Path, on_progress: Callable[[Event], None], stop: Callable[[], bool]) -> Any:
+    def work(folder: Path, on_progress: Progress, stop: Stop) -> Any:
         return torus(
             options.labeller,
             options.points,
@@ -373,7 +370,7 @@ def _torus(options: argparse.Namespace, arguments: list[str]) -> None:
 def _ledger(options: argparse.Namespace, arguments: list[str]) -> None:
     from bort_engine.lab.ledger import ledger, read_lengths
 
-    def work(folder: Path, on_progress: Callable[[Event], None], stop: Callable[[], bool]) -> Any:
+    def work(folder: Path, on_progress: Progress, stop: Stop) -> Any:
         return ledger(
             read_lengths(options.lengths),
             options.repeats,

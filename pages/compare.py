@@ -10,7 +10,8 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from bort_engine.data.tasks import TASKS
-from bort_engine.encoder.space import SearchSpace, sources
+from bort_engine.encoder.sources import sources
+from bort_engine.encoder.space import SearchSpace
 from bort_engine.runs import jobs
 from bort_engine.search import errors as problem
 from bort_engine.search.scores import NAMES, OURS, Race

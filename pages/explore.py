@@ -10,7 +10,8 @@ import streamlit as st
 
 from bort_engine.data.tasks import TASKS
 from bort_engine.encoder.costs import n_parameters
-from bort_engine.encoder.space import Architecture, SearchSpace, Source, sources
+from bort_engine.encoder.sources import Source, sources
+from bort_engine.encoder.space import Architecture, SearchSpace
 from bort_engine.runs import jobs
 from bort_engine.search import front as extract
 from bort_engine.search.result import Front, Point

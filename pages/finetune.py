@@ -6,7 +6,8 @@ import pandas as pd
 import streamlit as st
 
 from bort_engine.data.tasks import TASKS
-from bort_engine.encoder.space import Architecture, Source, sources
+from bort_engine.encoder.sources import Source, sources
+from bort_engine.encoder.space import Architecture
 from bort_engine.finetune import report as agora_report
 from bort_engine.finetune.report import Arm, Report
 from bort_engine.runs import jobs

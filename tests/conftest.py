@@ -11,9 +11,11 @@ import pytest
 
 from bort_engine.algorithms.fptas import Candidate, extract, guarantee, w_coefficient, w_optimum
 from bort_engine.encoder.costs import n_operations, n_parameters
-from bort_engine.encoder.space import Architecture, SearchSpace, Source, sources
+from bort_engine.encoder.latency import LatencyReport
+from bort_engine.encoder.sources import Source, sources
+from bort_engine.encoder.space import Architecture, SearchSpace
 from bort_engine.runs import jobs
-from bort_engine.search.result import Front, LatencyReport, Point, mark_pareto
+from bort_engine.search.result import Front, Point, mark_pareto
 
 
 def synthetic_point(a: Architecture, source: Source) -> Point:

@@ -180,8 +180,9 @@ def synthetic_race(**change: Any) -> Any:
     | C | 4                  | 4  | 0.2   | 4 | on the front, largest |
     | D | 4                  | 4  | 0.4   | 3 | beaten by B and by C  |
     """
+    from bort_engine.encoder.latency import LatencyReport
     from bort_engine.encoder.space import Architecture
-    from bort_engine.search.result import LatencyReport, Point
+    from bort_engine.search.result import Point
     from bort_engine.search.scores import Race
 
     a, b, c, d = range(4)

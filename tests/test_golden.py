@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from bort_engine import race, sources
-from bort_engine.encoder.costs import ASSETS, Calibration, n_operations, n_parameters
+from bort_engine.data.resources import ASSETS
+from bort_engine.encoder.costs import n_operations, n_parameters
+from bort_engine.encoder.latency import Calibration
 from bort_engine.encoder.space import Architecture
 from bort_engine.finetune import report as agora_report
 from bort_engine.lab.ledger import Ledger

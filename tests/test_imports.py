@@ -24,6 +24,19 @@ HEAVY = {"torch", "transformers", "datasets", "optuna", "plotly", "streamlit", "
 # Public names that the package defines itself.
 THE_PACKAGES_OWN = {*bort_engine.__all__, "__version__"} - bort_engine._HOME.keys()
 
+# Packages from the ground up: a module may import its own package and those named here.
+BELOW: dict[str, set[str]] = {
+    "runs": set(),
+    "algorithms": {"runs"},
+    "data": {"runs"},
+    "encoder": {"runs", "data"},
+    "training": {"runs", "data", "encoder", "algorithms"},
+    "search": {"runs", "data", "encoder", "algorithms", "training"},
+    "finetune": {"runs", "data", "encoder", "algorithms", "training"},
+    "lab": {"runs", "data", "encoder", "algorithms", "training", "search", "finetune"},
+    "show": {"runs", "data", "encoder", "algorithms", "training", "search", "finetune", "lab"},
+}
+
 
 @cache
 def imports(path: Path) -> frozenset[str]:
@@ -88,6 +101,21 @@ def test_what_the_app_imports_brings_no_torch_into_its_process():
     modules = sorted({module for path in SHOWN for module in ours(path)})
     statements = "\n".join(f"import bort_engine.{module}" for module in modules)
     assert not loaded_after(statements) & {"torch", "transformers", "datasets", "optuna"}
+
+
+@pytest.mark.parametrize("module", ENGINE)
+def test_a_module_knows_only_those_below_it(module):
+    package, _, name = module.partition(".")
+    if not name:
+        pytest.skip("the face and the command line put the others together")
+    allowed = BELOW[package] | {package}
+    assert {other.partition(".")[0] for other in ours(ENGINE[module])} <= allowed
+
+
+def test_every_rule_names_a_package_that_is_there_and_every_package_has_one():
+    packages = {module.partition(".")[0] for module in ENGINE if "." in module}
+    assert BELOW.keys() == packages
+    assert set().union(*BELOW.values()) <= packages
 
 
 def test_imports_go_in_no_circles():

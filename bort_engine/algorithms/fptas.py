@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from bort_engine.search.result import achieved_epsilon
+from bort_engine.algorithms.pareto import achieved_epsilon
 
 SELECTIONS = ("cover", "stride", "exhaustive")
 # Of the errors' noise: on the recorded table two training seeds differ by 1.9 % in the median and

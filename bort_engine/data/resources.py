@@ -15,10 +15,10 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from bort_engine.runs.events import Progress, silent
 
 LOCK = Path(__file__).parents[2] / "assets" / "resources.lock"
 TIMEOUT_S = 900
@@ -95,7 +95,7 @@ RESOURCES = {
 
 def fetch(
     name: str,
-    on_progress: Callable[[dict[str, Any]], None] = lambda event: None,
+    on_progress: Progress = silent,
     lock: Path = LOCK,
 ) -> Path:
     """Return the folder with a resource's files, fetching it at first use.
@@ -186,3 +186,6 @@ def _wrong_hash(what: str, expected: str, found: str) -> ValueError:
         f"{what} has the wrong sha256: expected {expected}, got {found}. Nothing was kept; the "
         "registry's file has changed, so do not use it."
     )
+
+
+ASSETS = Path(__file__).parents[2] / "assets"

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,11 +20,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bort_engine.data.resources import fetch
+from bort_engine.runs.events import Progress, silent
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
-
-Progress = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ def find_task(name: str) -> Task:
     return TASKS[name] if name in TASKS else _own(name)[0]
 
 
-def load_task(name: str, on_progress: Progress = lambda event: None) -> DatasetDict:
+def load_task(name: str, on_progress: Progress = silent) -> DatasetDict:
     """Return the splits `train` and `validation` of a task: columns `text` and `label`.
 
     The test split is left out on purpose: what chooses an architecture must not see it.
@@ -83,7 +82,7 @@ def load_task(name: str, on_progress: Progress = lambda event: None) -> DatasetD
     return splits
 
 
-def load_test(name: str, on_progress: Progress = lambda event: None) -> Dataset:
+def load_test(name: str, on_progress: Progress = silent) -> Dataset:
     """Return the locked test split: columns `text` and `label`.
 
     To be loaded once, at the end, by the one function that scores the finished model on it.

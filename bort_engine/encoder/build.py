@@ -28,7 +28,9 @@ from transformers import (
 from transformers.initialization import no_init_weights
 
 from bort_engine.data.resources import fetch
-from bort_engine.encoder.space import Architecture, Source
+from bort_engine.encoder.sources import Source
+from bort_engine.encoder.space import Architecture
+from bort_engine.runs.events import silent
 
 INITIAL = ("inherit", "scratch")
 _LAYER = re.compile(r"layers?\.(\d+)\.")
@@ -40,7 +42,7 @@ _FFN_IN = re.compile(r"(intermediate\.dense|lin1)\.(weight|bias)$")
 _FFN_OUT = re.compile(r"(?<!attention\.)(output\.dense|lin2)\.weight$")
 
 
-def weights_of(source: Source, on_progress: Any = lambda event: None) -> str:
+def weights_of(source: Source, on_progress: Any = silent) -> str:
     """Return the folder or hub id that transformers loads a source's weights from.
 
     Raises:

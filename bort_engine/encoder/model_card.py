@@ -8,8 +8,11 @@ from pathlib import Path
 
 from huggingface_hub import ModelCard, ModelCardData
 
-from bort_engine.encoder.costs import ASSETS, LatencySettings, n_operations, n_parameters
-from bort_engine.encoder.space import Architecture, Source
+from bort_engine.data.resources import ASSETS
+from bort_engine.encoder.costs import n_operations, n_parameters
+from bort_engine.encoder.latency import LatencySettings
+from bort_engine.encoder.sources import Source
+from bort_engine.encoder.space import Architecture
 
 TEMPLATE = ASSETS / "model-card.md"
 EMBEDDED = "sentence-transformers/all-MiniLM-L6-v2"  # the embedded source's name on the hub

@@ -10,33 +10,33 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import date
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bort_engine import __version__
 from bort_engine.algorithms.agora import At, HyperParameters, Made, Outcome, Round
 from bort_engine.data.tasks import find_task
-from bort_engine.encoder import costs
-from bort_engine.encoder.costs import LatencySettings, n_parameters
-from bort_engine.encoder.space import Architecture, Source
+from bort_engine.encoder.costs import n_parameters
+from bort_engine.encoder.latency import LatencySettings, measure_ms
+from bort_engine.encoder.sources import Source
+from bort_engine.encoder.space import Architecture
 from bort_engine.finetune.report import NAMES
 from bort_engine.finetune.student import FIELDS, Dev, Fitted, Student
+from bort_engine.runs.events import Progress, Stop, never, silent
+from bort_engine.runs.provenance import Provenance
 from bort_engine.training.distil import STARTS
 from bort_engine.training.teacher import EPOCHS, MANY, Teacher, divergence, softmax
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from bort_engine.finetune.tau import Tau, Vectors
+    from bort_engine.finetune.tau import Vectors
+    from bort_engine.training.word_swap import Tau
 
-Progress = Callable[[dict[str, Any]], None]
-Stop = Callable[[], bool]
 SCHEMA = 1
 # Of a student with few labels. With four, dev accuracy in the second round is the same (73.7 %).
 EPOCHS_OF_FEW = 3
@@ -139,8 +139,8 @@ def agora(
     out: str | Path,
     plan: Plan | None = None,
     epsilon: float | None = None,
-    on_progress: Progress = lambda event: None,
-    stop: Stop = lambda: False,
+    on_progress: Progress = silent,
+    stop: Stop = never,
 ) -> dict[str, Any]:
     """Fine-tune an architecture by Agora; return the report, which also lies in `out`.
 
@@ -205,11 +205,7 @@ class Report:
         self.plain: dict[str, Any] = self._earlier(request) or {
             "schema": SCHEMA,
             "request": request,
-            "provenance": {
-                "machine": f"{costs.device_name()}, {costs.n_threads()} threads",
-                "versions": f"bort-explorer {__version__}, {costs.versions()}",
-                "made_on": date.today().isoformat(),
-            },
+            "provenance": asdict(Provenance.here()),
             "runs": [],
             "test": None,
             "models": [],
@@ -371,6 +367,7 @@ class _Seat:
     def tau(self, student: Student) -> Tau:
         """Return the tau that the plan asks for, with its filters."""
         from bort_engine.finetune import tau as agora_text
+        from bort_engine.training.word_swap import mask_tau, tokens_tau
 
         plan, tokenizer = self.report.plan, self.teacher.tokenizer
         kind = plan.tau if plan.tau != "auto" else "pool" if self.pool_texts else "tokens"
@@ -379,9 +376,9 @@ class _Seat:
             tau = self.pool().tau(self.vectors, taken)
         else:
             if kind == "mask":
-                tau = agora_text.mask_tau(self.source, tokenizer, self.seed)
+                tau = mask_tau(self.source, tokenizer, self.seed)
             else:
-                tau = agora_text.tokens_tau(self.vectors.model, tokenizer, self.seed)
+                tau = tokens_tau(self.vectors.model, tokenizer, self.seed)
             known = self.vectors.of([text for text, _ in self.train_pairs])
             tau = agora_text.without_repeats(tau, self.vectors, known, taken)
 
@@ -738,7 +735,7 @@ def _judge(
         )
     settings = LatencySettings()
     shapes = {"Source": source.architecture, "Student": architecture}
-    ms = costs.measure_ms(list(dict.fromkeys(shapes.values())), source, settings)
+    ms = measure_ms(list(dict.fromkeys(shapes.values())), source, settings)
     note = (
         f"batch {settings.batch_size}, {settings.sequence_length} tokens, "
         f"{settings.threads} threads, fp32"

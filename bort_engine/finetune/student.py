@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bort_engine.runs.events import Stop, never
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -77,7 +79,7 @@ class Student:
         tokenizer: PreTrainedTokenizerBase,
         dev: Dev,
         folder: Path,
-        stop: Callable[[], bool] = lambda: False,
+        stop: Stop = never,
     ) -> None:
         from bort_engine.training.trainer import encode
 

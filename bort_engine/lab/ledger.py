@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -18,10 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from bort_engine import Cancelled
-from bort_engine.encoder.costs import ASSETS, LatencySettings, device_name, versions
-from bort_engine.encoder.space import Architecture, Source, sources
-from bort_engine.search.result import read_json, write_json
+from bort_engine.data.resources import ASSETS
+from bort_engine.encoder.latency import LatencySettings
+from bort_engine.encoder.sources import Source, sources
+from bort_engine.encoder.space import Architecture
+from bort_engine.runs.events import Cancelled, Progress, Stop, never, silent
+from bort_engine.runs.provenance import device_name, versions
+from bort_engine.runs.records import read_json, write_json
 
 LENGTHS = (16, 128, 512)
 REPEATS = 15
@@ -196,8 +199,8 @@ def ledger(
     *,
     out: str | Path | None = None,
     seed: int = 0,
-    on_progress: Callable[[dict[str, Any]], None] = lambda event: None,
-    stop: Callable[[], bool] = lambda: False,
+    on_progress: Progress = silent,
+    stop: Stop = never,
 ) -> Ledger:
     """Time a forward pass of every model at every length on this machine, in turns.
 
@@ -262,8 +265,8 @@ def _in_turns(
     lengths: Sequence[int],
     repeats: int,
     rng: random.Random,
-    on_progress: Callable[[dict[str, Any]], None],
-    stop: Callable[[], bool],
+    on_progress: Progress,
+    stop: Stop,
 ) -> dict[str, dict[int, tuple[float, ...]]]:
     """Return milliseconds by model and length, one a round."""
     raw: dict[str, dict[int, list[float]]] = {name: {n: [] for n in lengths} for name in models}

@@ -19,18 +19,15 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import date
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bort_engine import Cancelled, __version__
 from bort_engine.algorithms import agora as agora_rounds
 from bort_engine.algorithms.agora import At, Mistake, Pairs, Round
-from bort_engine.encoder import costs
 from bort_engine.lab.torus_run import (
     LEARNERS,
     MAX_SEEDS,
@@ -43,12 +40,12 @@ from bort_engine.lab.torus_run import (
     Torus,
 )
 from bort_engine.lab.torus_world import ALIVE, BORN, N_SHAPE, betti, draw, errs, even, on
+from bort_engine.runs.events import Cancelled, Progress, Stop, never, silent
+from bort_engine.runs.provenance import Provenance
 
 RADIUS, M = 0.3, 16  # of tau's ball, a standard deviation in each direction; points a mistake
 N_TEST, N_BOX = 4000, 12000
 STEPS, LAST_STEPS, BATCH = 900, 200, 256  # a training's steps, and those at a tenth of the rate
-
-Event = dict[str, Any]
 
 
 def pairs(points: np.ndarray) -> list[tuple[tuple[float, ...], bool]]:
@@ -104,8 +101,8 @@ class _Game:
     """One seed's world, and the functions that agora_rounds asks for; `rounds` as they end."""
 
     asked: Asked
-    on_progress: Callable[[Event], None] = lambda event: None
-    stop: Callable[[], bool] = lambda: False
+    on_progress: Progress = silent
+    stop: Stop = never
     rounds: list[Played] = field(default_factory=list)
     _models: dict[Set, Any] = field(default_factory=dict)
     _done: int = 0
@@ -241,8 +238,8 @@ def torus(
     *,
     seeds: int = 1,
     out: str | Path | None = None,
-    on_progress: Callable[[Event], None] = lambda event: None,
-    stop: Callable[[], bool] = lambda: False,
+    on_progress: Progress = silent,
+    stop: Stop = never,
 ) -> Torus:
     """Play Agora on the torus, with `seeds` seeds from `seed` on; write `out`/torus.json.
 
@@ -268,10 +265,8 @@ def torus(
         rounds=tuple(games[0].rounds),
         scores=tuple(scores),
         seconds=round(time.monotonic() - began, 1),
-        provenance={
-            "machine": f"{costs.device_name()}, {costs.n_threads()} threads",
-            "versions": f"bort-explorer {__version__}, {_versions()}",
-            "made_on": date.today().isoformat(),
+        provenance=asdict(Provenance.here("numpy", "scikit-learn", "ripser"))
+        | {
             "settings": f"{M} points a mistake, ball {RADIUS}; {STEPS} and {LAST_STEPS} steps of "
             f"{BATCH}; shape of {N_SHAPE} among {N_BOX} points, from {BORN} to {ALIVE}; "
             f"{N_TEST} test points",
@@ -280,9 +275,3 @@ def torus(
     if out is not None:
         run.save(Path(out) / "torus.json")
     return run
-
-
-def _versions() -> str:
-    from importlib.metadata import version
-
-    return ", ".join(f"{name} {version(name)}" for name in ("numpy", "scikit-learn", "ripser"))

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from bort_engine.search.result import read_json, write_json
+from bort_engine.runs.records import read_json, write_json
 
 RECORDED = Path(__file__).parents[2] / "assets" / "recorded"
 Set = tuple[Any, ...]

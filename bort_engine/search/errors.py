@@ -8,30 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import date
 from pathlib import Path
 from typing import Any
 
-from bort_engine import __version__
 from bort_engine.algorithms import fptas
-from bort_engine.data.resources import cache_dir
+from bort_engine.data.resources import ASSETS, cache_dir
 from bort_engine.data.tasks import find_task
-from bort_engine.encoder import costs
-from bort_engine.encoder.costs import (
-    ASSETS,
+from bort_engine.encoder.costs import n_operations, n_parameters
+from bort_engine.encoder.latency import (
     Calibration,
     LatencySettings,
-    n_operations,
-    n_parameters,
+    calibrate,
+    calibration_path,
+    recorded_calibration,
 )
-from bort_engine.encoder.space import Architecture, SearchSpace, Source
+from bort_engine.encoder.sources import Source
+from bort_engine.encoder.space import Architecture, SearchSpace
+from bort_engine.runs.events import Progress, Stop, silent
+from bort_engine.runs.provenance import Provenance
 from bort_engine.search.evaluate import Oracle, OracleSettings, Record
 from bort_engine.search.predictor import published_surface
 from bort_engine.search.result import Point
 from bort_engine.training.teacher import RECIPE_VERSION
 
-Progress = Callable[[dict[str, Any]], None]
-Stop = Callable[[], bool]
 STAGE = "evaluating candidates"
 
 
@@ -184,10 +183,7 @@ def _header(settings: OracleSettings, teacher: dict[str, Any]) -> dict[str, Any]
         "oracle": asdict(settings)
         | {"recipe": RECIPE_VERSION, "task_digest": find_task(settings.task).digest},
         "teacher": teacher,
-        "machine": f"{costs.device_name()}, {costs.n_threads()} threads",
-        "made_on": date.today().isoformat(),
-        "versions": f"bort-explorer {__version__}, {costs.versions()}",
-    }
+    } | asdict(Provenance.here())
 
 
 def calibration_for(
@@ -195,11 +191,11 @@ def calibration_for(
     space: SearchSpace,
     settings: LatencySettings | None,
     latency: str,
-    on_progress: Progress = lambda event: None,
+    on_progress: Progress = silent,
 ) -> Calibration:
     """Return this machine's calibration (made now if need be), or the shipped one."""
     if latency == "recorded":
-        shipped = costs.recorded_calibration(source, space, settings)
+        shipped = recorded_calibration(source, space, settings)
         if shipped is None:
             with_what = ""
             if settings:
@@ -213,10 +209,10 @@ def calibration_for(
             )
         return shipped
     settings = settings or LatencySettings()
-    path = costs.calibration_path(cache_dir() / "calibrations", source, space, settings)
+    path = calibration_path(cache_dir() / "calibrations", source, space, settings)
     if path.is_file() and latency == "auto":
         return Calibration.load(path)
-    calibration = costs.calibrate(source, space, settings, on_progress=on_progress)
+    calibration = calibrate(source, space, settings, on_progress=on_progress)
     calibration.save(path)
     return calibration
 

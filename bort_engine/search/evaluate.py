@@ -8,7 +8,6 @@ soft predictions, and its error is the cross-entropy on dev against T ([BORT], s
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,14 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bort_engine.data.tasks import find_task
-from bort_engine.encoder.space import Architecture, Source
+from bort_engine.encoder.sources import Source
+from bort_engine.encoder.space import Architecture
+from bort_engine.runs.events import Progress, Stop, never, silent
 from bort_engine.training.teacher import Teacher, cross_entropy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-Progress = Callable[[dict[str, Any]], None]
-Stop = Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +146,8 @@ class Oracle:
         self,
         source: Source,
         settings: OracleSettings,
-        on_progress: Progress = lambda event: None,
-        stop: Stop = lambda: False,
+        on_progress: Progress = silent,
+        stop: Stop = never,
     ) -> None:
         find_task(settings.task)
         self.source, self.settings = source, settings

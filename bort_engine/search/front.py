@@ -14,8 +14,10 @@ from typing import Any
 
 from bort_engine.algorithms import fptas
 from bort_engine.data.tasks import find_task
-from bort_engine.encoder.costs import Calibration, LatencySettings
-from bort_engine.encoder.space import Architecture, SearchSpace, Source, sources
+from bort_engine.encoder.latency import Calibration, LatencySettings
+from bort_engine.encoder.sources import Source, sources
+from bort_engine.encoder.space import Architecture, SearchSpace
+from bort_engine.runs.events import never, silent
 from bort_engine.search import errors as problem
 from bort_engine.search.errors import Errors, Progress, Stop
 from bort_engine.search.evaluate import OracleSettings, Record
@@ -76,8 +78,8 @@ def front(
     teacher_steps: int = 0,
     seed: int = 0,
     out: str | Path | None = None,
-    on_progress: Progress = lambda event: None,
-    stop: Stop = lambda: False,
+    on_progress: Progress = silent,
+    stop: Stop = never,
 ) -> Front:
     """Compute the size / latency / error front of a source's subarchitectures on a task.
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from bort_engine.algorithms.fptas import ERROR_FLOOR, Candidate
 from bort_engine.encoder.costs import n_parameters
-from bort_engine.encoder.space import Architecture, sources
+from bort_engine.encoder.sources import sources
+from bort_engine.encoder.space import Architecture
 
 # GLUE test scores (leaderboard average, WNLI included) of plain pretrained BERTs, no distillation.
 # Tiny to Medium: github.com/google-research/bert, README, March 2020 (Turc et al. 2019).

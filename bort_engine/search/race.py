@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 
-from bort_engine import Cancelled
 from bort_engine.algorithms import fptas
 from bort_engine.data.tasks import find_task
-from bort_engine.encoder.space import Architecture, SearchSpace, Source
+from bort_engine.encoder.sources import Source
+from bort_engine.encoder.space import Architecture, SearchSpace
+from bort_engine.runs.events import Cancelled, never, silent
 from bort_engine.search import errors as problem
 from bort_engine.search import rivals as baselines
 from bort_engine.search.errors import Errors, Progress, Stop
@@ -44,8 +45,8 @@ def race(
     teacher_steps: int = 0,
     seed: int = 0,
     out: str | Path | None = None,
-    on_progress: Progress = lambda event: None,
-    stop: Stop = lambda: False,
+    on_progress: Progress = silent,
+    stop: Stop = never,
 ) -> Race:
     """Let the FPTAS and the samplers search a space with `budget` trainings each, and score them.
 

@@ -6,44 +6,21 @@ moocore does the work.
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import moocore
 import numpy as np
 
+from bort_engine.algorithms.pareto import nondominated
+from bort_engine.encoder.latency import LatencyReport
 from bort_engine.encoder.space import Architecture
+from bort_engine.runs.records import read_json, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Value = TypeVar("Value")
-
-
-def nondominated(costs: np.ndarray) -> np.ndarray:
-    """Return a mask of the rows (shape (n,)) that no other row beats; equal rows all stay."""
-    costs = np.atleast_2d(np.asarray(costs, dtype=float))
-    return moocore.is_nondominated(costs, maximise=False, keep_weakly=True)
-
-
-def hypervolume(costs: np.ndarray, reference: np.ndarray) -> float:
-    """Return the volume dominated by the rows and bounded by `reference`, in their units."""
-    costs = np.atleast_2d(np.asarray(costs, dtype=float))
-    return float(moocore.hypervolume(costs, ref=np.asarray(reference, dtype=float)))
-
-
-def achieved_epsilon(cover: np.ndarray, costs: np.ndarray) -> float:
-    """Return the smallest epsilon for which `cover` (n, d) is an epsilon-cover of `costs` (m, d).
-
-    That is: each row of `costs` has a row in `cover` within a factor 1 + epsilon in all columns
-    (the multiplicative epsilon-indicator, Zitzler et al. 2003, minus one; never negative).
-    """
-    return max(0.0, float(moocore.epsilon_mult(np.asarray(cover), ref=np.asarray(costs))) - 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,24 +54,6 @@ class Point:
     def shown_error(self) -> float:
         """The error a person reads: on dev where it was measured, else the predicted one."""
         return self.error if self.dev_error is None else self.dev_error
-
-
-@dataclass(frozen=True, slots=True)
-class LatencyReport:
-    """Where a front's latencies come from: settings, device, and the held-out check's errors.
-
-    `recorded` is None for a calibration made on this machine, else where and when it was made.
-    """
-
-    batch_size: int
-    sequence_length: int
-    threads: int
-    device: str
-    median_relative_error: float
-    worst_relative_error: float
-    kendall_tau: float
-    n_held_out: int
-    recorded: str | None = None
 
 
 SCHEMA = 1
@@ -319,28 +278,3 @@ def mark_pareto(points: Iterable[Point], size: str = "total") -> tuple[Point, ..
         return ()
     mask = nondominated(np.array([(p.size(size), p.latency_ms, p.error) for p in points]))
     return tuple(replace(p, pareto=bool(on)) for p, on in zip(points, mask, strict=True))
-
-
-def write_json(path: Path, plain: Any) -> Path:
-    """Write JSON to a temporary neighbour, then rename: a reader sees all of it or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(json.dumps(plain, indent=1, allow_nan=False))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
-
-
-def read_json(path: str | Path, rebuild: Callable[[Any], Value], most_bytes: int = -1) -> Value:
-    """Return what `rebuild` makes of a JSON file, of which no more than `most_bytes` are read.
-
-    Raises:
-        ValueError: there is no such file, it is damaged or too long, or `rebuild` refuses it.
-    """
-    try:
-        with Path(path).open("rb") as file:
-            return rebuild(json.loads(file.read(most_bytes)))
-    except (OSError, ValueError, RecursionError) as e:
-        raise ValueError(f"{path}: {e}") from e

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bort_engine.algorithms.pareto import nondominated
 from bort_engine.encoder.space import Architecture
-from bort_engine.search.result import nondominated
 
 if TYPE_CHECKING:
     import optuna

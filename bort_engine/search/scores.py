@@ -16,18 +16,11 @@ from typing import Any
 import numpy as np
 
 from bort_engine.algorithms import fptas
+from bort_engine.algorithms.pareto import hypervolume, nondominated
+from bort_engine.encoder.latency import LatencyReport
 from bort_engine.encoder.space import Architecture
-from bort_engine.search.result import (
-    Front,
-    LatencyReport,
-    Point,
-    check_types,
-    hypervolume,
-    mark_pareto,
-    nondominated,
-    read_json,
-    write_json,
-)
+from bort_engine.runs.records import read_json, write_json
+from bort_engine.search.result import Front, Point, check_types, mark_pareto
 
 OURS = "fptas"
 NAMES = {

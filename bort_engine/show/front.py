@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bort_engine.encoder.space import Architecture, sources
+from bort_engine.encoder.sources import sources
+from bort_engine.encoder.space import Architecture
 from bort_engine.search.result import Front, Point
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import moocore
 import numpy as np
 
-from bort_engine.search.result import nondominated
+from bort_engine.algorithms.pareto import nondominated
 from bort_engine.search.scores import GOALS, NAMES, OURS, Curves, Race
 from bort_engine.show.front import (
     BLUE,

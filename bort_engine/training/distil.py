@@ -16,19 +16,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bort_engine import Cancelled
 from bort_engine.algorithms.agora import At, Mistake
 from bort_engine.data.resources import cache_dir, fetch
-from bort_engine.encoder.space import Architecture, Source
+from bort_engine.encoder.sources import Source
+from bort_engine.encoder.space import Architecture
+from bort_engine.runs.events import Cancelled, Progress, Stop, never, silent
 from bort_engine.training.teacher import RECIPE_VERSION, Teacher, softmax
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from bort_engine.finetune.tau import Tau
     from bort_engine.training.trainer import Rows
+    from bort_engine.training.word_swap import Tau
 
-Progress = Callable[[dict[str, Any]], None]
 STARTS = ("inherit", "general", "task")
 STAGE = "distilling the student"
 GENERAL_BATCH, GENERAL_LEARNING_RATE = 64, 5e-4
@@ -44,8 +44,8 @@ def start(
     seed: int = 0,
     general_steps: int = 0,
     task_epochs: int = TASK_EPOCHS,
-    on_progress: Progress = lambda event: None,
-    stop: Callable[[], bool] = lambda: False,
+    on_progress: Progress = silent,
+    stop: Stop = never,
 ) -> PreTrainedModel:
     """Return the student before its fine-tuning, with a classification head.
 
@@ -85,15 +85,15 @@ def distil_labels(
     teacher: Teacher,
     epochs: int = TASK_EPOCHS,
     seed: int = 0,
-    on_progress: Progress = lambda event: None,
-    stop: Callable[[], bool] = lambda: False,
+    on_progress: Progress = silent,
+    stop: Stop = never,
 ) -> PreTrainedModel:
     """Train in place on T's soft labels and return the model.
 
     Every epoch holds the train split and another copy of it with swapped words, labelled by T.
     """
-    from bort_engine.finetune.tau import tokens_tau
     from bort_engine.training.trainer import Recipe, train
+    from bort_engine.training.word_swap import tokens_tau
 
     rows = teacher.train_data * epochs
     tau = tokens_tau(teacher.model, teacher.tokenizer, seed)
@@ -123,8 +123,8 @@ def distil_states(
     model: PreTrainedModel,
     source: Source,
     steps: int = 0,
-    on_progress: Progress = lambda event: None,
-    stop: Callable[[], bool] = lambda: False,
+    on_progress: Progress = silent,
+    stop: Stop = never,
 ) -> PreTrainedModel:
     """Train the encoder in place to give the source's last hidden states on general text."""
     from bort_engine.encoder.build import load_source, load_tokenizer
@@ -149,7 +149,7 @@ def distil_states(
     return model
 
 
-def general_texts(on_progress: Progress = lambda event: None) -> list[str]:
+def general_texts(on_progress: Progress = silent) -> list[str]:
     """Return the 10,033 embedded introductions of Wikipedia articles."""
     path = fetch("wikipedia-introductions", on_progress) / "summaries_en-us.json"
     return [article["extract"] for article in json.loads(path.read_text()).values()]

@@ -10,7 +10,6 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +20,8 @@ import numpy as np
 
 from bort_engine.data.resources import cache_dir
 from bort_engine.data.tasks import find_task, load_task
-from bort_engine.encoder.space import Source
+from bort_engine.encoder.sources import Source
+from bort_engine.runs.events import Progress, Stop, never, silent
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from bort_engine.encoder.build import Importance
     from bort_engine.training.trainer import Rows
 
-Progress = Callable[[dict[str, Any]], None]
-Stop = Callable[[], bool]
 RECIPE_VERSION = 6  # part of every cache key: raise it when training changes its results
 BATCH = 32
 MANY = 5000  # rows; with fewer, more epochs at half the rate
@@ -86,8 +84,8 @@ class Teacher:
         steps: int = 0,
         n_labelled: int = 0,
         seed: int = 0,
-        on_progress: Progress = lambda event: None,
-        stop: Stop = lambda: False,
+        on_progress: Progress = silent,
+        stop: Stop = never,
     ) -> Teacher:
         """Return T from the cache, fine-tuning it at first use.
 

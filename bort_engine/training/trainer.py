@@ -27,13 +27,12 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from bort_engine import Cancelled
 from bort_engine.data.tasks import MAX_LENGTH
+from bort_engine.runs.events import Cancelled, Stop, never
 
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
 
-Stop = Callable[[], bool]
 OnStep = Callable[[int, int, float], None]  # the step, how many there are, its loss
 Rows = list[dict[str, Any]]  # input_ids, attention_mask, labels: quicker to read than a Dataset
 
@@ -68,7 +67,7 @@ def train(
     *,
     seed: int = 0,
     on_step: OnStep = lambda step, total, loss: None,
-    stop: Stop = lambda: False,
+    stop: Stop = never,
 ) -> PreTrainedModel:
     """Train in place and return the model: cross-entropy against classes or probabilities.
 
@@ -140,7 +139,7 @@ def imitate(
     *,
     seed: int = 0,
     on_step: OnStep = lambda step, total, loss: None,
-    stop: Stop = lambda: False,
+    stop: Stop = never,
 ) -> None:
     """Train the student encoder in place to give the teacher's last hidden states.
 

@@ -12,7 +12,7 @@ from typing import IO
 
 import streamlit as st
 
-from bort_engine.encoder.space import sources
+from bort_engine.encoder.sources import sources
 from bort_engine.runs import jobs
 from bort_engine.show import front as figures
 

@@ -22,7 +22,7 @@ from bort_engine.algorithms.fptas import (
     w_coefficient,
     w_optimum,
 )
-from bort_engine.search.result import achieved_epsilon, nondominated
+from bort_engine.algorithms.pareto import achieved_epsilon, nondominated
 
 SLACK = 1 + 1e-9  # of floating point
 EPSILONS = st.floats(0.01, 1)

@@ -6,7 +6,8 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from bort_engine.encoder.build import Importance, build, inherit
-from bort_engine.encoder.space import Architecture, Source
+from bort_engine.encoder.sources import Source
+from bort_engine.encoder.space import Architecture
 
 SHAPE = Architecture(4, 4, 32, 48)
 FAMILIES = {

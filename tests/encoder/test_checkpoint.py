@@ -19,7 +19,8 @@ from transformers import BertTokenizer, DistilBertTokenizer, RobertaTokenizer
 from bort_engine.encoder.build import inherit, load_source, load_tokenizer
 from bort_engine.encoder.checkpoint import Probe, check_reload, save, write
 from bort_engine.encoder.model_card import EMBEDDED
-from bort_engine.encoder.space import Architecture, SearchSpace, sources
+from bort_engine.encoder.sources import sources
+from bort_engine.encoder.space import Architecture, SearchSpace
 from tests.encoder.test_build import FAMILIES, parent_of
 from tests.encoder.test_model_card import SMALL, card_of
 

@@ -14,18 +14,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bort_engine.encoder import costs
-from bort_engine.encoder.costs import (
+from bort_engine.encoder import latency
+from bort_engine.encoder.costs import PartCounts, n_operations, n_parameters
+from bort_engine.encoder.latency import (
     Calibration,
     LatencySettings,
-    PartCounts,
     calibrate,
     calibration_path,
-    n_operations,
-    n_parameters,
     recorded_calibration,
 )
-from bort_engine.encoder.space import FAMILIES, Architecture, SearchSpace, Source, sources
+from bort_engine.encoder.sources import FAMILIES, Source, sources
+from bort_engine.encoder.space import Architecture, SearchSpace
+from bort_engine.runs.provenance import n_threads
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine
 BORT = sources["bort"]
@@ -168,7 +168,7 @@ def test_the_masked_language_model_head_equals_the_real_one():
 
 
 def test_settings_default_to_the_threads_this_process_may_use():
-    assert LatencySettings() == LatencySettings(1, 128, costs.n_threads())
+    assert LatencySettings() == LatencySettings(1, 128, n_threads())
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,7 @@ def test_a_calibration_is_named_by_what_it_depends_on(tmp_path):
 
 
 def test_a_recorded_calibration_is_found_by_source_settings_and_space(tmp_path, monkeypatch):
-    monkeypatch.setattr(costs, "ASSETS", tmp_path)
+    monkeypatch.setattr(latency, "ASSETS", tmp_path)
     assert recorded_calibration(TINY, TINY_SPACE) is None
     hand_made().save(tmp_path / "calibrations" / "tiny.json")
     found = hand_made(recorded=True)
@@ -346,7 +346,7 @@ class LinearMachine:
 
 @pytest.fixture
 def linear_machine(monkeypatch) -> type[LinearMachine]:
-    monkeypatch.setattr(costs, "_Stack", LinearMachine)
+    monkeypatch.setattr(latency, "_Stack", LinearMachine)
     monkeypatch.setattr(LinearMachine, "calls", [])
     return LinearMachine
 
@@ -420,7 +420,7 @@ def test_a_space_of_one_architecture_has_a_report_that_can_be_written(linear_mac
     assert all(map(math.isfinite, numbers(made.report())))
 
 
-def numbers(report: costs.LatencyReport) -> list[float]:
+def numbers(report: latency.LatencyReport) -> list[float]:
     return [value for value in asdict(report).values() if isinstance(value, int | float)]
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from huggingface_hub import ModelCard
 
-from bort_engine.encoder.costs import LatencySettings
+from bort_engine.encoder.latency import LatencySettings
 from bort_engine.encoder.model_card import Card, Latency, Metric, write_card
 from bort_engine.encoder.space import Architecture
 from tests.encoder.test_build import FAMILIES

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bort_engine.encoder.costs import n_parameters
-from bort_engine.encoder.space import LEFT_OUT, Architecture, SearchSpace, Source, sources
+from bort_engine.encoder.sources import LEFT_OUT, Source, sources
+from bort_engine.encoder.space import Architecture, SearchSpace
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine
 MINILM = sources["minilm-l6"]

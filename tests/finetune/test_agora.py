@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from bort_engine import Cancelled
-from bort_engine.encoder.space import Source
+from bort_engine.encoder.sources import Source
 from bort_engine.finetune.agora import (
     CONTROLS,
     FIELDS,

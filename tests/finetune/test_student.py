@@ -16,7 +16,7 @@ OTHER = (1e-6, 0.0, 0.0, 8, 0)
 @pytest.fixture(scope="module")
 def tokenizer(embedded):
     from bort_engine.encoder.build import load_tokenizer
-    from bort_engine.encoder.space import sources
+    from bort_engine.encoder.sources import sources
 
     return load_tokenizer(sources["minilm-l6"])
 

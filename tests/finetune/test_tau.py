@@ -4,18 +4,17 @@ import numpy as np
 import pytest
 
 from bort_engine.algorithms.agora import At, Mistake
-from bort_engine.encoder.space import sources
+from bort_engine.encoder.sources import sources
 from bort_engine.finetune.tau import (
     Pool,
     Vectors,
     labels_of,
-    mask_tau,
     most_disputed,
     nearest,
     remembered,
-    tokens_tau,
     without_repeats,
 )
+from bort_engine.training.word_swap import mask_tau, tokens_tau
 
 AT = At(2, 1)
 

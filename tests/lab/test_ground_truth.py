@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from bort_engine.algorithms.fptas import Candidate
-from bort_engine.encoder.space import SearchSpace, sources
+from bort_engine.encoder.sources import sources
+from bort_engine.encoder.space import SearchSpace
 from bort_engine.lab.ground_truth import Cover, covers, noise, order, surface
 
 

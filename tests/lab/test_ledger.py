@@ -7,7 +7,8 @@ import pytest
 
 from bort_engine import Cancelled
 from bort_engine.__main__ import main
-from bort_engine.encoder.space import Architecture, Source
+from bort_engine.encoder.sources import Source
+from bort_engine.encoder.space import Architecture
 from bort_engine.lab import ledger
 from bort_engine.lab.ledger import MODELS, Ledger, Spread, read_lengths
 

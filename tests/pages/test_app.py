@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from bort_engine.encoder.space import Architecture, Source
+from bort_engine.encoder.sources import Source
+from bort_engine.encoder.space import Architecture
 from bort_engine.finetune import report as agora_report
 from bort_engine.runs import jobs
 from tests.conftest import synthetic_front

@@ -10,7 +10,8 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from bort_engine.encoder.space import SearchSpace, sources
+from bort_engine.encoder.sources import sources
+from bort_engine.encoder.space import SearchSpace
 from bort_engine.runs import jobs
 from bort_engine.search import errors as problem
 from bort_engine.show import race as race_report

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from bort_engine import Cancelled
-from bort_engine.encoder.space import Architecture, sources
+from bort_engine.encoder.sources import sources
+from bort_engine.encoder.space import Architecture
 from bort_engine.search.evaluate import Evaluation, Oracle, OracleSettings, Record
 from bort_engine.training.teacher import cross_entropy
 

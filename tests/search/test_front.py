@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from bort_engine.encoder.space import Architecture, Source, sources
+from bort_engine.algorithms.pareto import nondominated
+from bort_engine.encoder.sources import Source, sources
+from bort_engine.encoder.space import Architecture
 from bort_engine.search import evaluate
 from bort_engine.search.front import Search, front, recorded, recorded_front
-from bort_engine.search.result import Front, nondominated
+from bort_engine.search.result import Front
 
 GRID = "D=1-2 A=2 H=96 I=192,384"
 

@@ -7,7 +7,8 @@ import pytest
 
 from bort_engine import race
 from bort_engine.algorithms import fptas
-from bort_engine.encoder.space import SearchSpace, sources
+from bort_engine.encoder.sources import sources
+from bort_engine.encoder.space import SearchSpace
 from bort_engine.search.scores import Race
 from bort_engine.training.teacher import RECIPE_VERSION
 

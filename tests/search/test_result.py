@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,17 +13,11 @@ from hypothesis import strategies as st
 from pymoo.indicators.hv import HV
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
+from bort_engine.algorithms.pareto import achieved_epsilon, hypervolume, nondominated
+from bort_engine.encoder.latency import LatencyReport
 from bort_engine.encoder.space import Architecture
-from bort_engine.search.result import (
-    Front,
-    LatencyReport,
-    Point,
-    achieved_epsilon,
-    hypervolume,
-    mark_pareto,
-    nondominated,
-    write_json,
-)
+from bort_engine.runs.records import write_json
+from bort_engine.search.result import Front, Point, mark_pareto
 
 # Dominance, hypervolume, epsilon
 
@@ -275,12 +268,10 @@ def test_a_record_that_cannot_be_written_leaves_the_old_one_whole(tmp_path):
 def test_a_full_disk_leaves_the_old_record_and_no_part_of_the_new(tmp_path, monkeypatch):
     path = write_json(tmp_path / "record.json", {"a": 1})
 
-    def full(self: Path, text: str) -> int:
-        with self.open("w") as file:
-            file.write(text[:3])
+    def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         write_json(path, {"a": 2})
     assert json.loads(path.read_text()) == {"a": 1}

@@ -4,8 +4,8 @@ from itertools import product
 
 import pytest
 
+from bort_engine.algorithms.pareto import nondominated
 from bort_engine.encoder.space import Architecture
-from bort_engine.search.result import nondominated
 from bort_engine.search.rivals import SAMPLERS, search
 
 GRID = [

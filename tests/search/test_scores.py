@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from bort_engine.algorithms.pareto import achieved_epsilon
+from bort_engine.encoder.latency import LatencyReport
 from bort_engine.encoder.space import Architecture
-from bort_engine.search.result import LatencyReport, Point, achieved_epsilon
+from bort_engine.search.result import Point
 from bort_engine.search.scores import Curves, Race, Truth
 
 # Sizes 1, 2, 4 and errors 0.8, 0.4, 0.2 at one latency: all three are on the front.

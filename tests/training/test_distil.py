@@ -10,7 +10,8 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, set_see
 
 from bort_engine import Cancelled
 from bort_engine.encoder.build import Importance, inherit, load_source, load_tokenizer
-from bort_engine.encoder.space import Architecture, Source
+from bort_engine.encoder.sources import Source
+from bort_engine.encoder.space import Architecture
 from bort_engine.training.distil import distil_states, general_texts, start
 from bort_engine.training.trainer import encode, predict
 

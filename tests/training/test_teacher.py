@@ -7,7 +7,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from bort_engine import Cancelled
-from bort_engine.encoder.space import sources
+from bort_engine.encoder.sources import sources
 from bort_engine.training.teacher import Teacher, _folder, _labelled, cross_entropy
 
 SOURCE = sources["minilm-l6"]

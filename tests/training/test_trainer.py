@@ -6,7 +6,8 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from bort_engine import Cancelled
-from bort_engine.encoder.space import Architecture, Source
+from bort_engine.encoder.sources import Source
+from bort_engine.encoder.space import Architecture
 from bort_engine.training.trainer import Recipe, _LikeLengths, _words_in_use, encode, predict, train
 
 SHAPE = Architecture(1, 2, 16, 24)

@@ -15,8 +15,11 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from bort_engine.algorithms import fptas
-from bort_engine.encoder.costs import ASSETS, Calibration, n_operations, n_parameters
-from bort_engine.encoder.space import Architecture, SearchSpace, Source, sources
+from bort_engine.data.resources import ASSETS
+from bort_engine.encoder.costs import n_operations, n_parameters
+from bort_engine.encoder.latency import Calibration
+from bort_engine.encoder.sources import Source, sources
+from bort_engine.encoder.space import Architecture, SearchSpace
 from bort_engine.lab import ground_truth
 from bort_engine.search import errors as problem
 from bort_engine.search.evaluate import Record

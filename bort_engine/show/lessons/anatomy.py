@@ -11,14 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bort_engine.encoder.costs import (
-    Calibration,
-    PartCounts,
-    n_operations,
-    n_parameters,
-    recorded_calibration,
-)
-from bort_engine.encoder.space import Architecture, SearchSpace, Source
+from bort_engine.encoder.costs import PartCounts, n_operations, n_parameters
+from bort_engine.encoder.latency import Calibration, recorded_calibration
+from bort_engine.encoder.sources import Source
+from bort_engine.encoder.space import Architecture, SearchSpace
 from bort_engine.show.front import BLUE, GREEN, LEGEND, ORANGE, PURPLE
 
 if TYPE_CHECKING:

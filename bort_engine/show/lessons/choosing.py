@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bort_engine.algorithms import fptas
-from bort_engine.encoder.costs import Calibration, n_operations
+from bort_engine.encoder.costs import n_operations
+from bort_engine.encoder.latency import Calibration
 from bort_engine.search import errors as problem
 from bort_engine.search.front import SIZES, W_ERRORS
 from bort_engine.search.result import Front, Point, mark_pareto

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from bort_engine.encoder.costs import ASSETS, PartCounts, n_operations, n_parameters
-from bort_engine.encoder.space import Source
+from bort_engine.data.resources import ASSETS
+from bort_engine.encoder.costs import PartCounts, n_operations, n_parameters
+from bort_engine.encoder.sources import Source
 from bort_engine.lab.ledger import BASE, BORT, LARGE, LENGTHS, MODELS, SWAPPED, Ledger, Spread
 from bort_engine.show.front import BLUE, GREEN, GREY, LEGEND, PURPLE, millions
 

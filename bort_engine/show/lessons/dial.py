@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bort_engine.algorithms import fptas
+from bort_engine.algorithms.pareto import achieved_epsilon, nondominated
 from bort_engine.lab import ground_truth
 from bort_engine.search import errors as problem
 from bort_engine.search.predictor import guesser
-from bort_engine.search.result import achieved_epsilon, nondominated
 from bort_engine.show.front import BLUE, GREEN, GREY, LEGEND, ORANGE, SKY, VERMILION, millions
 from bort_engine.show.lessons.table import SOURCE, Table
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bort_engine.encoder.costs import Calibration
-from bort_engine.encoder.space import SearchSpace, sources
+from bort_engine.encoder.latency import Calibration
+from bort_engine.encoder.sources import sources
+from bort_engine.encoder.space import SearchSpace
 from bort_engine.search import errors as problem
 from bort_engine.search.errors import Errors
 from bort_engine.search.result import Point

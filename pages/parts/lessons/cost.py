@@ -5,8 +5,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from bort_engine.encoder.costs import Calibration
-from bort_engine.encoder.space import Architecture, Source, sources
+from bort_engine.encoder.latency import Calibration
+from bort_engine.encoder.sources import Source, sources
+from bort_engine.encoder.space import Architecture
 from bort_engine.search import errors as problem
 from bort_engine.show.front import literal
 from bort_engine.show.lessons import abnc, anatomy

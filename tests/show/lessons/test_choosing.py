@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from bort_engine.encoder.costs import Calibration, LatencySettings
+from bort_engine.encoder.latency import Calibration, LatencySettings
 from bort_engine.encoder.space import Architecture
 from bort_engine.search.result import Point
 from bort_engine.show.lessons import choosing, choosing_figures

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from bort_engine.encoder.costs import Calibration, LatencySettings
-from bort_engine.encoder.space import Architecture, sources
+from bort_engine.encoder.latency import Calibration, LatencySettings
+from bort_engine.encoder.sources import sources
+from bort_engine.encoder.space import Architecture
 from bort_engine.show.lessons import abnc, anatomy
 from pages.parts.lessons import cost
 

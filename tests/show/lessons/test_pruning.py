@@ -11,9 +11,9 @@ from hypothesis import strategies as some
 from streamlit.testing.v1 import AppTest
 
 from bort_engine.algorithms.fptas import ERROR_FLOOR, cells, representative, w_coefficient
+from bort_engine.algorithms.pareto import nondominated
 from bort_engine.lab import toy
 from bort_engine.lab.toy import Exam, Network, Shape, Toy
-from bort_engine.search.result import nondominated
 from bort_engine.show.lessons import toy_figures
 from pages.parts.lessons import pruning
 

@@ -1,0 +1,30 @@
+"""Dominance, hypervolume and the epsilon-indicator, by moocore.
+
+Everything is minimised: every row of costs is (size, inference cost, error), all positive.
+"""
+
+from __future__ import annotations
+
+import moocore
+import numpy as np
+
+
+def nondominated(costs: np.ndarray) -> np.ndarray:
+    """Return a mask of the rows (shape (n,)) that no other row beats; equal rows all stay."""
+    costs = np.atleast_2d(np.asarray(costs, dtype=float))
+    return moocore.is_nondominated(costs, maximise=False, keep_weakly=True)
+
+
+def hypervolume(costs: np.ndarray, reference: np.ndarray) -> float:
+    """Return the volume dominated by the rows and bounded by `reference`, in their units."""
+    costs = np.atleast_2d(np.asarray(costs, dtype=float))
+    return float(moocore.hypervolume(costs, ref=np.asarray(reference, dtype=float)))
+
+
+def achieved_epsilon(cover: np.ndarray, costs: np.ndarray) -> float:
+    """Return the smallest epsilon for which `cover` (n, d) is an epsilon-cover of `costs` (m, d).
+
+    That is: each row of `costs` has a row in `cover` within a factor 1 + epsilon in all columns
+    (the multiplicative epsilon-indicator, Zitzler et al. 2003, minus one; never negative).
+    """
+    return max(0.0, float(moocore.epsilon_mult(np.asarray(cover), ref=np.asarray(costs))) - 1.0)

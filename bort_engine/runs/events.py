@@ -1,0 +1,57 @@
+"""What slow work tells of itself while it runs, and how it is asked to stop.
+
+An event is a dictionary: "stage", how many parts of it are "done" of a "total", and where it helps
+a "detail", the "seconds_left" that the work itself predicts, a "loss", an "architecture".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Event = dict[str, Any]
+Progress = Callable[[Event], None]
+Stop = Callable[[], bool]
+
+
+class Cancelled(Exception):
+    """The work was asked to stop and did, after the step it was in."""
+
+
+def silent(event: Event) -> None:
+    """Tell nobody: the default of every `on_progress`."""
+
+
+def never() -> bool:
+    """Go on to the end: the default of every `stop`."""
+    return False
+
+
+def check(stop: Stop) -> None:
+    """Raise Cancelled if a stop was asked for."""
+    if stop():
+        raise Cancelled("stopped on request")
+
+
+class Pace:
+    """How long a stage still takes, at the speed it has had since it began."""
+
+    def __init__(self) -> None:
+        self._stage, self._began, self._first = "", 0.0, 0
+
+    def seconds_left(self, event: Event, now: float) -> float | None:
+        """Return the event's own prediction, else one from the pace; None while nothing is known.
+
+        Args:
+            now: seconds of any one clock.
+        """
+        done, total = event["done"], event["total"]
+        if event["stage"] != self._stage:
+            self._stage, self._began, self._first = event["stage"], now, done
+        if (predicted := event.get("seconds_left")) is not None:
+            return max(0.0, predicted)
+        if 0 < total <= done:
+            return 0.0
+        if done <= self._first:
+            return None
+        return (now - self._began) / (done - self._first) * (total - done)

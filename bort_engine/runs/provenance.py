@@ -1,0 +1,54 @@
+"""Where a number was made: the machine, the day, and the versions that decide it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+from bort_engine import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Machine, versions and day of a measurement; every record carries one."""
+
+    machine: str
+    versions: str
+    made_on: str
+
+    @classmethod
+    def here(cls, *packages: str) -> Provenance:
+        """Return this machine's, today's, with the versions of these packages."""
+        return cls(
+            machine=f"{device_name()}, {n_threads()} threads",
+            versions=f"bort-explorer {__version__}, {versions(*packages)}",
+            made_on=date.today().isoformat(),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.machine}, {self.made_on}, {self.versions}"
+
+
+def device_name() -> str:
+    """Return the processor's name, as the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def n_threads() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def versions(*packages: str) -> str:
+    """Return the versions of these packages: by default, of those that decide a training."""
+    return ", ".join(f"{name} {version(name)}" for name in packages or ("torch", "transformers"))

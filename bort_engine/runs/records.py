@@ -1,0 +1,135 @@
+"""Records on disk: one dataclass is the schema that is written and that is read back.
+
+A record is any dataclass of plain values, tuples, dictionaries and further dataclasses; bounds
+stand in its annotations (`Annotated[float, Ge(0)]`, from annotated_types). pydantic checks what is
+read, strictly, so a file from anywhere becomes a valid value or one ValueError. It is imported when
+the first record is read or written.
+
+A record with a version has a field `schema: Literal[2] = 2`, and may say in `AGAIN` what to do
+about a file of another version.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter, ValidationError
+
+Value = TypeVar("Value")
+MOST_BYTES = 64 * 2**20  # of a file that is read: larger ones are none of ours
+
+
+def dump(record: Any) -> Any:
+    """Return a record as plain values, ready for `json.dumps`; `parse` reads them back."""
+    return _adapter(type(record)).dump_python(record, mode="json")
+
+
+def dump_line(record: Any) -> bytes:
+    """Return a record as one line of JSON, without its line break."""
+    return _adapter(type(record)).dump_json(record)
+
+
+def parse(plain: str | bytes | Any, kind: type[Value]) -> Value:
+    """Return the record in a JSON text, or in plain values as `dump` returns them.
+
+    Raises:
+        ValueError: a field is missing, unknown, of another type or out of range; the line names it.
+    """
+    from pydantic import ValidationError
+    from pydantic_core import to_json
+
+    text = plain if isinstance(plain, str | bytes) else to_json(plain)
+    try:
+        return _adapter(kind).validate_json(text, strict=True, extra="forbid")
+    except ValidationError as e:
+        raise ValueError(_line(e, kind)) from e
+
+
+def write(path: str | Path, record: Any) -> Path:
+    """Write a record as JSON, whole or not at all."""
+    return write_bytes(path, _adapter(type(record)).dump_json(record, indent=1) + b"\n")
+
+
+def read(path: str | Path, kind: type[Value], most_bytes: int = MOST_BYTES) -> Value:
+    """Read a record written by `write`.
+
+    Raises:
+        ValueError: there is no such file, it is too large, or it is damaged; the line says where.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            text = file.read(most_bytes + 1)
+        if len(text) > most_bytes:
+            raise ValueError(f"it is larger than {most_bytes / 2**20:g} MB")
+        return parse(text, kind)
+    except (OSError, ValueError) as e:
+        reason = e.strerror if isinstance(e, OSError) else e
+        raise ValueError(f"{path}: {reason}") from e
+
+
+def write_bytes(path: str | Path, content: bytes) -> Path:
+    """Write a file to a temporary neighbour, flush it to the disk, then rename it.
+
+    A reader sees the old content or the new, never a part of it, even after a power cut.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        with open(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(part, 0o666 & ~_umask())  # mkstemp leaves its file to the owner alone
+        os.replace(part, path)
+    finally:
+        Path(part).unlink(missing_ok=True)
+    return path
+
+
+@cache
+def _umask() -> int:
+    mask = os.umask(0)  # it can only be read by setting it
+    os.umask(mask)
+    return mask
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
+def _line(error: ValidationError, kind: type) -> str:
+    """Say in one line which field is wrong, and what to do."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"])) or kind.__name__.lower()
+    shown = first["input"]
+    shown = f" ({str(shown)[:60]!r})" if isinstance(shown, str | int | float | None) else ""
+    again = getattr(kind, "AGAIN", "make it anew")
+    name = kind.__name__.lower()
+    if where == "schema":
+        return f"this {name} was written by another version{shown}; {again}."
+    return f"damaged {name}: {where}{shown}: {first['msg']}; {again}."
+
+
+def write_json(path: Path, plain: Any) -> Path:
+    """Write JSON to a temporary neighbour, then rename: a reader sees all of it or none."""
+    return write_bytes(path, json.dumps(plain, indent=1, allow_nan=False).encode())
+
+
+def read_json(path: str | Path, rebuild: Callable[[Any], Value], most_bytes: int = -1) -> Value:
+    """Return what `rebuild` makes of a JSON file, of which no more than `most_bytes` are read."""
+    try:
+        with Path(path).open("rb") as file:
+            return rebuild(json.loads(file.read(most_bytes)))
+    except (OSError, ValueError, RecursionError) as e:
+        raise ValueError(f"{path}: {e}") from e
