@@ -24,6 +24,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from bort_engine.runs import jobs
 from bort_engine.runs.events import Cancelled, Event, Progress, Stop, never
+from bort_engine.runs.text import one_line
 
 
 class _Parser(argparse.ArgumentParser):
@@ -38,10 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         options.run(options, arguments)
     except (ValueError, OSError) as e:
-        print(f"bort_engine: {_one_line(e)}", file=sys.stderr)
+        print(f"bort_engine: {one_line(e)}", file=sys.stderr)
         return 2
     except (Cancelled, jobs.Stopped, KeyboardInterrupt) as e:
-        print(f"\nbort_engine: {_one_line(e) or 'stopped'}", file=sys.stderr)
+        print(f"\nbort_engine: {one_line(e)}", file=sys.stderr)
         return 130
     return 0
 
@@ -420,12 +421,6 @@ class _Progress:
 
     def note(self, text: str) -> None:
         print(f"\r\x1b[K{text}" if self._live else text, file=sys.stderr, flush=True)
-
-
-def _one_line(e: BaseException) -> str:
-    if isinstance(e, OSError) and e.errno == 28:
-        return f"{jobs.DISK_FULL} ({e.filename or 'no file named'})"
-    return " ".join(str(e).split())
 
 
 if __name__ == "__main__":

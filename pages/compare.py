@@ -13,9 +13,9 @@ from bort_engine.data.tasks import TASKS
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import SearchSpace
 from bort_engine.runs import jobs
+from bort_engine.runs.text import literal
 from bort_engine.search import errors as problem
 from bort_engine.search.scores import NAMES, OURS, Race
-from bort_engine.show import front as figures
 from bort_engine.show import race as race_report
 from bort_engine.show import race_figures
 from pages.parts import runs
@@ -123,7 +123,7 @@ def show_live(run: jobs.Run) -> None:
         if run.stopping:
             st.caption("Finishing the training at hand, then stopping. What was trained is kept.")
         elif status.detail:
-            st.caption(f"Now: {figures.literal(status.detail)}.")
+            st.caption(f"Now: {literal(status.detail)}.")
         done = trained(run.metrics(last=2000))
         if len(done):
             st.scatter_chart(
@@ -140,10 +140,10 @@ def show_verdict(race: Race) -> None:
     """What the numbers say, the short of it first."""
     short, *more = race_report.verdict(race)
     with st.container(border=True):
-        st.markdown(f"**{figures.literal(f'{short.head}: {short.text}')}**")
+        st.markdown(f"**{literal(f'{short.head}: {short.text}')}**")
         half = (len(more) + 1) // 2
         for column, some in zip(st.columns(2), (more[:half], more[half:]), strict=True):
-            lines = [f"- **{figures.literal(x.head)}:** {figures.literal(x.text)}" for x in some]
+            lines = [f"- **{literal(x.head)}:** {literal(x.text)}" for x in some]
             column.markdown("\n".join(lines))
 
 
@@ -293,8 +293,8 @@ def show_race(path: Path) -> None:
     made = race_report.provenance(race)
     st.markdown(
         f":primary-badge[{race_report.badge(race)}] "
-        f"**{figures.literal(race_report.title(race))}**  \n"
-        f":small[{figures.literal(race_report.origin(race))}]"
+        f"**{literal(race_report.title(race))}**  \n"
+        f":small[{literal(race_report.origin(race))}]"
     )
     show_verdict(race)
     st.subheader("Scores against the budget", anchor=False)
@@ -312,7 +312,7 @@ def show_race(path: Path) -> None:
     st.caption(f"Medians over seeds, errors {race_report.badge(race).lower()}.")
     show_downloads(race)
     with st.expander("Where the numbers come from", icon=":material/fingerprint:"):
-        st.markdown("\n".join(f"- **{k}:** {figures.literal(text)}" for k, text in made.items()))
+        st.markdown("\n".join(f"- **{k}:** {literal(text)}" for k, text in made.items()))
 
 
 def show_run(run: jobs.Run) -> None:
@@ -325,7 +325,7 @@ def show_run(run: jobs.Run) -> None:
         try:
             show_race(run.folder / "race.json")
         except ValueError as e:
-            st.warning(figures.literal(str(e)), icon=":material/warning:")
+            st.warning(literal(str(e)), icon=":material/warning:")
     else:
         runs.show_ended(run, status, KEPT)
 
@@ -424,7 +424,7 @@ with box:
             key="start",
         )
         if said:
-            st.markdown(f":red[:material/error: {figures.literal(said)}]", width="content")
+            st.markdown(f":red[:material/error: {literal(said)}]", width="content")
         elif oracle == "measured":
             most = min(size, (1 + len(samplers) * seeds) * budget)
             minutes = math.ceil(most * 20 / 60)
@@ -446,7 +446,7 @@ try:
     else:
         show_empty()
 except ValueError as e:
-    st.warning(figures.literal(str(e)), icon=":material/warning:")
+    st.warning(literal(str(e)), icon=":material/warning:")
     if run_id:
         runs.show_close()
 

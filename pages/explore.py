@@ -13,6 +13,7 @@ from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.sources import Source, sources
 from bort_engine.encoder.space import Architecture, SearchSpace
 from bort_engine.runs import jobs
+from bort_engine.runs.text import literal
 from bort_engine.search import front as extract
 from bort_engine.search.result import Front, Point
 from bort_engine.show import front as figures
@@ -129,7 +130,7 @@ def show_live(run: jobs.Run) -> None:
         runs.show_head(run, status)
         source = next((sources[w] for w in run.request["arguments"] if w in sources), None)
         done = finished(events, source) if source else pd.DataFrame()
-        said = [f"Now: {figures.literal(status.detail)}."] if status.detail else []
+        said = [f"Now: {literal(status.detail)}."] if status.detail else []
         if source and str(source.architecture) in done.index:
             right = 100 - done["Wrong on dev (%)"][str(source.architecture)]
             said.append(f"The source itself answers {right:.1f} % right on dev.")

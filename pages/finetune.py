@@ -11,8 +11,8 @@ from bort_engine.encoder.space import Architecture
 from bort_engine.finetune import report as agora_report
 from bort_engine.finetune.report import Arm, Report
 from bort_engine.runs import jobs
+from bort_engine.runs.text import literal
 from bort_engine.show import agora as agora_figures
-from bort_engine.show import front as figures
 from pages.parts import runs
 
 KEPT = "What was trained is kept; resuming goes on from there."
@@ -172,7 +172,7 @@ def show_live(run: jobs.Run) -> None:
         if run.stopping:
             st.caption("Finishing the step at hand, then stopping. What was trained is kept.")
         elif status.detail:
-            st.caption(f"Now: {figures.literal(status.detail)}.")
+            st.caption(f"Now: {literal(status.detail)}.")
         events = run.metrics(last=1000)
         curve = agora_report.losses(events)
         if len(curve) or "arm" in (events or [{}])[-1]:  # kept while a training begins: no jumps
@@ -414,7 +414,7 @@ def show_run(run: jobs.Run) -> None:
         if status.state == "done" and report is None:
             raise ValueError(f"{path} is missing; start a new run.")
     except ValueError as e:
-        st.warning(figures.literal(str(e)), icon=":material/warning:")
+        st.warning(literal(str(e)), icon=":material/warning:")
         return
     if report and status.state == "done":
         show_done(report, "Measured", path)
@@ -545,7 +545,7 @@ with box:
             key="start",
         )
         if problem:
-            st.markdown(f":red[:material/error: {figures.literal(problem)}]", width="content")
+            st.markdown(f":red[:material/error: {literal(problem)}]", width="content")
         elif epsilon is not None:
             st.caption(f"Chosen from a front at epsilon {epsilon:g}.", width="content")
 
@@ -565,7 +565,7 @@ try:
     else:
         show_empty()
 except ValueError as e:
-    st.warning(figures.literal(str(e)), icon=":material/warning:")
+    st.warning(literal(str(e)), icon=":material/warning:")
     if run_id:
         runs.show_close()
 

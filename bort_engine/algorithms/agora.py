@@ -54,8 +54,8 @@ Pairs = Sequence[tuple[X, Y]]
 
 
 @dataclass(frozen=True, slots=True)
-class At:
-    """Where in the run something is done: what is asked at one `At` is asked at no other.
+class RoundId:
+    """Where in the run something is done: what is asked at one `RoundId` is asked at no other.
 
     With it as the key (and theta, for `fit`) a killed run can be resumed from what was remembered.
 
@@ -79,7 +79,7 @@ class Mistake:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class NewPoints:
     """What tau made near a mistake, and S's label for each (None: declined, the point left out)."""
 
     near: Mistake
@@ -108,8 +108,8 @@ class Round:
         prefix: how many first elements these share; 0 where the root went alone.
     """
 
-    at: At
-    made: tuple[Made, ...]
+    at: RoundId
+    made: tuple[NewPoints, ...]
     n_train: int
     theta: tuple[HyperParameters, ...]
     accuracies: tuple[float, ...]
@@ -154,10 +154,10 @@ class Outcome:
     rounds: tuple[Round, ...]
 
 
-Fit = Callable[[HyperParameters, Pairs, At], Model]
+Fit = Callable[[HyperParameters, Pairs, RoundId], Model]
 Predict = Callable[[Model, Sequence[X]], Iterable[Y]]
-Label = Callable[[Sequence[X], At], Iterable[Y | None]]
-Tau = Callable[[Sequence[Mistake], int, At], Iterable[Iterable[X]]]
+Label = Callable[[Sequence[X], RoundId], Iterable[Y | None]]
+Tau = Callable[[Sequence[Mistake], int, RoundId], Iterable[Iterable[X]]]
 Agrees = Callable[[Any, Y], Any]
 
 
@@ -200,11 +200,11 @@ def agora(
     left, data, before, rounds = tuple(theta), tuple(train), None, []
     model: Model = None
     for number in range(1, len(theta) + 1):
-        first, model = game.play(At(number, 1), left, data, before)
+        first, model = game.play(RoundId(number, 1), left, data, before)
         tries = [first]
         if before is not None and first.accuracy < before.accuracy and replays:
             replays -= 1
-            second, other = game.play(At(number, 2), left, data, before)
+            second, other = game.play(RoundId(number, 2), left, data, before)
             tries.append(second)
             model = other if second.accuracy > first.accuracy else model
         before = max(tries, key=lambda one: one.accuracy)
@@ -256,7 +256,9 @@ class _Game:
     m: int
     agrees: Agrees
 
-    def play(self, at: At, left: Sets, data: Pairs, before: Round | None) -> tuple[Round, Model]:
+    def play(
+        self, at: RoundId, left: Sets, data: Pairs, before: Round | None
+    ) -> tuple[Round, Model]:
         """Steps 3 and 4 for the mistakes of the round before, if any, then 1 and 2.
 
         Return the try and its best model; no other model is kept.
@@ -284,7 +286,7 @@ class _Game:
             if not self.agrees(guess, y)
         )
 
-    def _make(self, mistakes: Sequence[Mistake], at: At) -> tuple[Made, ...]:
+    def _make(self, mistakes: Sequence[Mistake], at: RoundId) -> tuple[NewPoints, ...]:
         lists = _counted("tau", self.tau(mistakes, self.m, at), len(mistakes))
         near = [tuple(points) for points in lists]
         most = max(map(len, near))
@@ -293,7 +295,7 @@ class _Game:
         flat = [x for points in near for x in points]
         labels = iter(_counted("label", self.label(flat, at), len(flat)) if flat else ())
         return tuple(
-            Made(mistake, points, tuple(islice(labels, len(points))))
+            NewPoints(mistake, points, tuple(islice(labels, len(points))))
             for mistake, points in zip(mistakes, near, strict=True)
         )
 
@@ -307,7 +309,7 @@ def _counted(function: str, returned: Iterable[Any], n: int) -> list[Any]:
 
 def _labeller_accuracy(dev: Pairs, label: Label, agrees: Agrees) -> float:
     """Return the share of E that S gets right; refuse S unless it is above 2/3."""
-    guesses = _counted("label", label([x for x, _ in dev], At(0, 1)), len(dev))
+    guesses = _counted("label", label([x for x, _ in dev], RoundId(0, 1)), len(dev))
     answers = zip(guesses, dev, strict=True)
     n_right = sum(guess is not None and bool(agrees(guess, y)) for guess, (_, y) in answers)
     if Fraction(n_right, len(dev)) <= MIN_LABELLER_ACCURACY:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bort_engine.algorithms.agora import At, HyperParameters, Made, Outcome, Round
+from bort_engine.algorithms.agora import HyperParameters, NewPoints, Outcome, Round, RoundId
 from bort_engine.data.tasks import find_task
 from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.latency import LatencySettings, measure_ms
@@ -503,8 +503,8 @@ class _Arm:
             seat.stop,
         )
         self.told = seat.report.arm(seat.seed, name)
-        self.at: At | None = None
-        self.keys: dict[At, list[str]] = {}  # of the trainings of each try, in order
+        self.at: RoundId | None = None
+        self.keys: dict[RoundId, list[str]] = {}  # of the trainings of each try, in order
 
     def steps(self, theta: HyperParameters, n_train: int) -> int:
         many = len(self.seat.teacher.labelled) >= MANY
@@ -515,7 +515,7 @@ class _Arm:
         self,
         theta: HyperParameters,
         pairs: Sequence[tuple[str, Any]],
-        at: At,
+        at: RoundId,
         steps: int | None = None,
     ) -> Fitted:
         if at != self.at:
@@ -573,14 +573,14 @@ class _Arm:
         left += whole * (to_come + seeds_to_come * (1 + len(plan.controls)))
         return round(left * spent / made, 1)
 
-    def label(self, texts: Sequence[str], at: At) -> list[Any]:
+    def label(self, texts: Sequence[str], at: RoundId) -> list[Any]:
         start = perf_counter()
         labels = self.seat.labels(texts, every=at.number == 0)
         self._generated(start)
         return labels
 
     def timed(self, tau: Tau) -> Tau:
-        def timed(mistakes: Any, m: int, at: At) -> list[list[str]]:
+        def timed(mistakes: Any, m: int, at: RoundId) -> list[list[str]]:
             total = len(mistakes)
             self.seat.on_progress({"stage": "making points", "done": 0, "total": total})
             start = perf_counter()
@@ -628,15 +628,15 @@ def in_words(theta: HyperParameters) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in zip(FIELDS, theta, strict=True))
 
 
-def _opened(at: At, n_train: int) -> dict[str, Any]:
+def _opened(at: RoundId, n_train: int) -> dict[str, Any]:
     lists = ("theta", "accuracies", "held", "losses", "seconds", "mistakes", "made", "pruned")
     empty: dict[str, Any] = {name: [] for name in lists}
     where = {"number": at.number, "attempt": at.attempt, "counts": True, "n_train": n_train}
     return where | empty | {"prefix": 0}
 
 
-def _at(told: Mapping[str, Any]) -> At:
-    return At(told["number"], told["attempt"])
+def _at(told: Mapping[str, Any]) -> RoundId:
+    return RoundId(told["number"], told["attempt"])
 
 
 def _mistake(mistake: Any, labels: Sequence[str]) -> dict[str, Any]:
@@ -647,7 +647,7 @@ def _mistake(mistake: Any, labels: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _made(made: Made, labels: Sequence[str]) -> dict[str, Any]:
+def _made(made: NewPoints, labels: Sequence[str]) -> dict[str, Any]:
     points = [
         {
             "text": text,

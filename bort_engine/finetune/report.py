@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from bort_engine.runs.text import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 RECORDED = Path(__file__).parents[2] / "assets" / "recorded"
 MOST_BYTES = 64 * 1024 * 1024
 MOST_ITEMS = 100_000  # of any list in the file
-MOST_TEXT = 2_000  # characters kept of any text
 ROUNDED = 1e-4  # what rounding may do to a number and its interval
 Z95 = 1.96  # standard errors in half of a 95 % interval
 
@@ -281,7 +281,7 @@ class _Part:
         value = self.plain.get(key, "")
         if isinstance(value, dict | list):
             raise self.refuse(key, value, "text")
-        return "" if value is None else _clean(str(value))
+        return "" if value is None else printable(str(value))
 
     def yes(self, key: str, default: bool) -> bool:
         value = self.plain.get(key, default)
@@ -308,7 +308,7 @@ class _Part:
         values = self.entries(key)
         if any(isinstance(value, dict | list) for value in values):
             raise self.refuse(key, values, "a list of texts")
-        return tuple(_clean(str(value)) for value in values)
+        return tuple(printable(str(value)) for value in values)
 
     def part(self, key: str) -> _Part | None:
         value = self.plain.get(key)
@@ -332,13 +332,7 @@ class _Part:
         texts = [isinstance(one, str) for one in value]
         numbers = [one if text else self._number(key, one, -1e15, 1e15)
                    for one, text in zip(value, texts, strict=True)]  # fmt: skip
-        return tuple(_clean(n)[:60] if isinstance(n, str) else n or 0.0 for n in numbers)
-
-
-def _clean(text: str) -> str:
-    """Cut a text and replace what cannot be encoded or shown: lone surrogates, controls."""
-    text = text[:MOST_TEXT].encode("utf-8", "replace").decode()
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", " ", text)
+        return tuple(printable(n)[:60] if isinstance(n, str) else n or 0.0 for n in numbers)
 
 
 def load(path: Path) -> Report:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from bort_engine.algorithms.agora import At, Mistake
+from bort_engine.algorithms.agora import Mistake, RoundId
 from bort_engine.data.resources import cache_dir
 from bort_engine.data.tasks import MAX_LENGTH
 from bort_engine.training.word_swap import BATCH, Tau
@@ -83,7 +83,7 @@ class Pool:
     def tau(self, vectors: Vectors, taken: set[str]) -> Tau:
         """Return a tau that gives the nearest texts not taken yet, every mistake in turn."""
 
-        def tau(mistakes: Sequence[Mistake], m: int, at: At) -> list[list[str]]:
+        def tau(mistakes: Sequence[Mistake], m: int, at: RoundId) -> list[list[str]]:
             free = np.array([text not in taken for text in self.texts], dtype=bool)
             closeness = self.vectors @ vectors.of([mistake.x for mistake in mistakes]).T
             made: list[list[str]] = [[] for _ in mistakes]
@@ -105,7 +105,7 @@ def most_disputed(tau: Tau, disagreement: Callable[[list[str]], np.ndarray], sha
     leaves open which points near a mistake are worth their training.
     """
 
-    def chosen(mistakes: Sequence[Mistake], m: int, at: At) -> list[list[str]]:
+    def chosen(mistakes: Sequence[Mistake], m: int, at: RoundId) -> list[list[str]]:
         made = tau(mistakes, share * m, at)
         gaps = iter(disagreement([text for texts in made for text in texts]).tolist())
         kept = []
@@ -123,7 +123,7 @@ def remembered(tau: Tau, folder: Path, taken: set[str]) -> Tau:
     `taken` is what tau must not give again; each answer is added to it.
     """
 
-    def answered(mistakes: Sequence[Mistake], m: int, at: At) -> list[list[str]]:
+    def answered(mistakes: Sequence[Mistake], m: int, at: RoundId) -> list[list[str]]:
         path = folder / f"points-{at.number}-{at.attempt}.json"
         if path.is_file():
             made = json.loads(path.read_text())
@@ -158,7 +158,7 @@ def without_repeats(tau: Tau, vectors: Vectors, known: np.ndarray, taken: set[st
         found.update(zip(missing, vectors.of(missing), strict=True))
         return np.array([found[text] for text in texts]).reshape(len(texts), known.shape[1])
 
-    def filtered(mistakes: Sequence[Mistake], m: int, at: At) -> list[list[str]]:
+    def filtered(mistakes: Sequence[Mistake], m: int, at: RoundId) -> list[list[str]]:
         made = tau(mistakes, m, at)
         flat = of([text for texts in made for text in texts])
         new = nearest(flat, np.concatenate([known, of(sorted(taken))])) < NEAR_DUPLICATE

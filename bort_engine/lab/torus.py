@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from bort_engine.algorithms import agora as agora_rounds
-from bort_engine.algorithms.agora import At, Mistake, Pairs, Round
+from bort_engine.algorithms.agora import Mistake, Pairs, Round, RoundId
 from bort_engine.lab.torus_run import (
     LEARNERS,
     MAX_SEEDS,
@@ -118,7 +118,7 @@ class _Game:
     def box(self) -> np.ndarray:
         return even(N_BOX, self.rng(3))
 
-    def play(self, fit: Callable[[Set, Pairs, At], Any] | None = None) -> float:
+    def play(self, fit: Callable[[Set, Pairs, RoundId], Any] | None = None) -> float:
         """Play all rounds; return the labeller's accuracy on dev.
 
         Raises:
@@ -137,7 +137,7 @@ class _Game:
             on_round=self.note,
         ).labeller_accuracy
 
-    def fit(self, theta: Set, data: Pairs, at: At) -> Any:
+    def fit(self, theta: Set, data: Pairs, at: RoundId) -> Any:
         if self.stop():
             raise Cancelled("stopped")
         self.report(at.number, f"{called(theta)}, {len(data)} points")
@@ -146,11 +146,11 @@ class _Game:
         self._done += 1
         return self._models[theta]
 
-    def label(self, points: Sequence[Any], at: At) -> list[bool]:
+    def label(self, points: Sequence[Any], at: RoundId) -> list[bool]:
         known = np.array(points)
         return (on(known) ^ errs(known, self.asked.labeller, self.asked.seed)).tolist()
 
-    def tau(self, mistakes: Sequence[Mistake], m: int, at: At) -> Iterator[Points]:
+    def tau(self, mistakes: Sequence[Mistake], m: int, at: RoundId) -> Iterator[Points]:
         rng = self.rng(4, at.number)
         for mistake in mistakes:
             ball = np.array(mistake.x) + rng.normal(0, RADIUS, (m, 3))
@@ -218,7 +218,7 @@ def labeller_right(asked: Asked) -> int:
 def refusal(asked: Asked) -> str:
     """Return the line with which Agora refuses a labeller, before any training; else nothing."""
 
-    def accept(theta: Set, data: Pairs, at: At) -> Any:
+    def accept(theta: Set, data: Pairs, at: RoundId) -> Any:
         raise _Accepted
 
     try:

@@ -8,7 +8,6 @@ dead process without one reads as failed. Who closes a window, or restarts the a
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
@@ -26,12 +25,13 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from bort_engine.runs.text import one_line
+
 PROGRAM = (sys.executable, "-m", "bort_engine")
 STATES = ("waiting", "running", "done", "failed", "cancelled")
 FINAL = ("done", "failed", "cancelled")
 STATUS_EVERY_S = 0.2
 MOST_BYTES = 256 * 1024  # of a file that is read back: what comes from disk is not trusted
-DISK_FULL = "the disk is full: free some space and resume; what was measured so far is kept"
 
 
 class Stopped(Exception):
@@ -388,7 +388,7 @@ def working(folder: Path, command: str, arguments: Sequence[str]) -> Iterator[Jo
                 yield job
         except BaseException as e:
             with suppress(OSError):
-                job._finish("cancelled" if job.stop.is_set() else "failed", _one_line(e))
+                job._finish("cancelled" if job.stop.is_set() else "failed", one_line(e)[:500])
             raise
         else:
             job._finish("done")
@@ -426,12 +426,6 @@ def _turn(job: Job) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _one_line(e: BaseException) -> str:
-    if isinstance(e, OSError) and e.errno == errno.ENOSPC:
-        return DISK_FULL
-    return (str(e).strip().splitlines() or [type(e).__name__])[0][:500]
 
 
 def _without_out(arguments: Sequence[str]) -> list[str]:

@@ -27,8 +27,19 @@ from bort_engine.finetune.report import (
     against,
     n_mistakes,
 )
-from bort_engine.show import front as figures
-from bort_engine.show.front import BLUE, GREEN, GREY, LEGEND, ORANGE, PURPLE, SKY, VERMILION, Fact
+from bort_engine.runs.text import literal, plain
+from bort_engine.show.front import Fact
+from bort_engine.show.theme import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    laid_out,
+    millions,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +96,7 @@ def pruning(played: Round, request: Request) -> str:
         )
     if not played.pruned:
         return ""
-    root, *others = (f"**{figures.literal(set_name(one, request))}**" for one in played.pruned)
+    root, *others = (f"**{literal(set_name(one, request))}**" for one in played.pruned)
     why = "the worst set" if len(played.theta) > 1 else "the last set"
     said = f"Left Theta after round {played.number}: {root} — {why}"
     if not others:
@@ -163,7 +174,7 @@ def title(report: Report) -> str:
     sentences = "all" if asked.labelled == 0 else f"{asked.labelled or 0:,}"
     by = "" if asked.tau in ("", "auto") else f" by {asked.tau}"
     chosen = f", chosen at epsilon {asked.epsilon:g}" if asked.epsilon is not None else ""
-    return figures.literal(
+    return literal(
         f"{asked.architecture} from {asked.source} on {asked.task}: {sentences} labelled "
         f"sentences, {asked.m or 0} points a mistake{by}{chosen}"
     )
@@ -173,15 +184,15 @@ def origin(report: Report, verb: str = "Measured") -> str:
     """Say in Markdown where and when the numbers were made."""
     made = report.provenance
     where = f"{verb} on {made['machine'] or 'an unnamed machine'}, {made['made_on'] or 'undated'}"
-    return figures.literal(where + (f"; {made['versions']}" if made["versions"] else "") + ".")
+    return literal(where + (f"; {made['versions']}" if made["versions"] else "") + ".")
 
 
 def reload_check(checkpoint: Checkpoint) -> str:
     """Say in Markdown whether the checkpoint opened again, as what, and what was wrong."""
-    said = figures.literal(checkpoint.said or "nothing more was said")
+    said = literal(checkpoint.said or "nothing more was said")
     if checkpoint.ok and not checkpoint.problems:
         return f"**Saved and opened again:** it {said}."
-    problems = "; ".join(map(figures.literal, checkpoint.problems)) or said
+    problems = "; ".join(map(literal, checkpoint.problems)) or said
     return f"**The saved checkpoint did not pass its check:** {problems}."
 
 
@@ -197,8 +208,8 @@ def facts(report: Report) -> list[Fact]:
     source, student = pair
     how = "measured" if student.measured and source.measured else "predicted"
     for label, name, text in (
-        ("Parameters, exact", "n_parameters", figures.millions),
-        ("Encoder only, exact", "n_encoder_parameters", figures.millions),
+        ("Parameters, exact", "n_parameters", millions),
+        ("Encoder only, exact", "n_encoder_parameters", millions),
         (f"Latency, {how}", "latency_ms", lambda value: f"{value:.2f} ms"),
     ):
         value, other = getattr(student, name), getattr(source, name)
@@ -396,18 +407,17 @@ def accuracy_figure(report: Report, arm: Arm) -> go.Figure:
             figure.add_scatter(
                 x=list(rows["Round"]),
                 y=list(rows[f"Dev, {half} (%)"]),
-                name=_plain(name),
+                name=plain(name),
                 mode="lines+markers",
                 line={"color": colour, "dash": dash, "width": 2},
                 marker={"symbol": symbol + suffix, "size": 10},
                 legendgroup=str(index),
                 showlegend=not suffix,
-                hovertemplate=f"{_plain(name)}<br>round %{{x}}, {half}: %{{y:.1f}} %"
-                "<extra></extra>",
+                hovertemplate=f"{plain(name)}<br>round %{{x}}, {half}: %{{y:.1f}} %<extra></extra>",
             )
     figure.update_xaxes(title="Round", dtick=1)
     figure.update_yaxes(title="Right on dev (%)")
-    return _laid_out(figure)
+    return laid_out(figure, 340, 190)
 
 
 def most_accurate(arm: Arm, request: Request) -> list[str]:
@@ -456,7 +466,7 @@ def effort_figure(report: Report, arm: Arm) -> go.Figure:
     figure.update_layout(barmode="stack")
     figure.update_xaxes(title="Round", dtick=1)
     figure.update_yaxes(title="Sentences (count)", rangemode="tozero")
-    return _laid_out(figure)
+    return laid_out(figure, 340, 190)
 
 
 def leakage_figure(leaks: Sequence[Leak]) -> go.Figure:
@@ -483,7 +493,7 @@ def leakage_figure(leaks: Sequence[Leak]) -> go.Figure:
     figure.add_hline(y=0, line={"color": GREY, "width": 1})
     figure.update_xaxes(range=[-0.5, max(len(leaks), 1) - 0.3])
     figure.update_yaxes(title="Gap (points of accuracy)", zeroline=False)
-    return _laid_out(figure)
+    return laid_out(figure, 340, 190)
 
 
 def result_figure(report: Report) -> go.Figure:
@@ -522,22 +532,7 @@ def result_figure(report: Report) -> go.Figure:
         )
     figure.update_xaxes(title="Right answers (%)")
     figure.update_yaxes(automargin=True)
-    return _laid_out(figure, 90 + 46 * max(len(rows), 2))
-
-
-def _laid_out(figure: go.Figure, height: int = 340) -> go.Figure:
-    figure.update_layout(
-        height=height,
-        margin={"l": 10, "r": 20, "t": 10, "b": 10},
-        legend=LEGEND | {"entrywidth": 190},
-        hovermode="closest",
-    )
-    return figure
-
-
-def _plain(text: str) -> str:
-    """Return a text that plotly shows as it is: it reads a few tags and entities, and %{...}."""
-    return re.sub(r"[<>&{}]", " ", text)
+    return laid_out(figure, 90 + 46 * max(len(rows), 2), 190)
 
 
 # A chart's message, for those who cannot see it.

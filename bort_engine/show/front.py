@@ -8,41 +8,38 @@ would lose the selection. Every drawn point carries `D,A,H,I` as its customdata.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import Architecture
+from bort_engine.runs.text import literal
 from bort_engine.search.result import Front, Point
+from bort_engine.show.theme import (
+    BLUE,
+    GREEN,
+    GREY,
+    LEGEND,
+    ORANGE,
+    PURPLE,
+    SCALE,
+    VERMILION,
+    laid_out,
+    log_axis,
+    millions,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
 BORT = Architecture(4, 8, 1024, 768)
-# Okabe and Ito's colours, told apart with any colour vision; each class has its own symbol too.
-ORANGE, GREEN, BLUE, VERMILION, PURPLE = "#E69F00", "#009E73", "#0072B2", "#D55E00", "#CC79A7"
-SKY, GREY = "#56B4E9", "#8A8F98"
 WARNINGS = ("No better than guessing", "Not on the front")
-# Light to dark without the palest and the darkest of viridis, which vanish on white or on black.
-SCALE = ["#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#e9dc24"]
-
 VIEWS: Mapping[str, tuple[str, str, str]] = {
     "Size / latency": ("size", "latency", "error"),
     "Size / error": ("size", "error", "latency"),
     "Latency / error": ("latency", "error", "size"),
-}
-
-LEGEND = {
-    "orientation": "h",
-    "yref": "container",
-    "yanchor": "bottom",
-    "y": 0,
-    "x": 0,
-    "entrywidthmode": "pixels",
-    "entrywidth": 140,
 }
 
 
@@ -169,17 +166,14 @@ def scatter(front: Front, axes: Axes) -> go.Figure:
     for layer in marks(front):
         ring = {"symbol": layer.symbol, "size": 21, "color": layer.colour, "line": {"width": 2.5}}
         figure.add_scatter(**_trace(layer, x, y), marker=ring)
-    figure.update_xaxes(title=x.label, type="log", **_ticks([x.value(p) for p in front.points]))
-    figure.update_yaxes(title=y.label)
-    if y.name == "latency":
-        figure.update_yaxes(type="log", **_ticks([y.value(p) for p in front.points]))
-    figure.update_layout(
-        height=540,
-        margin={"l": 10, "r": 20, "t": 0, "b": 10},
-        legend=LEGEND,
-        hovermode="closest",
-    )
-    return figure
+    for update, measure, is_log in (
+        (figure.update_xaxes, x, True),
+        (figure.update_yaxes, y, y.name == "latency"),
+    ):
+        values = [measure.value(p) for p in front.points]
+        ticks = log_axis(min(values), max(values), 1.25, (1, 2, 3, 5, 7)) if is_log else {}
+        update(title=measure.label, **ticks)
+    return laid_out(figure, 540, top=0)
 
 
 def _trace(layer: Layer, x: Measure, y: Measure) -> dict[str, Any]:
@@ -213,18 +207,6 @@ def _coloured(layer: Layer, colour: Measure) -> dict[str, Any]:
         "colorbar": bar,
         "size": 13,
         "line": {"width": 2.5 if "open" in layer.symbol else 1},
-    }
-
-
-def _ticks(values: list[float]) -> dict[str, Any]:
-    """Ticks at 1, 2, 3, 5, 7, 10, ... within a logarithmic axis, written out in full."""
-    low, high = min(values) / 1.25, max(values) * 1.25
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks = [m * 10.0**d for d in decades for m in (1, 2, 3, 5, 7) if low <= m * 10.0**d <= high]
-    return {
-        "tickvals": ticks,
-        "ticktext": [f"{tick:g}" for tick in ticks],
-        "range": [math.log10(low), math.log10(high)],
     }
 
 
@@ -343,15 +325,6 @@ def chosen(event: Any) -> Architecture | None:
 
 
 # Words. Sentences about a front or a point, for a card, a caption or a screen reader.
-
-
-def literal(text: str) -> str:
-    """Return Markdown that reads as the text itself: names and logs are not markup."""
-    return re.sub(r"([\\`*_\[\]<>#!|~$:])", r"\\\1", text)
-
-
-def millions(n: int) -> str:
-    return f"{n / 1e6:.1f} M" if n >= 1e6 else f"{n / 1e3:.0f} k"
 
 
 def hover(point: Point) -> str:

@@ -6,7 +6,6 @@ them. Every searcher has its colour and its symbol in all figures; the truth is 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,17 +15,20 @@ import moocore
 import numpy as np
 
 from bort_engine.algorithms.pareto import nondominated
+from bort_engine.runs.text import plain
 from bort_engine.search.scores import GOALS, NAMES, OURS, Curves, Race
-from bort_engine.show.front import (
+from bort_engine.show.theme import (
     BLUE,
     GREEN,
     GREY,
-    LEGEND,
     ORANGE,
     PURPLE,
     SKY,
     VERMILION,
+    laid_out,
+    log_axis,
     millions,
+    pale,
 )
 
 if TYPE_CHECKING:
@@ -152,7 +154,7 @@ def score_figure(race: Race, score: str, by: str = "trainings") -> go.Figure:
             mode="lines",
             line={"width": 0},
             fill="toself",
-            fillcolor=_pale(colour),
+            fillcolor=pale(colour),
             legendgroup=name,
             showlegend=False,
             hoverinfo="skip",
@@ -172,7 +174,7 @@ def score_figure(race: Race, score: str, by: str = "trainings") -> go.Figure:
     figure.update_yaxes(title=SCORES[score], **_height_axis(np.concatenate(drawn), score))
     for goal in GOALS if score == "epsilon" else ():
         figure.add_hline(y=goal, line={"color": GREY, "width": 1, "dash": "dash"})
-    return _laid_out(figure, 400)
+    return _framed(figure, 400)
 
 
 def _stairs(there: np.ndarray, back: np.ndarray, shift: int = 0) -> np.ndarray:
@@ -191,8 +193,8 @@ def _height_axis(heights: np.ndarray, score: str) -> dict[str, Any]:
     heights = heights[np.isfinite(heights)]
     low, high = (heights.min(), heights.max()) if heights.size else (LEAST[score], 1.0)
     if score == "epsilon":
-        return _ticks(min(low, *GOALS), max(high, *GOALS))
-    axis = _ticks(low, high)
+        return log_axis(min(low, *GOALS), max(high, *GOALS))
+    axis = log_axis(low, high)
     words = [f"{100 - missing:g}" for missing in axis["tickvals"]]
     return axis | {"ticktext": words, "range": axis["range"][::-1]}
 
@@ -232,8 +234,8 @@ def front_figure(race: Race, view: str, seed: int, trainings: int) -> go.Figure:
     shown = costs[sorted(ever | set(truth))]
     for number, update in zip(axes, (figure.update_xaxes, figure.update_yaxes), strict=True):
         low, high = float(shown[:, number].min()), float(shown[:, number].max())
-        update(title=_labels(race)[number], **(_ticks if number < 2 else _around)(low, high))
-    return _laid_out(figure, 520)
+        update(title=_labels(race)[number], **(log_axis if number < 2 else _around)(low, high))
+    return _framed(figure, 520)
 
 
 def attainment_figure(race: Race, rival: str) -> go.Figure:
@@ -257,7 +259,7 @@ def attainment_figure(race: Race, rival: str) -> go.Figure:
             mode="lines",
             line={"width": 0},
             fill="toself",
-            fillcolor=_pale(colour, 0.25),
+            fillcolor=pale(colour, 0.25),
             legendgroup=name,
             hoverinfo="skip",
         )
@@ -283,9 +285,9 @@ def attainment_figure(race: Race, rival: str) -> go.Figure:
             legendgroup=name,
             hovertemplate=f"{half}: ê %{{y:.3f}} at %{{x:.2f}} ms<extra></extra>",
         )
-    figure.update_xaxes(title=_labels(race)[1], **_ticks(float(left), float(right)))
+    figure.update_xaxes(title=_labels(race)[1], **log_axis(float(left), float(right)))
     figure.update_yaxes(title=_labels(race)[2])
-    return _laid_out(figure, 460).update_layout(legend={"entrywidth": 240})
+    return _framed(figure, 460).update_layout(legend={"entrywidth": 240})
 
 
 def _labels(race: Race) -> tuple[str, str, str]:
@@ -304,43 +306,14 @@ def _hover(race: Race, table: int, row: int) -> str:
     )
 
 
-def _ticks(low: float, high: float) -> dict[str, Any]:
-    """Make an axis logarithmic, with ticks at 1, 2, 5, 10, ... written out in full."""
-    low, high = low / 1.1, high * 1.1
-    ticks = [m * 10.0**d for d in range(-4, 19) for m in (1, 2, 5)]
-    ticks = [tick for tick in ticks if low <= tick <= high]
-    return {
-        "type": "log",
-        "tickvals": ticks,
-        "ticktext": [f"{tick:g}" for tick in ticks],
-        "range": [float(np.log10(low)), float(np.log10(high))],
-    }
-
-
 def _around(low: float, high: float) -> dict[str, Any]:
     edge = 0.06 * (high - low) or 0.1
     return {"range": [low - edge, high + edge]}
 
 
-def _pale(colour: str, opacity: float = 0.15) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{opacity})"
-
-
-def plain(text: object) -> str:
-    """Return a text that plotly shows as it is: it reads a few tags and entities, and %{...}."""
-    return re.sub(r"[<>&{}]", " ", str(text))[:200]
-
-
-def _laid_out(figure: go.Figure, height: int) -> go.Figure:
-    figure.update_layout(
-        height=height,
-        margin={"l": 10, "r": 20, "t": 10, "b": 10},
-        legend=LEGEND | {"traceorder": "reversed"},
-        hovermode="closest",
-        uirevision="race",  # what a person hid in the legend stays hidden
-    )
-    return figure
+def _framed(figure: go.Figure, height: int) -> go.Figure:
+    """The legend lists ours first; what a person hid in it stays hidden (`uirevision`)."""
+    return laid_out(figure, height, legend={"traceorder": "reversed"}, uirevision="race")
 
 
 # A chart's message, for those who cannot see it.

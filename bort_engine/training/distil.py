@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bort_engine.algorithms.agora import At, Mistake
+from bort_engine.algorithms.agora import Mistake, RoundId
 from bort_engine.data.resources import cache_dir, fetch
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
@@ -112,7 +112,9 @@ def _swapped(teacher: Teacher, tau: Tau, copy: int) -> Rows:
     from bort_engine.training.trainer import encode, predict
 
     texts = teacher.splits["train"]["text"]
-    made = tau([Mistake(row, text, None, None) for row, text in enumerate(texts)], 1, At(copy, 1))
+    made = tau(
+        [Mistake(row, text, None, None) for row, text in enumerate(texts)], 1, RoundId(copy, 1)
+    )
     new = [text for near in made for text in near]
     rows = encode(new, teacher.tokenizer, [0] * len(new))
     soft = softmax(predict(teacher.model, rows, teacher.tokenizer)).tolist()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from bort_engine.algorithms.agora import At, Mistake
+from bort_engine.algorithms.agora import Mistake, RoundId
 from bort_engine.data.tasks import MAX_LENGTH
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ NEIGHBOURS = 12  # a token is swapped for one of these many nearest words
 BATCH = 64
 
 
-Tau = Callable[[Sequence[Mistake], int, At], list[list[str]]]
+Tau = Callable[[Sequence[Mistake], int, RoundId], list[list[str]]]
 
 
 def tokens_tau(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int) -> Tau:
@@ -132,7 +132,7 @@ def _swapping(
 ) -> Tau:
     """Return a tau that swaps random words of a sentence for some of those proposed for them."""
 
-    def tau(mistakes: Sequence[Mistake], m: int, at: At) -> list[list[str]]:
+    def tau(mistakes: Sequence[Mistake], m: int, at: RoundId) -> list[list[str]]:
         rng = np.random.default_rng([seed, at.number, at.attempt])
         texts = [mistake.x for mistake in mistakes for _ in range(m)]
         ids = tokenizer(texts, truncation=True, max_length=MAX_LENGTH)["input_ids"]

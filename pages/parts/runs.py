@@ -14,7 +14,7 @@ import streamlit as st
 
 from bort_engine.encoder.sources import sources
 from bort_engine.runs import jobs
-from bort_engine.show import front as figures
+from bort_engine.runs.text import literal
 
 CLOSE_LATER = "You can close this page. The run goes on, and is listed under earlier runs."
 
@@ -87,19 +87,19 @@ def show_live(run: jobs.Run) -> None:
     with st.container(border=True):
         show_head(run, status)
         if status.detail:
-            st.caption(f"Now: {figures.literal(status.detail)}.")
+            st.caption(f"Now: {literal(status.detail)}.")
         st.caption("You can close this page; its address leads back to the run.")
 
 
 def show_ended(run: jobs.Run, status: jobs.Status, kept: str) -> None:
     """Say why a run has no result, and how to go on."""
     if status.state == "failed":
-        said = figures.literal(status.message)
+        said = literal(status.message)
         st.error(f"**This run failed.** {said}  \n{kept}", icon=":material/error:")
     else:
         st.info(
             f"**This run was stopped** after {status.done} of {status.total} steps of "
-            f"“{figures.literal(status.stage)}”. {kept}",
+            f"“{literal(status.stage)}”. {kept}",
             icon=":material/pause_circle:",
         )
     with st.container(horizontal=True):
@@ -121,7 +121,7 @@ def show_earlier(command: str, summary: Callable[[jobs.Run], str], *replaced: st
         with st.expander("Earlier runs", icon=":material/history:"):
             for run in earlier:
                 st.button(
-                    f"{figures.literal(summary(run))}, **{run.status().state}**",
+                    f"{literal(summary(run))}, **{run.status().state}**",
                     key=f"open-{run.id}",
                     type="tertiary",
                     icon=":material/open_in_new:",

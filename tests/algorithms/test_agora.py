@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from bort_engine.algorithms.agora import (
     MIN_LABELLER_ACCURACY,
-    At,
     HyperParameters,
     Mistake,
     Outcome,
     Round,
+    RoundId,
     agora,
     prune,
     ranked,
@@ -39,10 +39,12 @@ class Line:
     def __init__(self, says: Callable[[float], bool | None]) -> None:
         self.says = says
         self.fitted: list[tuple[HyperParameters, list[tuple[float, bool]]]] = []
-        self.labelled: list[tuple[At, list[float]]] = []
-        self.mistaken: list[tuple[At, list[Mistake]]] = []
+        self.labelled: list[tuple[RoundId, list[float]]] = []
+        self.mistaken: list[tuple[RoundId, list[Mistake]]] = []
 
-    def fit(self, theta: HyperParameters, train: Sequence[tuple[float, bool]], at: At) -> float:
+    def fit(
+        self, theta: HyperParameters, train: Sequence[tuple[float, bool]], at: RoundId
+    ) -> float:
         self.fitted.append((theta, list(train)))
         largest_false = max(x for x, y in train if not y)
         smallest_true = min(x for x, y in train if y)
@@ -52,11 +54,11 @@ class Line:
     def predict(self, threshold: float, xs: Sequence[float]) -> Iterable[bool]:
         return (x >= threshold for x in xs)
 
-    def label(self, xs: Sequence[float], at: At) -> Iterable[bool | None]:
+    def label(self, xs: Sequence[float], at: RoundId) -> Iterable[bool | None]:
         self.labelled.append((at, list(xs)))
         return (self.says(x) for x in xs)
 
-    def tau(self, mistakes: Sequence[Mistake], m: int, at: At) -> Iterable[Iterable[float]]:
+    def tau(self, mistakes: Sequence[Mistake], m: int, at: RoundId) -> Iterable[Iterable[float]]:
         self.mistaken.append((at, list(mistakes)))
         assert m == 2
         return ([mistake.x, mistake.x + 1] for mistake in mistakes)
@@ -86,7 +88,7 @@ def test_three_rounds_on_the_line_by_hand():
     assert outcome.labeller_accuracy == 0.9
 
     assert first == Round(
-        at=At(1, 1),
+        at=RoundId(1, 1),
         made=(),
         n_train=2,
         theta=(c, a0, b, a2),
@@ -101,7 +103,11 @@ def test_three_rounds_on_the_line_by_hand():
         (first.mistakes[0], (5, 6), (False, False)),
         (first.mistakes[1], (6, 7), (False, False)),
     ]
-    assert (second.at, second.theta, second.accuracies) == (At(2, 1), (a0, b, a2), (0.9, 0.8, 0.9))
+    assert (second.at, second.theta, second.accuracies) == (
+        RoundId(2, 1),
+        (a0, b, a2),
+        (0.9, 0.8, 0.9),
+    )
     assert (second.best, second.mistakes) == (a0, (Mistake(7, 7, True, False),))
     assert (second.pruned, second.prefix, second.n_added, second.n_train) == ((b,), 0, 4, 6)
 
@@ -118,11 +124,14 @@ def test_three_rounds_on_the_line_by_hand():
         + [(theta, [*ENDS, *added_first, (7, False), (8, True)]) for theta in (a0, a2)]
     )
     assert line.labelled == [
-        (At(0, 1), list(range(10))),
-        (At(2, 1), [5, 6, 6, 7]),
-        (At(3, 1), [7, 8]),
+        (RoundId(0, 1), list(range(10))),
+        (RoundId(2, 1), [5, 6, 6, 7]),
+        (RoundId(3, 1), [7, 8]),
     ]
-    assert line.mistaken == [(At(2, 1), [*first.mistakes]), (At(3, 1), [*second.mistakes])]
+    assert line.mistaken == [
+        (RoundId(2, 1), [*first.mistakes]),
+        (RoundId(3, 1), [*second.mistakes]),
+    ]
 
 
 def test_declined_points_are_recorded_but_not_trained_on():
@@ -159,7 +168,7 @@ def test_one_set_is_one_plain_training():
 def test_soft_labels_reach_the_training_as_they_are_where_agrees_understands_them():
     trained_on: list[Any] = []
 
-    def fit(theta: HyperParameters, train: Sequence[tuple[float, Any]], at: At) -> float:
+    def fit(theta: HyperParameters, train: Sequence[tuple[float, Any]], at: RoundId) -> float:
         trained_on.extend(y for _, y in train[2:])
         return 4.5
 
@@ -180,7 +189,7 @@ def test_where_tau_makes_nothing_s_is_not_asked_and_the_data_stay():
     line = Line(says=lambda x: x >= 7)
     outcome = line.play([("a", 0), ("b", 0)], tau=lambda mistakes, m, at: [[] for _ in mistakes])
     assert [made.points for made in outcome.rounds[1].made] == [(), ()]
-    assert [at for at, _ in line.labelled] == [At(0, 1)]
+    assert [at for at, _ in line.labelled] == [RoundId(0, 1)]
     assert [train for _, train in line.fitted] == [ENDS] * 3
 
 
@@ -210,7 +219,7 @@ def test_pruning_by_hand(worst_first, pruned, prefix):
 
 def test_sets_are_sorted_worst_first_and_of_equals_the_later_given_is_worse():
     theta = (("a",), ("b",), ("c",), ("d",), ("e",))
-    played = Round(At(1, 1), (), 2, theta, (0.5, 0.9, 0.5, 0.9, 0.7), ())
+    played = Round(RoundId(1, 1), (), 2, theta, (0.5, 0.9, 0.5, 0.9, 0.7), ())
     assert [one for (one,) in ranked(played)] == ["c", "a", "e", "d", "b"]
     assert played.best == ranked(played)[-1] == ("b",)
 
@@ -228,15 +237,15 @@ class Model:
 class Script:
     """A game on dev 0 ... n - 1, all True; a point is named after its try and its mistake."""
 
-    def __init__(self, n_right: Callable[[HyperParameters, At], int], n: int = 10) -> None:
+    def __init__(self, n_right: Callable[[HyperParameters, RoundId], int], n: int = 10) -> None:
         self.n_right = n_right
         self.dev = [(position, True) for position in range(n)]
-        self.fits: dict[tuple[HyperParameters, At], list[Any]] = {}
+        self.fits: dict[tuple[HyperParameters, RoundId], list[Any]] = {}
         self.log: list[Any] = []
         self.alive: weakref.WeakSet[Model] = weakref.WeakSet()
         self.most_alive = 0
 
-    def fit(self, theta: HyperParameters, train: Sequence[tuple[Any, Any]], at: At) -> Model:
+    def fit(self, theta: HyperParameters, train: Sequence[tuple[Any, Any]], at: RoundId) -> Model:
         assert (theta, at) not in self.fits, "fitted twice"
         self.fits[theta, at] = [x for x, _ in train]
         self.log.append(("fit", theta, at))
@@ -248,12 +257,12 @@ class Script:
     def predict(self, model: Model, xs: Sequence[int]) -> list[bool]:
         return [x < model.n_right for x in xs]
 
-    def label(self, xs: Sequence[Any], at: At) -> list[bool | None]:
+    def label(self, xs: Sequence[Any], at: RoundId) -> list[bool | None]:
         assert ("label", at) not in self.log, "labelled twice"
         self.log.append(("label", at))
         return [True for _ in xs]
 
-    def tau(self, mistakes: Sequence[Mistake], m: int, at: At) -> list[list[str]]:
+    def tau(self, mistakes: Sequence[Mistake], m: int, at: RoundId) -> list[list[str]]:
         assert ("tau", at) not in self.log, "made twice"
         self.log.append(("tau", at))
         return [[f"{at.number}.{at.attempt} near {mistake.x}"] for mistake in mistakes]
@@ -267,16 +276,16 @@ class Script:
 A, B, C, D = [(letter,) for letter in "abcd"]
 # One set goes a round, for they share nothing. Right of 10:
 FALLING = {
-    At(1, 1): {A: 5, B: 6, C: 7, D: 8},  # A goes
-    At(2, 1): {B: 5, C: 6, D: 7},  # 8 fell to 7: again
-    At(2, 2): {B: 9, C: 5, D: 6},  # 9 counts: C goes
-    At(3, 1): {B: 8, D: 7},  # 9 fell to 8: again
-    At(3, 2): {B: 6, D: 7},  # 7 is worse still: the first counts, D goes
-    At(4, 1): {B: 7},  # 8 fell to 7, but both replays are spent
+    RoundId(1, 1): {A: 5, B: 6, C: 7, D: 8},  # A goes
+    RoundId(2, 1): {B: 5, C: 6, D: 7},  # 8 fell to 7: again
+    RoundId(2, 2): {B: 9, C: 5, D: 6},  # 9 counts: C goes
+    RoundId(3, 1): {B: 8, D: 7},  # 9 fell to 8: again
+    RoundId(3, 2): {B: 6, D: 7},  # 7 is worse still: the first counts, D goes
+    RoundId(4, 1): {B: 7},  # 8 fell to 7, but both replays are spent
 }
 
 
-def scripted(table: Mapping[At, Mapping[Any, int]]) -> Script:
+def scripted(table: Mapping[RoundId, Mapping[Any, int]]) -> Script:
     return Script(lambda theta, at: table[at][theta])
 
 
@@ -291,19 +300,19 @@ def test_replays_by_hand():
     # What was fitted on: a dropped try's points are gone, whichever try that is.
     second, third = ["2.2 near 8", "2.2 near 9"], ["3.1 near 9"]
     assert {at: train for (_, at), train in script.fits.items()} == {
-        At(1, 1): ["first"],
-        At(2, 1): ["first", "2.1 near 8", "2.1 near 9"],
-        At(2, 2): ["first", *second],
-        At(3, 1): ["first", *second, *third],
-        At(3, 2): ["first", *second, "3.2 near 9"],
-        At(4, 1): ["first", *second, *third, "4.1 near 8", "4.1 near 9"],
+        RoundId(1, 1): ["first"],
+        RoundId(2, 1): ["first", "2.1 near 8", "2.1 near 9"],
+        RoundId(2, 2): ["first", *second],
+        RoundId(3, 1): ["first", *second, *third],
+        RoundId(3, 2): ["first", *second, "3.2 near 9"],
+        RoundId(4, 1): ["first", *second, *third, "4.1 near 8", "4.1 near 9"],
     }
     assert [played.n_train for played in outcome.rounds] == [1, 3, 3, 4, 4, 6]
 
 
 def test_without_replays_a_fall_is_taken_as_it_is():
     # At (2, 1) D is best with 7, and B goes; at (3, 1) both have 7, which is no fall.
-    table = FALLING | {At(3, 1): {C: 7, D: 7}, At(4, 1): {C: 6}}
+    table = FALLING | {RoundId(3, 1): {C: 7, D: 7}, RoundId(4, 1): {C: 6}}
     outcome = scripted(table).play([A, B, C, D])
     assert [played.at.number for played in outcome.rounds] == [1, 2, 3, 4]
     assert [played.pruned for played in outcome.rounds] == [(A,), (B,), (D,), (C,)]
@@ -312,33 +321,33 @@ def test_without_replays_a_fall_is_taken_as_it_is():
 
 @pytest.mark.parametrize(
     ("second_try", "counting"),
-    [(6, At(2, 1)), (7, At(2, 1)), (8, At(2, 2)), (9, At(2, 2))],
+    [(6, RoundId(2, 1)), (7, RoundId(2, 1)), (8, RoundId(2, 2)), (9, RoundId(2, 2))],
 )
 def test_the_better_try_counts_and_of_equals_the_first(second_try, counting):
-    table = {At(1, 1): {A: 8, B: 7}, At(2, 1): {A: 7}, At(2, 2): {A: second_try}}
+    table = {RoundId(1, 1): {A: 8, B: 7}, RoundId(2, 1): {A: 7}, RoundId(2, 2): {A: second_try}}
     outcome = scripted(table).play([A, B], replays=1)
-    assert [played.at for played in outcome.rounds if played.counts] == [At(1, 1), counting]
+    assert [played.at for played in outcome.rounds if played.counts] == [RoundId(1, 1), counting]
     assert len(outcome.rounds) == 3
 
 
 def test_an_equal_accuracy_is_no_fall():
-    table = {At(1, 1): {A: 8, B: 7}, At(2, 1): {A: 8}}
+    table = {RoundId(1, 1): {A: 8, B: 7}, RoundId(2, 1): {A: 8}}
     outcome = scripted(table).play([A, B], replays=5)
-    assert [played.at for played in outcome.rounds] == [At(1, 1), At(2, 1)]
+    assert [played.at for played in outcome.rounds] == [RoundId(1, 1), RoundId(2, 1)]
     assert outcome.rounds[0].best == outcome.theta
 
 
 def test_the_last_rounds_best_model_is_returned_of_equals_the_first_sets():
     script = Script(lambda theta, at: 8)
-    models: dict[tuple[HyperParameters, At], Model] = {}
+    models: dict[tuple[HyperParameters, RoundId], Model] = {}
 
-    def fit(theta: HyperParameters, train: Sequence[Any], at: At) -> Model:
+    def fit(theta: HyperParameters, train: Sequence[Any], at: RoundId) -> Model:
         models[theta, at] = script.fit(theta, train, at)
         return models[theta, at]
 
     outcome = script.play([A, (*A, 1), C], fit=fit)  # C goes; then the two that share a go at once
     assert [played.pruned for played in outcome.rounds] == [(C,), ((*A, 1), A)]
-    assert outcome.model is models[A, At(2, 1)] and outcome.theta == A
+    assert outcome.model is models[A, RoundId(2, 1)] and outcome.theta == A
 
 
 def test_each_round_is_told_before_the_next_begins_and_a_replayed_one_when_it_is_settled():
@@ -346,9 +355,9 @@ def test_each_round_is_told_before_the_next_begins_and_a_replayed_one_when_it_is
     outcome = script.play([A, C, D], replays=1, on_round=script.log.append)
     assert [entry for entry in script.log if isinstance(entry, Round)] == list(outcome.rounds)
     told = [entry.at if isinstance(entry, Round) else entry for entry in script.log]
-    first, second, again, third = At(1, 1), At(2, 1), At(2, 2), At(3, 1)
+    first, second, again, third = RoundId(1, 1), RoundId(2, 1), RoundId(2, 2), RoundId(3, 1)
     assert told == [
-        ("label", At(0, 1)),
+        ("label", RoundId(0, 1)),
         *[("fit", theta, first) for theta in (A, C, D)],
         first,
         *[("tau", second), ("label", second), ("fit", C, second), ("fit", D, second)],
@@ -372,14 +381,14 @@ def test_a_cancelled_fit_ends_the_run_as_it_is():
 
     told: list[Round] = []
 
-    def n_right(theta: HyperParameters, at: At) -> int:
+    def n_right(theta: HyperParameters, at: RoundId) -> int:
         if at.number == 2:
             raise Cancelled
         return 5
 
     with pytest.raises(Cancelled):
         Script(n_right).play([A, B], on_round=told.append)
-    assert [played.at for played in told] == [At(1, 1)]
+    assert [played.at for played in told] == [RoundId(1, 1)]
 
 
 # What must hold in any game
@@ -403,14 +412,14 @@ class Random(Script):
     def dice(self, *place: Any) -> random.Random:
         return random.Random(repr((self.seed, *place)))
 
-    def tau(self, mistakes: Sequence[Mistake], m: int, at: At) -> list[list[str]]:
+    def tau(self, mistakes: Sequence[Mistake], m: int, at: RoundId) -> list[list[str]]:
         roll = self.dice(at)
         return [
             [f"{name} {n} {roll.choice(['', 'declined'])}" for n in range(roll.randint(0, m))]
             for (name,) in super().tau(mistakes, m, at)
         ]
 
-    def label(self, xs: Sequence[Any], at: At) -> list[bool | None]:
+    def label(self, xs: Sequence[Any], at: RoundId) -> list[bool | None]:
         labels = super().label(xs, at)
         return [None if "declined" in str(x) else y for x, y in zip(xs, labels, strict=True)]
 
@@ -498,7 +507,7 @@ def test_declined_points_never_reach_a_fit_and_dropped_tries_reach_no_later_one(
         assert not names & {x.split()[0] for x in train}
     for before, after in zip(outcome.rounds, outcome.rounds[1:], strict=False):
         if after.at.attempt == 2:
-            assert before.at == At(after.at.number, 1) and before.counts != after.counts
+            assert before.at == RoundId(after.at.number, 1) and before.counts != after.counts
             assert after.theta == before.theta
 
 
@@ -537,13 +546,13 @@ class Remembering(Random):
             self.memory[key] = compute(*args)
         return self.memory[key]
 
-    def fit(self, theta: HyperParameters, train: Sequence[tuple[Any, Any]], at: At) -> Model:
+    def fit(self, theta: HyperParameters, train: Sequence[tuple[Any, Any]], at: RoundId) -> Model:
         return self.recall(("f", theta, at), super().fit, theta, train, at)
 
-    def label(self, xs: Sequence[Any], at: At) -> list[bool | None]:
+    def label(self, xs: Sequence[Any], at: RoundId) -> list[bool | None]:
         return self.recall(("S", at), super().label, xs, at)
 
-    def tau(self, mistakes: Sequence[Mistake], m: int, at: At) -> list[list[str]]:
+    def tau(self, mistakes: Sequence[Mistake], m: int, at: RoundId) -> list[list[str]]:
         return self.recall(("tau", at), super().tau, mistakes, m, at)
 
 
@@ -574,7 +583,7 @@ def memorising(n: int, repaired: Callable[[int], Iterable[int]], rounds: int) ->
     """
     dev = [(x, x % 2 == 0) for x in range(n)]
 
-    def tau(mistakes: Sequence[Mistake], m: int, at: At) -> list[list[int]]:
+    def tau(mistakes: Sequence[Mistake], m: int, at: RoundId) -> list[list[int]]:
         hit = set(repaired(len(mistakes)))
         return [[mistake.x] if place in hit else [] for place, mistake in enumerate(mistakes)]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bort_engine.algorithms.agora import At, Mistake
+from bort_engine.algorithms.agora import Mistake, RoundId
 from bort_engine.encoder.sources import sources
 from bort_engine.finetune.tau import (
     Pool,
@@ -16,7 +16,7 @@ from bort_engine.finetune.tau import (
 )
 from bort_engine.training.word_swap import mask_tau, tokens_tau
 
-AT = At(2, 1)
+AT = RoundId(2, 1)
 
 
 class ByHand:
@@ -82,11 +82,11 @@ def test_a_run_that_goes_on_is_given_the_same_points_and_they_stay_taken(tmp_pat
     answers = iter([[["a", "b"]], [["c"]], [["d"]]])
     before, after = set(), set()
     tau = remembered(lambda *asked: next(answers), tmp_path, before)
-    given = [tau(mistakes("x"), 2, At(number, 1)) for number in (2, 3)]
+    given = [tau(mistakes("x"), 2, RoundId(number, 1)) for number in (2, 3)]
     again = remembered(lambda *asked: next(answers), tmp_path, after)
-    assert [again(mistakes("x"), 2, At(number, 1)) for number in (2, 3)] == given
+    assert [again(mistakes("x"), 2, RoundId(number, 1)) for number in (2, 3)] == given
     assert before == after == {"a", "b", "c"}
-    assert again(mistakes("x"), 2, At(3, 2)) == [["d"]]
+    assert again(mistakes("x"), 2, RoundId(3, 2)) == [["d"]]
 
 
 def test_repeats_of_known_texts_of_each_other_and_of_those_taken_are_dropped():
@@ -128,7 +128,7 @@ def test_tokens_are_swapped_for_neighbours_a_fifth_of_the_words_at_a_time(minilm
             assert all(new.isalpha() for _, new in swapped)
     again, other = (
         tokens_tau(model, tokenizer, seed)(mistakes(*SENTENCES), 4, where)
-        for seed, where in ((0, AT), (0, At(2, 2)))
+        for seed, where in ((0, AT), (0, RoundId(2, 2)))
     )
     assert again == made != other
 

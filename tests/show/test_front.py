@@ -8,9 +8,11 @@ from itertools import pairwise
 import pytest
 
 from bort_engine.encoder.space import Architecture
+from bort_engine.runs.text import literal
 from bort_engine.search.result import Front, Point, mark_pareto
 from bort_engine.show import front as figures
 from bort_engine.show.front import Axes
+from bort_engine.show.theme import millions
 
 
 def small_point(text: str, size: int, ms: float, error: float, dev: float, **more) -> Point:
@@ -254,7 +256,7 @@ def test_a_front_of_one_point_can_be_shown(small):
 
 
 def test_names_from_a_file_are_no_markup():
-    assert figures.literal("![x](http://a) :red[b] $c$ <i>") == (
+    assert literal("![x](http://a) :red[b] $c$ <i>") == (
         r"\!\[x\](http\://a) \:red\[b\] \$c\$ \<i\>"
     )
 
@@ -283,6 +285,6 @@ def test_the_words_carry_origin_and_unit(front):
     assert f"**{front.n_evaluated}** of them were trained" in promise
     assert f"{front.guarantee['order_pairs']} pairs" in promise
     assert figures.promise(replace(front, guarantee={}))
-    assert figures.millions(999_999) == "1000 k" and figures.millions(22_713_216) == "22.7 M"
+    assert millions(999_999) == "1000 k" and millions(22_713_216) == "22.7 M"
     with pytest.raises(KeyError):
         figures.measure(front, "beauty")

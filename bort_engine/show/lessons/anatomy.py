@@ -15,7 +15,7 @@ from bort_engine.encoder.costs import PartCounts, n_operations, n_parameters
 from bort_engine.encoder.latency import Calibration, recorded_calibration
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture, SearchSpace
-from bort_engine.show.front import BLUE, GREEN, LEGEND, ORANGE, PURPLE
+from bort_engine.show.theme import BLUE, GREEN, LEGEND, ORANGE, PURPLE
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bort_engine.search.result import Point
-from bort_engine.show.front import (
+from bort_engine.show.lessons.choosing import Choice
+from bort_engine.show.theme import (
     BLUE,
     GREEN,
     GREY,
@@ -17,7 +18,6 @@ from bort_engine.show.front import (
     VERMILION,
     millions,
 )
-from bort_engine.show.lessons.choosing import Choice
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -18,7 +18,7 @@ from bort_engine.data.resources import ASSETS
 from bort_engine.encoder.costs import PartCounts, n_operations, n_parameters
 from bort_engine.encoder.sources import Source
 from bort_engine.lab.ledger import BASE, BORT, LARGE, LENGTHS, MODELS, SWAPPED, Ledger, Spread
-from bort_engine.show.front import BLUE, GREEN, GREY, LEGEND, PURPLE, millions
+from bort_engine.show.theme import BLUE, GREEN, GREY, LEGEND, PURPLE, millions
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,8 +18,18 @@ from bort_engine.algorithms.pareto import achieved_epsilon, nondominated
 from bort_engine.lab import ground_truth
 from bort_engine.search import errors as problem
 from bort_engine.search.predictor import guesser
-from bort_engine.show.front import BLUE, GREEN, GREY, LEGEND, ORANGE, SKY, VERMILION, millions
 from bort_engine.show.lessons.table import SOURCE, Table
+from bort_engine.show.theme import (
+    BLUE,
+    GREEN,
+    GREY,
+    LEGEND,
+    ORANGE,
+    SKY,
+    VERMILION,
+    log_axis,
+    millions,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -252,8 +262,8 @@ def figure(turned: Turn) -> go.Figure:
                 hovertemplate="%{text}<extra></extra>",
             )
     label = "Operations (millions)" if turned.cost == "operations" else cost_label(turned)
-    drawn.update_xaxes(title="Parameters (millions)", **_axis(x))
-    drawn.update_yaxes(title=label, **_axis(y))
+    drawn.update_xaxes(title="Parameters (millions)", showgrid=False, **log_axis(x.min(), x.max()))
+    drawn.update_yaxes(title=label, showgrid=False, **log_axis(y.min(), y.max()))
     return drawn.update_layout(
         height=540,
         margin={"l": 10, "r": 20, "t": 10, "b": 10},
@@ -294,17 +304,3 @@ def _hover(turned: Turn, row: int) -> str:
         f"<b>{point.architecture}</b><br>{millions(point.n_parameters)} parameters · {cost} · "
         f"ê {error:.3f}{made}"
     )
-
-
-def _axis(values: np.ndarray) -> dict[str, Any]:
-    """A logarithmic axis with ticks at 1, 2, 5, 10, ... written out in full."""
-    low, high = values.min() / 1.15, values.max() * 1.15
-    ticks = [m * 10.0**d for d in range(-2, 6) for m in (1, 2, 5)]
-    ticks = [tick for tick in ticks if low <= tick <= high]
-    return {
-        "type": "log",
-        "tickvals": ticks,
-        "ticktext": [f"{tick:g}" for tick in ticks],
-        "range": [math.log10(low), math.log10(high)],
-        "showgrid": False,
-    }

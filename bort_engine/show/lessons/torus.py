@@ -16,9 +16,8 @@ from bort_engine.algorithms.agora import MIN_LABELLER_ACCURACY
 from bort_engine.lab.torus import RADIUS, called
 from bort_engine.lab.torus_run import BETTI, Betti, Point, Torus
 from bort_engine.lab.torus_world import BOX, RING, TUBE, on
-from bort_engine.show.agora import SKY
-from bort_engine.show.front import BLUE, GREEN, GREY, LEGEND, ORANGE, PURPLE, VERMILION
 from bort_engine.show.lessons.torus_words import round_said
+from bort_engine.show.theme import BLUE, GREEN, GREY, LEGEND, ORANGE, PURPLE, SKY, VERMILION
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from bort_engine.finetune import report as agora_report
 from bort_engine.finetune.report import Report
+from bort_engine.runs.text import literal
 from bort_engine.search import errors as problem
 from bort_engine.search import front as extract
 from bort_engine.search.result import Front, Point
@@ -20,6 +21,7 @@ from bort_engine.show import agora as agora_figures
 from bort_engine.show import front as figures
 from bort_engine.show import race as race_report
 from bort_engine.show.lessons import claims
+from bort_engine.show.theme import GREY, ORANGE, millions
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -131,7 +133,7 @@ def point_stop(found: Front | None, report: Report | None) -> Stop:
     chosen, source = point(found, report), found.source_point
     a, near = chosen.architecture, ""
     if report and report.request.architecture != str(a):
-        trained = figures.literal(report.request.architecture)
+        trained = literal(report.request.architecture)
         near = f" The next stop trains a near relative, {trained}."
     return Stop(
         head,
@@ -161,7 +163,7 @@ def agora_stop(report: Report | None) -> Stop:
     part = ""
     if sizes.get("Student") and sizes.get("Source"):
         part = f", {100 * sizes['Student'] / sizes['Source']:.0f} % of the source's encoder,"
-    shape = figures.literal(report.request.architecture)
+    shape = literal(report.request.architecture)
     tested = agora_report.against(report, "random")
     honest = "Look for the control that is hardest to beat: as many random texts"
     if tested:
@@ -185,14 +187,14 @@ def race_stop(found: Race | None) -> Stop:
     return Stop(
         head,
         f"The search behind the front, the FPTAS, and {len(found.searchers) - 1} others may each "
-        f"train as many networks: {figures.literal(short.text)} Look at the curves: who is ahead "
+        f"train as many networks: {literal(short.text)} Look at the curves: who is ahead "
         "early, and who at the end?",
         (
             ("Trainings each", f"{found.budget}"),
             ("Networks in the space", f"{len(found.points)}"),
             ("Runs of each rival", f"{found.seeds}"),
         ),
-        figures.literal(race_report.origin(found)),
+        literal(race_report.origin(found)),
     )
 
 
@@ -206,8 +208,8 @@ def lessons_stop() -> Stop:
         "three numbers that should be one.",
         (
             ("Published", f"{told.value} M"),
-            ("Counted, as released", figures.millions(released)),
-            ("Counted, H and I swapped", figures.millions(swapped)),
+            ("Counted, as released", millions(released)),
+            ("Counted, H and I swapped", millions(swapped)),
         ),
         "Counted in closed form, exact for these shapes.",
     )
@@ -249,11 +251,11 @@ def diagram(step: int) -> go.Figure:
             ax=x0 + 0.4 if level else x0,
             ay=y0 if level else y0 + 0.27,
             xref="x", yref="y", axref="x", ayref="y",
-            text="", showarrow=True, arrowhead=2, arrowwidth=1.5, arrowcolor=figures.GREY,
+            text="", showarrow=True, arrowhead=2, arrowwidth=1.5, arrowcolor=GREY,
         )  # fmt: skip
     for number, (name, (x, y)) in enumerate(zip(NAMES, PLACES, strict=True), 1):
         here = number == step
-        colour = figures.ORANGE if here else figures.GREY
+        colour = ORANGE if here else GREY
         drawn.add_shape(
             type="rect", x0=x - 0.38, x1=x + 0.38, y0=y - 0.25, y1=y + 0.25,
             line={"color": colour, "width": 3 if here else 1.2},

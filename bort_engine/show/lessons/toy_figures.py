@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bort_engine.lab.toy import Comparison, Network, Shape, idle
-from bort_engine.show.front import BLUE, GREEN, GREY, LEGEND, VERMILION
+from bort_engine.show.theme import BLUE, GREEN, GREY, LEGEND, VERMILION
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,8 +6,8 @@ from typing import Any
 
 import streamlit as st
 
+from bort_engine.runs.text import literal
 from bort_engine.search import errors as problem
-from bort_engine.show.front import literal
 from bort_engine.show.lessons import choosing, choosing_figures
 from bort_engine.show.lessons.table import Table, tables
 from pages.parts import lesson

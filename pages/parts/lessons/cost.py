@@ -8,8 +8,8 @@ import streamlit as st
 from bort_engine.encoder.latency import Calibration
 from bort_engine.encoder.sources import Source, sources
 from bort_engine.encoder.space import Architecture
+from bort_engine.runs.text import literal
 from bort_engine.search import errors as problem
-from bort_engine.show.front import literal
 from bort_engine.show.lessons import abnc, anatomy
 from pages.parts import lesson
 

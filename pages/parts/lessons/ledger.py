@@ -7,7 +7,7 @@ import streamlit as st
 
 from bort_engine.lab.ledger import LENGTHS, RECORDED, Ledger
 from bort_engine.runs import jobs
-from bort_engine.show import front as figures
+from bort_engine.runs.text import literal
 from bort_engine.show.lessons import claims
 from pages.parts import lesson, runs
 
@@ -63,7 +63,7 @@ def show_run(run: jobs.Run, status: jobs.Status) -> None:
         runs.show_live(run)
         return
     if status.state == "failed":
-        said = figures.literal(status.message)
+        said = literal(status.message)
         st.error(f"**This run failed.** {said}  \n{KEPT}", icon=":material/error:")
     else:
         st.info(f"**This run was stopped.** {KEPT}", icon=":material/pause_circle:")
@@ -87,7 +87,7 @@ def looked_at() -> tuple[Path, int, bool] | None:
             else:
                 show_run(run, status)
         except ValueError as e:
-            st.warning(figures.literal(str(e)), icon=":material/warning:")
+            st.warning(literal(str(e)), icon=":material/warning:")
             show_close()
     if not path.is_file() and not here:
         return None
@@ -95,7 +95,7 @@ def looked_at() -> tuple[Path, int, bool] | None:
         changed = path.stat().st_mtime_ns
         read(path, changed)
     except (ValueError, OSError) as e:
-        st.warning(figures.literal(str(e)), icon=":material/warning:")
+        st.warning(literal(str(e)), icon=":material/warning:")
         if here:
             show_close()
         return None
@@ -107,7 +107,7 @@ def show_origins(ledger: Ledger | None, here: bool) -> None:
     lesson.origin("published", "by Amazon in 2020; each row of the table says where.")
     lesson.origin("computed", "parameters and operations in closed form, exact for these shapes.")
     if ledger:
-        where = figures.literal(f"{ledger.device}, {ledger.made_on}; {ledger.versions}")
+        where = literal(f"{ledger.device}, {ledger.made_on}; {ledger.versions}")
         lesson.origin(
             "measured here" if here else "recorded",
             f"on {where}. Batch 1, fp32, threads: {ledger.threads}, {ledger.rounds} rounds in "

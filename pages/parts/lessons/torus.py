@@ -8,7 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 from bort_engine.lab.torus import labeller_right, refusal
 from bort_engine.lab.torus_run import LEARNERS, MAX_POINTS, MAX_SEED, MIN_POINTS, Asked, Torus
 from bort_engine.runs import jobs
-from bort_engine.show import front as figures
+from bort_engine.runs.text import literal
 from bort_engine.show.lessons import torus, torus_words
 from pages.parts import lesson, runs
 
@@ -130,7 +130,7 @@ def show_run(run: jobs.Run, below: DeltaGenerator) -> None:
     elif status.state == "done":
         show_rounds(load(run.folder / "torus.json"), "measured here", below)
     elif status.state == "failed":
-        st.error(f"**This run failed.** {figures.literal(status.message)}", icon=":material/error:")
+        st.error(f"**This run failed.** {literal(status.message)}", icon=":material/error:")
     else:
         st.info("**This run was stopped.** Nothing of it is kept.", icon=":material/pause_circle:")
 
@@ -144,14 +144,14 @@ def show_rounds(run: Torus, kind: str, below: DeltaGenerator) -> None:
                 st.session_state["torus_round"] = last
             label = "Round (0: before Agora)"
             number = st.slider(label, 0, last, key="torus_round", bind="query-params")
-        st.markdown(f"**{figures.literal(torus_words.round_said(run, number))}**")
+        st.markdown(f"**{literal(torus_words.round_said(run, number))}**")
         said = f"{torus_words.title(run)}; {torus_words.where(run)}."
-        lesson.origin(kind, figures.literal(said))
+        lesson.origin(kind, literal(said))
         if run.asked != asked():
             st.caption("Your settings below are others: “Run it here” plays those.")
     with below:
         show_picture(run, number)
-        st.markdown(figures.literal(f"{torus_words.verdict(run)} {torus_words.seeds_said(run)}"))
+        st.markdown(literal(f"{torus_words.verdict(run)} {torus_words.seeds_said(run)}"))
 
 
 def show_picture(run: Torus, number: int) -> None:
@@ -197,7 +197,7 @@ def show() -> None:
         refused = show_form()
     with right:
         if refused:
-            st.error(f"**Refused:** {figures.literal(refused)}", icon=":material/block:")
+            st.error(f"**Refused:** {literal(refused)}", icon=":material/block:")
             lesson.origin("computed", "just now: these dev points, this S, Agora's own check")
         runs.show_problem()
         run_id = st.query_params.get(RUN)
@@ -208,6 +208,6 @@ def show() -> None:
                 recorded = torus_words.FILES[st.session_state["torus_learner"]]
                 show_rounds(load(recorded), "recorded", below)
         except ValueError as e:
-            st.warning(figures.literal(str(e)), icon=":material/warning:")
+            st.warning(literal(str(e)), icon=":material/warning:")
         if run_id:
             st.button("Close this run", icon=":material/close:", on_click=close, key="torus-close")
