@@ -302,7 +302,7 @@ class _Seat:
             labeller={
                 "dev_seen": round(float(right[list(dev.seen)].mean()), 5),
                 "dev_held": round(float(right[list(dev.held)].mean()), 5),
-                "seconds": teacher.report["seconds"],
+                "seconds": teacher.report.seconds,
             },
         )
         model = start(

@@ -8,22 +8,31 @@ from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 from bort_engine import __version__
+
+# Where a number comes from. How it is made is its oracle's name.
+Origin = Literal["measured", "recorded", "predicted", "published"]
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Machine, versions and day of a measurement; every record carries one."""
+    """Machine, versions and day of a measurement; every record carries one.
+
+    `precision` is that of the matrix products of a training, "bf16" or "fp32", where one was done.
+    """
 
     machine: str
     versions: str
     made_on: str
+    precision: str = ""
 
     @classmethod
-    def here(cls, *packages: str) -> Provenance:
+    def here(cls, *packages: str, precision: str = "") -> Provenance:
         """Return this machine's, today's, with the versions of these packages."""
         return cls(
+            precision=precision,
             machine=f"{device_name()}, {n_threads()} threads",
             versions=f"bort-explorer {__version__}, {versions(*packages)}",
             made_on=date.today().isoformat(),

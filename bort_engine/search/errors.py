@@ -61,7 +61,7 @@ def measured(
 ) -> Errors:
     """Errors by brief distillation, each on record in `out` before the next one starts."""
     oracle = Oracle(source, settings, on_progress, stop)
-    header = _header(settings, oracle.teacher.report)
+    header = _header(settings, asdict(oracle.teacher.report))
     record = Record(out / "evaluations.jsonl" if out else None, header)
     cells = {"stage": STAGE, "done": 0, "total": 0}
 

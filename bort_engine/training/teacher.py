@@ -10,17 +10,18 @@ import hashlib
 import json
 import shutil
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bort_engine.data.resources import cache_dir
 from bort_engine.data.tasks import find_task, load_task
 from bort_engine.encoder.sources import Source
+from bort_engine.runs import records
 from bort_engine.runs.events import Progress, Stop, never, silent
 
 if TYPE_CHECKING:
@@ -37,6 +38,19 @@ EPOCHS_OF_FEW, LEARNING_RATE_OF_FEW = 4, 5e-5
 FEWEST = 50
 
 
+@dataclass(frozen=True, slots=True)
+class TeacherReport:
+    """What was measured of T. `error` is its own entropy on dev (nats), the least cross-entropy
+    there is; `chance_error` what one gets wrong who always names the more frequent class."""
+
+    error: float
+    dev_error: float
+    chance_error: float
+    n_dev: int
+    n_labelled: int
+    seconds: float
+
+
 class Teacher:
     """The fine-tuned source, its predictions on train and dev, and what was measured of it.
 
@@ -49,8 +63,8 @@ class Teacher:
 
         from bort_engine.encoder.build import Importance, load_tokenizer
 
-        self.report: dict[str, Any] = json.loads((folder / "report.json").read_text())
-        self.error, self.dev_error = self.report["error"], self.report["dev_error"]
+        self.report = records.read(folder / "report.json", TeacherReport)
+        self.error, self.dev_error = self.report.error, self.report.dev_error
         self.importance: Importance = Importance.load(folder / "importance.npz")
         self.model = AutoModelForSequenceClassification.from_pretrained(
             folder / "model", use_safetensors=True
@@ -189,14 +203,14 @@ def _fine_tune(
         tokenizer.pad(sample[at : at + 64], return_tensors="pt") for at in range(0, len(sample), 64)
     ]
     dev = labels["validation"]
-    report = {
-        "error": round(cross_entropy(logits["validation"], logits["validation"]), 6),
-        "dev_error": round(float((logits["validation"].argmax(1) != dev).mean()), 6),
-        "chance_error": round(1 - float(np.bincount(dev).max() / len(dev)), 6),
-        "n_dev": len(dev),
-        "n_labelled": len(rows),
-        "seconds": round(perf_counter() - start, 1),
-    }
+    report = TeacherReport(
+        error=round(cross_entropy(logits["validation"], logits["validation"]), 6),
+        dev_error=round(float((logits["validation"].argmax(1) != dev).mean()), 6),
+        chance_error=round(1 - float(np.bincount(dev).max() / len(dev)), 6),
+        n_dev=len(dev),
+        n_labelled=len(rows),
+        seconds=round(perf_counter() - start, 1),
+    )
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
     try:
@@ -209,7 +223,7 @@ def _fine_tune(
             train=logits["train"],
             validation=logits["validation"],
         )
-        (part / "report.json").write_text(json.dumps(report))
+        records.write(part / "report.json", report)
         with contextlib.suppress(FileExistsError):
             part.rename(folder)
     finally:

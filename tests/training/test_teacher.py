@@ -60,8 +60,8 @@ def test_one_class_is_refused():
 def test_the_dev_split_is_one_of_whole_films(quick_oracle):
     T = quick_oracle.teacher
     assert (len(T.train_data), len(T.dev_data), len(T.labelled)) == (10_100, 1_267, 10_100)
-    assert T.report["n_dev"] == 1_267
-    assert T.report["chance_error"] == pytest.approx(0.453, abs=1e-3)
+    assert T.report.n_dev == 1_267
+    assert T.report.chance_error == pytest.approx(0.453, abs=1e-3)
 
 
 def test_a_stop_leaves_nothing_behind(quick_cache):
