@@ -1,6 +1,7 @@
 """Explore: a source model and an epsilon in, a Pareto front out, and one point chosen from it."""
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -55,32 +56,29 @@ def row_selected(shown: list[str]) -> None:
         choose(Architecture.parse(shown[row]) if 0 <= row < len(shown) else None)
 
 
+@runs.reporting()
 def start(source: str, task: str, epsilon: float) -> None:
     """Start what the form asks for; what it holds came from a browser and is checked."""
     form = st.session_state
-    try:
-        grid = SearchSpace.parse(form["space"], sources[source])
-        if form["initial"] == "inherit":
-            grid.within(sources[source])
-        options = {
-            "--task": task,
-            "--epsilon": f"{epsilon:g}",
-            "--space": form["space"],
-            "--batch-size": form["batch"],
-            "--sequence-length": form["length"],
-            "--lazy": "on" if form["lazy"] else "off",
-            "--selection": form["selection"],
-            "--error": "measured",
-            "--initial": form["initial"],
-            "--steps": form["steps"],
-            "--teacher-steps": form["teacher_steps"],
-            "--seed": form["seed"],
-        }
-        words = [str(word) for option in options.items() for word in option]
-        runs.open_run(jobs.start("front", [source, *words]).id, "point")
-        form["measure_here"] = False  # close the form: the run is behind it
-    except (ValueError, OSError) as e:
-        form["problem"] = str(e)
+    grid = SearchSpace.parse(form["space"], sources[source])
+    if form["initial"] == "inherit":
+        grid.within(sources[source])
+    options = {
+        "--task": task,
+        "--epsilon": f"{epsilon:g}",
+        "--space": form["space"],
+        "--batch-size": form["batch"],
+        "--sequence-length": form["length"],
+        "--lazy": "on" if form["lazy"] else "off",
+        "--selection": form["selection"],
+        "--error": "measured",
+        "--initial": form["initial"],
+        "--steps": form["steps"],
+        "--teacher-steps": form["teacher_steps"],
+        "--seed": form["seed"],
+    }
+    runs.start_run("front", source, options, "point")
+    form["measure_here"] = False  # close the form: the run is behind it
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -119,33 +117,23 @@ def summary(run: jobs.Run) -> str:
     )
 
 
-@st.fragment(run_every="1s")
-def show_live(run: jobs.Run) -> None:
-    """Show a run at work; when it ends, draw the page anew."""
-    status = run.status()
-    if status.over:
-        st.rerun()
-    events = run.metrics(last=2000)
-    with st.container(border=True):
-        runs.show_head(run, status)
-        source = next((sources[w] for w in run.request["arguments"] if w in sources), None)
-        done = finished(events, source) if source else pd.DataFrame()
-        said = [f"Now: {literal(status.detail)}."] if status.detail else []
-        if source and str(source.architecture) in done.index:
-            right = 100 - done["Wrong on dev (%)"][str(source.architecture)]
-            said.append(f"The source itself answers {right:.1f} % right on dev.")
-        if run.stopping:
-            said.append("Finishing the step at hand, then stopping. What was measured is kept.")
-        st.caption(" ".join(said) or "Each finished candidate will appear below.")
-        if len(done):
-            st.scatter_chart(
-                done,
-                x="Parameters (M)",
-                y="Wrong on dev (%)",
-                height=300,
-                alt="Finished candidates by size and error on dev",
-            )
-        st.caption(runs.CLOSE_LATER)
+def show_candidates(run: jobs.Run, events: list[dict[str, Any]]) -> None:
+    """Show the candidates that a run at work has finished, by size and error."""
+    source = next((sources[w] for w in run.request["arguments"] if w in sources), None)
+    done = finished(events, source) if source else pd.DataFrame()
+    if source and str(source.architecture) in done.index:
+        right = 100 - done["Wrong on dev (%)"][str(source.architecture)]
+        st.caption(f"The source itself answers {right:.1f} % right on dev.")
+    if done.empty:
+        st.caption("Each finished candidate will appear below.")
+        return
+    st.scatter_chart(
+        done,
+        x="Parameters (M)",
+        y="Wrong on dev (%)",
+        height=300,
+        alt="Finished candidates by size and error on dev",
+    )
 
 
 def show_finetune(front: Front, point: Point) -> None:
@@ -169,37 +157,18 @@ def show_card(front: Front, point: Point) -> None:
                 st.badge(name, color="orange" if name in figures.WARNINGS else "primary")
         against = f", against {figures.reference(front)}" * (point != front.source_point)
         st.caption(f"{figures.shape(point)}{against}.")
-        with st.grid(4, min_column_width=150):
-            for fact in figures.facts(front, point):
-                st.metric(
-                    fact.label,
-                    fact.text,
-                    fact.delta,
-                    delta_color="normal" if fact.more_is_better else "inverse",
-                    border=True,
-                    height="stretch",
-                )
+        runs.show_facts(figures.facts(front, point))
         st.markdown(figures.why(front, point))
-        files = {
-            "front": ("front.json", json.dumps(front.to_json()), "application/json"),
-            "table": ("front.csv", front.to_frame().to_csv(index=False), "text/csv"),
+        files: dict[str, tuple[str, Callable[[], str]]] = {
+            "front": ("front.json", lambda: json.dumps(front.to_json())),
+            "table": ("front.csv", lambda: front.to_frame().to_csv(index=False)),
         }
-        if front.source in sources:
-            source = sources[front.source]
+        if source := sources.get(front.source):
             config = {"model_type": source.model_type} | source.config(point.architecture)
-            text = json.dumps(config, indent=2)
-            files = {"config": ("config.json", text, "application/json")} | files
+            files = {"config": ("config.json", lambda: json.dumps(config, indent=2))} | files
         with st.container(horizontal=True):
             show_finetune(front, point)
-            for what, (name, data, kind) in files.items():
-                st.download_button(
-                    f"Download {what}",
-                    data,
-                    name,
-                    kind,
-                    icon=":material/download:",
-                    on_click="ignore",
-                )
+            runs.show_downloads(files)
 
 
 st.markdown(
@@ -290,9 +259,9 @@ try:
         run = runs.find(run_id, "front")
         status = run.status()
         if not status.over:
-            show_live(run)
+            runs.show_live(run, partial(show_candidates, run))
         elif status.state == "done":
-            front = Front.load(run.folder / "front.json")
+            front = runs.opened(run.folder / "front.json", Front.load)
         else:
             runs.show_ended(run, status, KEPT)
     elif task == PREDICTED or (source_name, task) in on_record:
@@ -305,7 +274,7 @@ try:
             icon=":material/explore:",
         )
 except ValueError as e:
-    st.warning(str(e), icon=":material/warning:")
+    st.warning(literal(e), icon=":material/warning:")
     if run_id:
         runs.show_close()
 
@@ -353,18 +322,14 @@ if front is not None:
             deep.plotly_chart(figures.volume(front, axes), alt=figures.summary(front))
     with right:
         table = figures.table(front)
-        st.dataframe(
+        runs.show_table(
             table,
+            figures.FORMATS,
+            "All points; select a row to see its card",
             key="table",
-            hide_index=True,
             height=min(560, 36 * (len(table) + 1)),
             on_select=partial(row_selected, list(table["D,A,H,I"])),
             selection_mode="single-row",
-            column_config={
-                name: st.column_config.NumberColumn(format=pattern)
-                for name, pattern in figures.FORMATS.items()
-            },
-            alt="All points; select a row to see its card",
         )
         st.caption(
             "Click a point or tick a row to see its card. By keyboard: arrows, Shift with Space."
@@ -410,7 +375,7 @@ if front is not None:
     try:
         point = front[Architecture.parse(wanted)] if wanted else point
     except ValueError as e:
-        st.caption(f"{e} Here is another one.")
+        st.caption(f"{literal(e)} Here is another one.")
     show_card(front, point)
     with st.expander("What is promised, and how it was checked", icon=":material/verified:"):
         st.markdown(figures.promise(front))

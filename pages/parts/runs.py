@@ -1,49 +1,79 @@
-"""What every page shows of a run: its head while at work, how it ended, and the earlier ones."""
+"""What pages share: runs (started, live, ended, earlier), records, tables, facts, downloads."""
 
+import mimetypes
 import os
 import re
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, Literal, TypeVar
 
+import pandas as pd
 import streamlit as st
 
 from bort_engine.encoder.sources import sources
 from bort_engine.runs import jobs
 from bort_engine.runs.text import literal
+from bort_engine.show.front import Fact
 
-CLOSE_LATER = "You can close this page. The run goes on, and is listed under earlier runs."
+Record = TypeVar("Record")
+Event = dict[str, Any]
+RUN = "run"  # the part of the address that names the run that is looked at, unless a page says
 
 
 # What changes the address, and so what is looked at. Only callbacks call these.
 
 
-def leave_run() -> None:
-    st.query_params.pop("run", None)
+def leave_run(name: str = RUN) -> None:
+    st.query_params.pop(name, None)
 
 
-def open_run(run_id: str, *replaced: str) -> None:
+def open_run(run_id: str, *replaced: str, name: str = RUN) -> None:
     """Look at a run, and no longer at what these parts of the address show."""
-    st.query_params["run"] = run_id
-    for name in replaced:
-        st.query_params.pop(name, None)
+    st.query_params[name] = run_id
+    for other in replaced:
+        st.query_params.pop(other, None)
 
 
-def resume(run: jobs.Run) -> None:
+@contextmanager
+def reporting() -> Iterator[None]:
+    """Keep what a callback could not do for `show_problem`; also a callback's decorator."""
     try:
-        jobs.resume(run)
+        yield
     except (ValueError, OSError) as e:
         st.session_state["problem"] = str(e)
+
+
+def start_run(
+    command: str,
+    source: str | None,
+    options: Mapping[str, object],
+    *replaced: str,
+    name: str = RUN,
+) -> None:
+    """Start `bort_engine COMMAND [SOURCE] --option value ...` and look at it; for callbacks.
+
+    Raises:
+        ValueError, OSError: it could not be started; `reporting` shows them.
+    """
+    words = [source] if source else []
+    words += [str(word) for option in options.items() for word in option]
+    open_run(jobs.start(command, words).id, *replaced, name=name)
+
+
+@reporting()
+def resume(run: jobs.Run) -> None:
+    jobs.resume(run)
 
 
 def show_problem() -> None:
     """Show what a callback could not do, once."""
     if problem := st.session_state.pop("problem", None):
-        st.error(problem, icon=":material/error:")
+        st.error(literal(problem), icon=":material/error:")
 
 
 def find(run_id: str, command: str) -> jobs.Run:
@@ -69,6 +99,9 @@ def asked_at(run: jobs.Run) -> str:
     return time.strftime("%d %b %H:%M", time.localtime(run.asked_at))
 
 
+CLOSE_LATER = "You can close this page: the run goes on, and its address leads back to it."
+
+
 def show_head(run: jobs.Run, status: jobs.Status) -> None:
     """Show the stage of a run at work, how far it is, and the button that stops it."""
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -79,23 +112,31 @@ def show_head(run: jobs.Run, status: jobs.Status) -> None:
 
 
 @st.fragment(run_every="1s")
-def show_live(run: jobs.Run) -> None:
-    """Show what a lesson's run is at; when it ends, draw the page anew."""
+def show_live(run: jobs.Run, below: Callable[[list[Event]], None] | None = None) -> None:
+    """Show what a run is at; when it ends, draw the page anew.
+
+    Args:
+        below: draws what the run's last events, oldest first, have to show.
+    """
     status = run.status()
     if status.over:
         st.rerun()
     with st.container(border=True):
         show_head(run, status)
-        if status.detail:
+        if run.stopping:
+            st.caption("Finishing the step at hand, then stopping.")
+        elif status.detail:
             st.caption(f"Now: {literal(status.detail)}.")
-        st.caption("You can close this page; its address leads back to the run.")
+        if below:
+            below(run.metrics(last=2000))
+        st.caption(CLOSE_LATER)
 
 
-def show_ended(run: jobs.Run, status: jobs.Status, kept: str) -> None:
-    """Say why a run has no result, and how to go on."""
+def show_ended(run: jobs.Run, status: jobs.Status, kept: str, name: str = RUN) -> None:
+    """Say why a run has no result, what is kept of it, and how to go on."""
     if status.state == "failed":
-        said = literal(status.message)
-        st.error(f"**This run failed.** {said}  \n{kept}", icon=":material/error:")
+        message = literal(status.message)
+        st.error(f"**This run failed.** {message}  \n{kept}", icon=":material/error:")
     else:
         st.info(
             f"**This run was stopped** after {status.done} of {status.total} steps of "
@@ -106,13 +147,13 @@ def show_ended(run: jobs.Run, status: jobs.Status, kept: str) -> None:
         st.button(
             "Resume", icon=":material/restart_alt:", type="primary", on_click=resume, args=[run]
         )
-        show_close()
+        show_close(name)
     with st.expander("Last lines of its log", icon=":material/description:"):
         st.code(run.log_tail(20) or "The log is empty.", language=None)
 
 
-def show_close() -> None:
-    st.button("Close this run", icon=":material/close:", on_click=leave_run)
+def show_close(name: str = RUN) -> None:
+    st.button("Close this run", icon=":material/close:", on_click=leave_run, args=[name])
 
 
 def show_earlier(command: str, summary: Callable[[jobs.Run], str], *replaced: str) -> None:
@@ -128,6 +169,93 @@ def show_earlier(command: str, summary: Callable[[jobs.Run], str], *replaced: st
                     on_click=open_run,
                     args=[run.id, *replaced],
                 )
+
+
+# What is shown of a record.
+
+
+def opened(path: Path, load: Callable[[Path], Record]) -> Record:
+    """Return the record in a file, read again only once the file changes.
+
+    Sessions share it, since a record never changes.
+
+    Raises:
+        ValueError: there is no such file, or it is damaged.
+    """
+    try:
+        changed = path.stat().st_mtime_ns
+    except OSError as e:
+        raise ValueError(f"{path} is missing; start a new run.") from e
+    return _opened(path, changed, load)
+
+
+# `_load` is no part of the key: a file is of one kind.
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _opened(path: Path, changed: int, _load: Callable[[Path], Record]) -> Record:
+    return _load(path)
+
+
+def show_table(
+    table: pd.DataFrame,
+    formats: Mapping[str, str],
+    alt: str,
+    columns: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> None:
+    """Show a table, its numbers in these printf formats by column.
+
+    Args:
+        columns: the settings of columns that hold no numbers.
+        options: further ones of `st.dataframe`.
+    """
+    numbers = {
+        name: st.column_config.NumberColumn(format=pattern)
+        for name, pattern in formats.items()
+        if name in table
+    }
+    settings = numbers | dict(columns or {})
+    st.dataframe(table, hide_index=True, column_config=settings, alt=alt, **options)
+
+
+def show_facts(facts: Iterable[Fact]) -> None:
+    """Show numbers side by side, each with what it is against the source."""
+    with st.grid(4, min_column_width=150):
+        for fact in facts:
+            st.metric(
+                fact.label,
+                fact.text,
+                fact.delta,
+                delta_color="normal" if fact.more_is_better else "inverse",
+                border=True,
+                height="stretch",
+            )
+
+
+def show_downloads(
+    files: Mapping[str, tuple[str, Callable[[], Any]]],
+    primary: str = "",
+    type: Literal["secondary", "tertiary"] = "secondary",
+    key: str = "",
+) -> None:
+    """Offer files, side by side; each is made only when it is asked for.
+
+    Args:
+        files: by what a button says, the file's name and what makes its content.
+        primary: the one that stands out.
+        key: tells these buttons from others of their name on the page.
+    """
+    with st.container(horizontal=True):
+        for what, (name, make) in files.items():
+            st.download_button(
+                f"Download {what}",
+                make,
+                name,
+                mimetypes.guess_type(name)[0],
+                icon=":material/download:",
+                type="primary" if what == primary else type,
+                on_click="ignore",
+                key=f"{key}-{what}" if key else None,
+            )
 
 
 def packed(folder: Path) -> IO[bytes]:
