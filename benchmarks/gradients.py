@@ -25,9 +25,8 @@ from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import Architecture
 from bort_engine.runs.provenance import Provenance
 from bort_engine.runs.records import write_json
-from bort_engine.search.evaluate import Oracle, OracleSettings
+from bort_engine.search.evaluate import Evaluator, Setup
 from bort_engine.show.lessons.abnc import GRADIENTS
-from bort_engine.training.teacher import RECIPE_VERSION
 
 SOURCE, TASK = sources["minilm-l6"], "rotten-tomatoes"
 # The space's corners and its middle; the source itself is never trained.
@@ -62,8 +61,8 @@ def noted(norms: list[float], limits: set[float]) -> Iterator[None]:
 
 
 def main() -> None:
-    settings = OracleSettings(SOURCE.name, TASK)
-    oracle = Oracle(SOURCE, settings)
+    setup = Setup(SOURCE.name, TASK)
+    oracle = Evaluator(SOURCE, setup)
     shapes, limits = [], set()
     for shape in SHAPES[: int(sys.argv[1]) if len(sys.argv) > 1 else None]:
         oracle.teacher  # noqa: B018  prepared before, so that only the student's steps are noted
@@ -83,7 +82,7 @@ def main() -> None:
             "schema": 1,
             "what": "norm of the gradient of all weights at each step, before clipping",
             "source": SOURCE.name,
-            "oracle": asdict(settings) | {"recipe": RECIPE_VERSION},
+            "setup": asdict(setup),
             "clipped_at": limit,
             **asdict(Provenance.here()),
             "shapes": shapes,

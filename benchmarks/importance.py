@@ -20,7 +20,7 @@ import numpy as np
 from bort_engine.encoder.build import Importance
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import SearchSpace
-from bort_engine.search.evaluate import Oracle, OracleSettings
+from bort_engine.search.evaluate import Evaluator, Setup
 
 N_SHAPES = int(sys.argv[1]) if len(sys.argv) > 1 else 12
 SEEDS = int(sys.argv[2]) if len(sys.argv) > 2 else 1
@@ -42,8 +42,8 @@ def main() -> None:
     shapes = [narrower[i] for i in rng.permutation(len(narrower))[:N_SHAPES]]
     errors: dict[str, list[float]] = {"activation": [], "magnitude": [], "random": []}
     for seed in range(SEEDS):
-        oracle = Oracle(SOURCE, OracleSettings(SOURCE.name, TASK, seed=seed))
-        activation = oracle.teacher.importance
+        evaluator = Evaluator(SOURCE, Setup(SOURCE.name, TASK, seed=seed))
+        activation = evaluator.teacher.importance
         measures = {
             "activation": activation,
             "magnitude": None,  # what `inherit` falls back on
@@ -51,8 +51,8 @@ def main() -> None:
         }
         for shape in shapes:
             for name, importance in measures.items():
-                oracle.teacher.importance = importance
-                errors[name].append(oracle.evaluate(shape).error)
+                evaluator.teacher.importance = importance
+                errors[name].append(evaluator.evaluate(shape).error)
             told = ", ".join(f"{name} {found[-1]:.4f}" for name, found in errors.items())
             print(f"seed {seed} {shape}: {told} nats", flush=True)
     ours = np.array(errors.pop("activation"))

@@ -21,7 +21,7 @@ from bort_engine import race
 from bort_engine.algorithms import fptas
 from bort_engine.data.resources import ASSETS
 from bort_engine.lab import ground_truth
-from bort_engine.search import errors as problem
+from bort_engine.search.candidates import candidate
 from bort_engine.search.scores import GOALS, NAMES, Race
 
 SOURCE, TASK = "minilm-l6", "rotten-tomatoes"
@@ -33,10 +33,10 @@ LONG = 192  # trainings: the goals' price is beyond the default budget for some
 
 
 def show_table(found: Race) -> None:
-    candidates = [problem.candidate(point, found.size) for point in found.points]
+    candidates = [candidate(point, found.size) for point in found.points]
     errors = [np.array(table, dtype=float) for table in found.errors]
-    for number, table in zip(found.provenance["training_seeds"], errors, strict=True):
-        took = sum(x or 0 for x in found.seconds[found.provenance["training_seeds"].index(number)])
+    for number, table in zip(found.provenance.training_seeds, errors, strict=True):
+        took = sum(x or 0 for x in found.seconds[found.provenance.training_seeds.index(number)])
         told = ground_truth.order(candidates, table)
         fitted = ground_truth.surface(candidates, table)
         print(

@@ -21,7 +21,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 from bort_engine.data.tasks import MAX_LENGTH, load_task
 from bort_engine.encoder.build import load_source, load_tokenizer
 from bort_engine.encoder.sources import sources
-from bort_engine.search.evaluate import cross_entropy
+from bort_engine.training.teacher import cross_entropy
 from bort_engine.training.trainer import Recipe, encode, predict, train
 
 STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 30

@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from bort_engine.runs import jobs
+from bort_engine.runs import jobs, records
 from bort_engine.runs.events import Cancelled, Event, Progress, Stop, never
 from bort_engine.runs.text import one_line
 
@@ -79,16 +79,13 @@ def _add_front(commands: Any) -> None:
     command.add_argument("--epsilon", type=float, default=0.2, help="promised factor minus one")
     command.add_argument("--space", default="default", help="default, bort, or D=1-6 A=2,12 ...")
     command.add_argument("--selection", default="cover", help="cover, stride or exhaustive")
-    command.add_argument("--exhaustive", action="store_true", help="short for that selection")
     command.add_argument("--interval", type=int, default=8, help="of the stride")
     command.add_argument("--lazy", default="on", choices=("on", "off"), help="skip covered cells")
     command.add_argument("--spot-checks", type=int, default=4, help="measured to test the cover")
     command.add_argument("--size", default="total", help="total or effective (encoder only)")
-    command.add_argument("--error", default="measured", help="measured, or published (predicted)")
-    command.add_argument("--latency", default="auto", help="auto, measure, or recorded")
-    command.add_argument(
-        "--initial", default="inherit", help="how candidates start: inherit or scratch"
-    )
+    command.add_argument("--oracle", default="brief", help="brief, scratch or glue (predicted)")
+    command.add_argument("--errors", default="measured", help="measured or recorded")
+    command.add_argument("--latency", help="measured or recorded; by default as the errors")
     command.add_argument("--steps", type=int, default=30, help="training steps of each candidate")
     command.add_argument(
         "--teacher-steps", type=int, default=0, help="training steps of the source; 0: 2 epochs"
@@ -142,7 +139,7 @@ def _add_race(commands: Any) -> None:
     command.add_argument("--budget", type=int, default=64, help="trainings of each search")
     command.add_argument("--seeds", type=int, default=20, help="searches of each sampler")
     command.add_argument(
-        "--oracle", default="recorded", help="recorded (replay a table) or measured (train now)"
+        "--errors", default="recorded", help="recorded (replay a table) or measured (train now)"
     )
     command.add_argument(
         "--records", default="", help="tables to replay, with commas; by default the shipped ones"
@@ -203,7 +200,7 @@ def _params(options: argparse.Namespace, arguments: list[str]) -> None:
 
 
 def _front(options: argparse.Namespace, arguments: list[str]) -> None:
-    if options.error == "published" and not options.out:
+    if (options.oracle == "glue" or options.errors == "recorded") and not options.out:
         _print_front(_compute(options, None, _Progress().show), options.json)
         return
     front = _as_job("front", options, arguments, lambda *job: _compute(options, *job))
@@ -247,7 +244,9 @@ def _compute(
     stop: Stop = never,
 ) -> Any:
     from bort_engine.encoder.latency import LatencySettings
-    from bort_engine.search.front import Search, front
+    from bort_engine.search.evaluate import BriefTraining
+    from bort_engine.search.front import front
+    from bort_engine.search.result import Search
 
     return front(
         options.source,
@@ -255,18 +254,17 @@ def _compute(
         options.epsilon,
         search=Search(
             space=options.space,
-            selection="exhaustive" if options.exhaustive else options.selection,
+            selection=options.selection,
             interval=options.interval,
             lazy=options.lazy == "on",
             spot_checks=options.spot_checks,
             size=options.size,
         ),
         settings=LatencySettings(options.batch_size, options.sequence_length, options.threads),
-        error=options.error,
+        oracle=options.oracle,
+        errors=options.errors,
         latency=options.latency,
-        initial=options.initial,
-        steps=options.steps,
-        teacher_steps=options.teacher_steps,
+        training=BriefTraining(steps=options.steps, teacher_steps=options.teacher_steps),
         seed=options.seed,
         out=folder,
         on_progress=on_progress,
@@ -275,7 +273,7 @@ def _compute(
 
 
 def _print_front(front: Any, as_json: bool) -> None:
-    print(json.dumps(front.to_json(), allow_nan=False) if as_json else front)
+    print(json.dumps(records.dump(front)) if as_json else front)
 
 
 def _agora(options: argparse.Namespace, arguments: list[str]) -> None:
@@ -317,6 +315,7 @@ def _agora(options: argparse.Namespace, arguments: list[str]) -> None:
 
 
 def _race(options: argparse.Namespace, arguments: list[str]) -> None:
+    from bort_engine.search.evaluate import BriefTraining
     from bort_engine.search.race import race
 
     def work(
@@ -330,19 +329,18 @@ def _race(options: argparse.Namespace, arguments: list[str]) -> None:
             [name for name in options.samplers.split(",") if name],
             options.budget,
             options.seeds,
-            oracle=options.oracle,
+            errors=options.errors,
             records=[path for path in options.records.split(",") if path],
             space=options.space,
             size=options.size,
-            steps=options.steps,
-            teacher_steps=options.teacher_steps,
+            training=BriefTraining(steps=options.steps, teacher_steps=options.teacher_steps),
             seed=options.seed,
             out=folder,
             on_progress=on_progress,
             stop=stop,
         )
 
-    if options.oracle == "recorded" and not options.out:
+    if options.errors == "recorded" and not options.out:
         found = work(None, _Progress().show)
     else:
         found = _as_job("race", options, arguments, work)

@@ -22,7 +22,7 @@ from pages.parts import runs
 
 KEPT = "What was trained is kept; resuming goes on from there."
 SAMPLERS = [name for name in NAMES if name != OURS]
-ORACLE = {
+ERRORS = {
     "recorded": "replay the record: seconds, not hours",
     "measured": "train here: each architecture once, for all searches",
 }
@@ -43,7 +43,7 @@ def start(budget: int) -> None:
             "--samplers": ",".join(wanted),
             "--seeds": form["race_seeds"],
             "--budget": budget,
-            "--oracle": form["oracle"],
+            "--errors": form["errors"],
         }
         words = [str(word) for option in options.items() for word in option]
         runs.open_run(jobs.start("race", [source.name, *words]).id)
@@ -382,12 +382,12 @@ with box:
     )
     tables = tuple((path, path.stat().st_mtime_ns) for path in problem.tables())
     whole = on_record(source_name, task, tables)
-    oracle = columns[2].selectbox(
+    errors = columns[2].selectbox(
         "Errors come from",
-        list(ORACLE),
+        list(ERRORS),
         index=0 if whole else 1,
-        format_func=ORACLE.__getitem__,
-        key="oracle",
+        format_func=ERRORS.__getitem__,
+        key="errors",
     )
     columns = st.columns([6, 2, 2], vertical_alignment="bottom")
     samplers = columns[0].multiselect(
@@ -406,7 +406,7 @@ with box:
         "Trainings each", 1, size, usual_budget, key=f"race_budget-{size}", help="The budget."
     )
     said = ""
-    if oracle == "recorded" and not whole:
+    if errors == "recorded" and not whole:
         said = (
             f"No table of all {size} architectures of {source_name} ships for this task; choose "
             "to train here."
@@ -425,7 +425,7 @@ with box:
         )
         if said:
             st.markdown(f":red[:material/error: {literal(said)}]", width="content")
-        elif oracle == "measured":
+        elif errors == "measured":
             most = min(size, (1 + len(samplers) * seeds) * budget)
             minutes = math.ceil(most * 20 / 60)
             took = f"{minutes} min" if minutes < 90 else f"{round(minutes / 60)} h"

@@ -13,8 +13,9 @@ from bort_engine.data.tasks import TASKS
 from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.sources import Source, sources
 from bort_engine.encoder.space import Architecture, SearchSpace
-from bort_engine.runs import jobs
+from bort_engine.runs import jobs, records
 from bort_engine.runs.text import literal
+from bort_engine.search import errors as oracles
 from bort_engine.search import front as extract
 from bort_engine.search.result import Front, Point
 from bort_engine.show import front as figures
@@ -25,7 +26,7 @@ TITLES = {name: task.title for name, task in TASKS.items()}
 TITLES[PREDICTED] = "GLUE average, predicted"
 PREFER = {"error": "accurate", "latency": "fast", "size": "small"}
 KEPT = "What was measured is kept; resuming goes on from there."
-START = {"inherit": "the source's own weights, sliced", "scratch": "random weights"}
+START = {"brief": "the source's own weights, sliced", "scratch": "random weights"}
 SELECT = {
     "cover": "cover: one of each cell, with the promise",
     "stride": "stride: every 8th by size, as published",
@@ -61,7 +62,7 @@ def start(source: str, task: str, epsilon: float) -> None:
     """Start what the form asks for; what it holds came from a browser and is checked."""
     form = st.session_state
     grid = SearchSpace.parse(form["space"], sources[source])
-    if form["initial"] == "inherit":
+    if form["oracle"] == oracles.BRIEF:
         grid.within(sources[source])
     options = {
         "--task": task,
@@ -71,8 +72,7 @@ def start(source: str, task: str, epsilon: float) -> None:
         "--sequence-length": form["length"],
         "--lazy": "on" if form["lazy"] else "off",
         "--selection": form["selection"],
-        "--error": "measured",
-        "--initial": form["initial"],
+        "--oracle": form["oracle"],
         "--steps": form["steps"],
         "--teacher-steps": form["teacher_steps"],
         "--seed": form["seed"],
@@ -89,10 +89,10 @@ def look_up(source: str, task: str, epsilon: float) -> Front:
             source,
             epsilon=epsilon,
             search=extract.Search(space="bort"),
-            error="published",
+            oracle="glue",
             latency="recorded",
         )
-    return extract.recorded_front(source, task, epsilon)
+    return extract.front(source, task, epsilon, errors="recorded")
 
 
 def finished(events: list[dict[str, Any]], source: Source) -> pd.DataFrame:
@@ -160,7 +160,7 @@ def show_card(front: Front, point: Point) -> None:
         runs.show_facts(figures.facts(front, point))
         st.markdown(figures.why(front, point))
         files: dict[str, tuple[str, Callable[[], str]]] = {
-            "front": ("front.json", lambda: json.dumps(front.to_json())),
+            "front": ("front.json", lambda: json.dumps(records.dump(front))),
             "table": ("front.csv", lambda: front.to_frame().to_csv(index=False)),
         }
         if source := sources.get(front.source):
@@ -175,7 +175,7 @@ st.markdown(
     "Pick a pretrained model and an **epsilon**: see its smaller relatives that nothing beats in "
     "size, speed and accuracy at once."
 )
-on_record = extract.recorded()
+on_record = oracles.recorded_tasks()
 with st.container(border=True):
     columns = st.columns([3, 4, 4, 3], vertical_alignment="bottom")
     source_name = columns[0].selectbox(
@@ -230,7 +230,7 @@ with st.container(border=True):
             st.selectbox("Selection", list(SELECT), format_func=SELECT.__getitem__, key="selection")
             st.checkbox("Skip what is already covered (lazy)", True, key="lazy")
             st.selectbox(
-                "Candidates start from", list(START), format_func=START.__getitem__, key="initial"
+                "Candidates start from", list(START), format_func=START.__getitem__, key="oracle"
             )
             st.number_input("Training steps of a candidate", 1, 100_000, 30, key="steps")
             st.number_input(
@@ -371,7 +371,7 @@ if front is not None:
                 st.button("Show it", on_click=choose, args=[named.architecture], key="show")
 
     wanted = st.query_params.get("point", "")
-    point = figures.recommended(front)
+    point = front.recommended
     try:
         point = front[Architecture.parse(wanted)] if wanted else point
     except ValueError as e:

@@ -5,116 +5,71 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from bort_engine.algorithms.fptas import Candidate, extract, guarantee, w_coefficient, w_optimum
 from bort_engine.encoder.costs import n_operations, n_parameters
-from bort_engine.encoder.latency import LatencyReport
+from bort_engine.encoder.latency import Calibration, LatencySettings
 from bort_engine.encoder.sources import Source, sources
 from bort_engine.encoder.space import Architecture, SearchSpace
 from bort_engine.runs import jobs
-from bort_engine.search.result import Front, Point, mark_pareto
+from bort_engine.runs.provenance import Provenance
+from bort_engine.search.errors import Oracle, glue
+from bort_engine.search.evaluate import BriefTraining, Evaluation, Evaluator, Setup
+from bort_engine.search.front import search_front
+from bort_engine.search.result import Front, Search
+from bort_engine.training.teacher import TeacherReport
 
 
-def synthetic_point(a: Architecture, source: Source) -> Point:
-    """Costs are exact but for a made-up latency; the errors are a made-up smooth law."""
-    size, T = n_parameters(a, source), n_parameters(source.architecture, source)
-    operations = n_operations(a, source).total
-    share = (size.encoder / T.encoder) ** 0.25
+def synthetic_evaluation(a: Architecture, source: Source) -> Evaluation:
+    """Return an error by a smooth law of the encoder's size; small encoders guess."""
+    largest = n_parameters(source.architecture, source).encoder
+    share = (n_parameters(a, source).encoder / largest) ** 0.25
     dev_error = round(min(0.5, 0.50 - 0.36 * share + 0.1 * (share < 0.35)), 4)
-    return Point(
-        architecture=a,
-        n_parameters=size.total,
-        n_encoder_parameters=size.encoder,
-        operations=operations,
-        latency_ms=round(0.3 + operations * 2.2e-8 + 0.02 * a.num_attention_heads, 4),
-        error=round(0.70 - 0.32 * share, 4),
-        dev_error=dev_error,
-        at_chance=dev_error >= 0.49,
+    return Evaluation(a, round(0.70 - 0.32 * share, 4), dev_error, 1.0)
+
+
+def synthetic_calibration(source: Source, space: SearchSpace) -> Calibration:
+    """Return a calibration whose latencies follow the operations and the heads."""
+
+    def ms(a: Architecture) -> float:
+        return n_operations(a, source).encoder * 2.2e-8 + 0.02 * a.num_attention_heads
+
+    blocks = {str(a).partition(",")[2]: replace(a, num_hidden_layers=1) for a in space}
+    return Calibration(
+        source=source.name,
+        settings=LatencySettings(1, 128, 2),
+        device="Synthetic CPU",
+        versions="torch 0",
+        made_on="2000-01-01",
+        seconds=0.0,
+        outside_ms={str(h): 0.3 for h in space.hidden_size},
+        layer_ms={block: round(ms(a), 5) for block, a in blocks.items()},
+        held_out=({"architecture": "1,2,96,192", "measured_ms": 1.0, "predicted_ms": 1.031},),
+        recorded=True,
     )
 
 
 def synthetic_front(epsilon: float = 0.5, predicted: bool = False) -> Front:
-    """Run the real FPTAS over a made-up error."""
+    """Run the real search over made-up errors and latencies."""
     source = sources["bert-large-uncased" if predicted else "minilm-l6"]
     space = SearchSpace.bort() if predicted else SearchSpace.of(source)
-    pool = {a: synthetic_point(a, source) for a in {*space, source.architecture}}
-    xis = [
-        Candidate(
-            key=a,
-            p=p.n_parameters,
-            i=p.latency_ms,
-            order=(a.num_hidden_layers, a.hidden_size, a.intermediate_size),
-            tie=(p.operations, a.num_attention_heads),
-        )
-        for a, p in sorted(pool.items())
-    ]
-    found = extract(
-        xis,
-        lambda keys: [pool[a].error for a in keys],
-        epsilon=epsilon,
-        own=source.architecture,
-        spot_checks=4,
-    )
-    points = [
-        replace(
-            pool[xi.key],
-            w=round(w_coefficient(xi.p, xi.i, error, found.maximum), 4),
-            role="spot-check" if xi in found.checks else "representative",
-        )
-        for xi, error in found.measured.items()
-    ]
     if predicted:
-        points = [replace(p, dev_error=None, at_chance=False) for p in points]
-    check = guarantee(found)
-    return Front(
-        source=source.name,
-        task="glue" if predicted else "rotten-tomatoes",
-        epsilon=epsilon,
-        selection="cover",
-        lazy=True,
-        space_size=len(space),
-        n_cells=found.n_cells,
-        n_evaluated=len(found.evaluated),
-        achieved_epsilon=check.achieved,
-        points=mark_pareto(points),
-        maximum=source.architecture,
-        best=w_optimum(found.cover, found.maximum).key,
-        error_kind="published" if predicted else "cross-entropy",
-        origin="predicted" if predicted else "recorded",
-        latency=LatencyReport(
-            batch_size=1,
-            sequence_length=128,
-            threads=2,
-            device="Synthetic CPU",
-            median_relative_error=0.031,
-            worst_relative_error=0.12,
-            kendall_tau=0.97,
-            n_held_out=16,
-            recorded="2000-01-01, torch 0",
-        ),
-        guarantee={
-            "achieved": check.achieved,
-            "n_measured": check.n_measured,
-            "order_pairs": check.order_pairs,
-            "order_violations": check.order_violations,
-            "worst_violation": check.worst_violation,
-            "n_cells": found.n_cells,
-            "cell_bound": found.bound,
-            "n_skipped_cells": len(found.skipped),
-            "spot_checks": len(found.checks),
-        },
-        provenance={
-            "machine": "Synthetic CPU",
-            "made_on": "2000-01-01",
-            "versions": "made up for the tests",
-            "seed": 0,
-            "teacher": {"dev_error": 0.14, "error": 0.38},
-            "chance_error": 0.5,
-            "trainings": len(found.measured),
-        },
+        oracle = glue(source)
+    else:
+        oracle = Oracle(
+            name="brief",
+            origin="recorded",
+            task="rotten-tomatoes",
+            note="made up",
+            seed=0,
+            made=Provenance("Synthetic CPU", "made up for the tests", "2000-01-01"),
+            evaluations={a: synthetic_evaluation(a, source) for a in space},
+            training=BriefTraining(),
+            teacher=TeacherReport(0.38, 0.14, 0.5, 10_000, 10_000, 1.0),
+        )
+    return search_front(
+        source, space, epsilon, Search(), synthetic_calibration(source, space), oracle
     )
 
 
@@ -174,11 +129,19 @@ def quick_cache(embedded: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture(scope="session")
-def quick_oracle(quick_cache: Path) -> Any:
-    """The real oracle on the real task; T is fine-tuned for 4 steps only, students for 2."""
-    from bort_engine.search.evaluate import Oracle, OracleSettings
+def small_task(embedded: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file with 800 of the real task's sentences, as a user would give it: quick to predict."""
+    from bort_engine.data.tasks import load_task
 
-    settings = OracleSettings("minilm-l6", "rotten-tomatoes", steps=2, teacher_steps=4)
-    oracle = Oracle(sources["minilm-l6"], settings)
-    assert oracle.teacher
-    return oracle
+    path = tmp_path_factory.mktemp("task") / "reviews.csv"
+    load_task("rotten-tomatoes")["train"].select(range(800)).to_csv(path)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def quick_evaluator(quick_cache: Path, small_task: str) -> Evaluator:
+    """The real training on the small task; T is fine-tuned for 4 steps only, students for 2."""
+    training = BriefTraining(steps=2, teacher_steps=4)
+    evaluator = Evaluator(sources["minilm-l6"], Setup("minilm-l6", small_task, training=training))
+    assert evaluator.teacher
+    return evaluator

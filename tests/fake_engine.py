@@ -182,13 +182,16 @@ def synthetic_race(**change: Any) -> Any:
     """
     from bort_engine.encoder.latency import LatencyReport
     from bort_engine.encoder.space import Architecture
-    from bort_engine.search.result import Point
-    from bort_engine.search.scores import Race
+    from bort_engine.runs.provenance import Provenance
+    from bort_engine.search.evaluate import BriefTraining
+    from bort_engine.search.result import Costs
+    from bort_engine.search.scores import Race, RaceProvenance
+    from bort_engine.training.teacher import TeacherReport
 
     a, b, c, d = range(4)
     costs = ((1, 1, 1.0), (2, 2, 2.0), (4, 4, 4.0), (3, 4, 4.0))
     points = tuple(
-        Point(Architecture(depth, 2, 96, 192), m * 10**6, m * 10**5, m * 10**7, ms, error=1.0)
+        Costs(Architecture(depth, 2, 96, 192), m * 10**6, m * 10**5, m * 10**7, ms)
         for depth, m, ms in costs
     )
     values: dict[str, Any] = {
@@ -209,14 +212,15 @@ def synthetic_race(**change: Any) -> Any:
         "latency": LatencyReport(
             1, 128, 2, "Synthetic CPU", 0.01, 0.02, 0.99, 8, "2000-01-01, torch 0"
         ),
-        "provenance": {
-            "machine": "Synthetic CPU",
-            "made_on": "2000-01-01",
-            "versions": "made up for the tests",
-            "training_seeds": [0],
-            "oracle": {"steps": 30, "batch_size": 64},
-            "teacher": {"error": 0.05, "dev_error": 0.14},
-        },
+        "provenance": RaceProvenance(
+            made=Provenance("Synthetic CPU", "made up for the tests", "2000-01-01"),
+            space="default",
+            training_seeds=(0,),
+            training=BriefTraining(),
+            teacher=TeacherReport(0.05, 0.14, 0.45, 1000, 1000, 1.0),
+            note="made up",
+            seconds=1.0,
+        ),
     }
     return Race(**values | change)
 

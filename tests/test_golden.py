@@ -18,8 +18,9 @@ from bort_engine.encoder.space import Architecture
 from bort_engine.finetune import report as agora_report
 from bort_engine.lab.ledger import Ledger
 from bort_engine.lab.torus_run import Torus
-from bort_engine.search.evaluate import Record
-from bort_engine.search.front import Search, recorded_front
+from bort_engine.search.evaluate import EvaluationTable
+from bort_engine.search.front import front
+from bort_engine.search.result import Search
 from bort_engine.search.scores import Race
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -47,24 +48,26 @@ def fronts() -> Any:
         "stride": Search(selection="stride"),
     }
     return {
-        f"{name} {epsilon}": _front(recorded_front("minilm-l6", "rotten-tomatoes", epsilon, search))
+        f"{name} {epsilon}": _front(
+            front("minilm-l6", epsilon=epsilon, errors="recorded", search=search)
+        )
         for name, search in searches.items()
         for epsilon in (0.5, 0.2)
     }
 
 
-def _front(front: Any) -> Any:
-    knee = front.knee
+def _front(found: Any) -> Any:
+    knee = found.knee
     names = ("n_parameters", "latency_ms", "error", "dev_error", "w", "pareto", "at_chance", "role")
     return {
-        "cells": front.n_cells,
-        "evaluated": front.n_evaluated,
-        "space": front.space_size,
-        "achieved": front.achieved_epsilon,
-        "best": str(front.best),
+        "cells": found.n_cells,
+        "evaluated": found.n_evaluated,
+        "space": found.space_size,
+        "achieved": found.achieved_epsilon,
+        "best": str(found.best),
         "knee": str(knee.architecture) if knee else None,
-        "maximum": str(front.maximum),
-        "points": {str(p.architecture): [getattr(p, name) for name in names] for p in front.points},
+        "maximum": str(found.maximum),
+        "points": {str(p.architecture): [getattr(p, name) for name in names] for p in found.points},
     }
 
 
@@ -91,7 +94,7 @@ def records() -> Any:
             "kendall tau": calibration.report().kendall_tau,
         }
     for path in sorted(RECORDED.glob("*.jsonl")):
-        evaluations = Record(path).evaluations
+        evaluations = EvaluationTable(path).evaluations
         told[path.stem] = {
             "rows": len(evaluations),
             "errors": sum(e.error for e in evaluations.values()),

@@ -269,11 +269,16 @@ def refine(
     return Refinement({by_key[key]: error for key, error in known.items()}, finished)
 
 
+def check_epsilon(epsilon: float) -> None:
+    """Raise ValueError where epsilon is out of range."""
+    if not 0 < epsilon <= 1:
+        raise ValueError(f"epsilon is {epsilon!r}; allowed: above 0, at most 1. Try 0.2.")
+
+
 def _check(
     candidates: Sequence[Candidate], epsilon: float, selection: str, interval: int, spot_checks: int
 ) -> None:
-    if not 0 < epsilon <= 1:
-        raise ValueError(f"epsilon is {epsilon!r}; allowed: above 0, at most 1. Try 0.2.")
+    check_epsilon(epsilon)
     if selection not in SELECTIONS:
         raise ValueError(f"selection is {selection!r}; allowed: {', '.join(SELECTIONS)}.")
     if type(interval) is not int or interval < 1:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bort_engine.encoder.sources import Source
@@ -50,6 +50,15 @@ class Architecture:
         return (
             f"{self.num_hidden_layers},{self.num_attention_heads},"
             f"{self.hidden_size},{self.intermediate_size}"
+        )
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> Any:
+        """In a record an architecture is written as `D,A,H,I` (pydantic asks for this)."""
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(
+            cls.parse, core_schema.str_schema(), serialization=core_schema.to_string_ser_schema()
         )
 
     def fits_in(self, other: Architecture) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bort_engine.algorithms import fptas
-from bort_engine.search.predictor import LogSurface, guesser, shape_features
+from bort_engine.search.predictor import ErrorPredictor, guesser, shape_features
 from bort_engine.search.scores import Truth
 
 EPSILONS = (1.0, 0.5, 0.3, 0.2, 0.1, 0.05)
@@ -72,12 +72,14 @@ def order(
     return Order(held.order_pairs, held.order_violations, held.worst_violation)
 
 
-def surface(candidates: Sequence[fptas.Candidate], errors: Sequence[float]) -> LogSurface:
+def surface(candidates: Sequence[fptas.Candidate], errors: Sequence[float]) -> ErrorPredictor:
     """Fit the predicted surface to the whole table; its leave-one-out error says what it is worth.
 
     The candidates' keys are `Architecture`s.
     """
-    return LogSurface.fit([shape_features(xi.key) for xi in candidates], list(map(float, errors)))
+    return ErrorPredictor.fit(
+        [shape_features(xi.key) for xi in candidates], list(map(float, errors))
+    )
 
 
 def covers(

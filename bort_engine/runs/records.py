@@ -17,12 +17,20 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from annotated_types import Ge, Gt, Le, Lt
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
 
 Value = TypeVar("Value")
+# Numbers of this world: the upper bounds refuse infinities, which JSON can spell as 1e999.
+Share = Annotated[float, Ge(0), Le(1)]
+Positive = Annotated[float, Gt(0), Lt(1e18)]
+NonNegative = Annotated[float, Ge(0), Lt(1e18)]
+Count = Annotated[int, Ge(0), Lt(10**18)]
+PositiveCount = Annotated[int, Gt(0), Lt(10**18)]
 MOST_BYTES = 64 * 2**20  # of a file that is read: larger ones are none of ours
 
 

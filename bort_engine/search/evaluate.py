@@ -1,173 +1,202 @@
-"""The error oracle: how far a candidate is from T after a brief distillation, on record.
+"""One evaluation: a candidate is trained briefly, and how far it then is from T is on record.
 
-T is the source fine-tuned on the task, once, and cached. A candidate starts from T's weights
-(`inherit`) or from random ones (`scratch`, the papers'), is trained for a few steps against T's
+T is the source fine-tuned on the task, once, and cached. A candidate starts from slices of T
+("brief") or from random weights ("scratch", the papers'), is trained for a few steps against T's
 soft predictions, and its error is the cross-entropy on dev against T ([BORT], section 3).
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
+from annotated_types import Ge, Le
 
 from bort_engine.data.tasks import find_task
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
+from bort_engine.runs import records
 from bort_engine.runs.events import Progress, Stop, never, silent
-from bort_engine.training.teacher import Teacher, cross_entropy
+from bort_engine.runs.provenance import Provenance
+from bort_engine.runs.records import NonNegative, Positive, Share
+from bort_engine.training.teacher import RECIPE_VERSION, Teacher, TeacherReport, cross_entropy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+BRIEF, SCRATCH = "brief", "scratch"  # the oracles that train
+
 
 @dataclass(frozen=True, slots=True)
-class OracleSettings:
-    """What makes an error: equal settings give comparable errors, others do not.
+class BriefTraining:
+    """How a candidate is trained: equal settings give comparable errors, others do not.
 
-    `teacher_steps` is 0 for the default two epochs; small numbers are for tests and first looks.
+    Args:
+        steps: training steps of each candidate.
+        train_batch_size: sentences a step.
+        learning_rate: the highest of the schedule.
+        teacher_steps: training steps of the source; 0 for two epochs. Small numbers are for tests.
 
     Raises:
         ValueError: a setting is out of range.
     """
 
-    source: str
-    task: str
-    initial: str = "inherit"
     steps: int = 30
-    batch_size: int = 64
+    train_batch_size: int = 64
     learning_rate: float = 5e-4
-    seed: int = 0
     teacher_steps: int = 0
 
     def __post_init__(self) -> None:
         for name, low, high in (
             ("steps", 1, 100_000),
-            ("batch_size", 1, 1024),
-            ("seed", 0, 2**31 - 1),
+            ("train_batch_size", 1, 1024),
             ("teacher_steps", 0, 100_000),
         ):
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
                 raise ValueError(f"{name} is {value!r}; allowed: {low} to {high}.")
-        if self.initial not in ("inherit", "scratch"):
-            raise ValueError(f"initial is {self.initial!r}; allowed: inherit, scratch.")
+        if not 0 < self.learning_rate <= 1:
+            raise ValueError(
+                f"learning_rate is {self.learning_rate!r}; allowed: above 0, at most 1. Try 5e-4."
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One measured candidate: `error` against T, `dev_error` against the labels, both on dev."""
+    """One evaluated candidate: `error` against T (nats), `dev_error` against the labels, on dev.
 
-    architecture: Architecture
-    error: float
-    dev_error: float
-    seconds: float
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"architecture": str(self.architecture)}
-
-    @classmethod
-    def from_json(cls, plain: dict[str, Any]) -> Evaluation:
-        numbers = {key: value for key, value in plain.items() if key != "architecture"}
-        found = cls(Architecture.parse(plain["architecture"]), **numbers)
-        if not all(0 <= n < float("inf") for n in numbers.values()) or found.dev_error > 1:
-            raise ValueError(f"impossible numbers {numbers}")
-        return found
-
-
-SCHEMA = 1
-
-
-class Record:
-    """The evaluations of a run: a file of JSON lines, a header first, appended to at once.
-
-    A last line cut off by a crash is dropped; anything else that is damaged is refused.
-
-    Raises:
-        ValueError: the file is damaged, or belongs to other settings.
+    An error that is predicted has no `dev_error`, and took no `seconds`.
     """
 
-    def __init__(self, path: Path | None, header: dict[str, Any] | None = None) -> None:
+    architecture: Architecture
+    error: Positive
+    dev_error: Share | None
+    seconds: NonNegative = 0.0
+
+    AGAIN: ClassVar[str] = "move the file away to start anew"
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Everything that decides an evaluation; records of different set-ups are never mixed.
+
+    `recipe` is the version of the training code, `task_digest` that of the user's own texts.
+    """
+
+    source: str
+    task: str
+    oracle: Literal["brief", "scratch"] = BRIEF
+    training: BriefTraining = BriefTraining()
+    seed: Annotated[int, Ge(0), Le(2**31 - 1)] = 0
+    recipe: int = RECIPE_VERSION
+    task_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The first line of a table of evaluations."""
+
+    setup: Setup
+    teacher: TeacherReport
+    made: Provenance
+    schema: Literal[2] = 2
+
+    AGAIN: ClassVar[str] = "move the file away to start anew"
+
+
+class EvaluationTable:
+    """The evaluations of a run: a file of JSON lines, a header first, appended to at once.
+
+    A last line cut off by a crash is dropped; anything else that is damaged is refused. Without a
+    path nothing is written; without a header the file is only read.
+
+    Raises:
+        ValueError: the file is damaged, or belongs to another set-up.
+    """
+
+    def __init__(self, path: Path | None, header: Header | None = None) -> None:
         self.path = path
-        self.header: dict[str, Any] = {"schema": SCHEMA} | (header or {})
         self.evaluations: dict[Architecture, Evaluation] = {}
         if path and path.exists() and path.stat().st_size:
-            self._read(path, header)
-        elif path and header is not None:
+            self.header = self._read(path, header)
+            return
+        if header is None:
+            raise ValueError(f"{path} holds no evaluations; record some with `front`.")
+        self.header = header
+        if path:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._write(self.header)
+            self._append(header)
 
-    def _read(self, path: Path, header: dict[str, Any] | None) -> None:
-        raw = path.read_bytes()
-        whole, _, cut = raw.rpartition(b"\n")
-        lines = whole.splitlines()
+    def _read(self, path: Path, expected: Header | None) -> Header:
+        # A line that lacks its end was cut off by a crash: what comes after the last newline.
+        whole, _, cut_off = path.read_bytes().rpartition(b"\n")
         number = 1
         try:
-            self.header = json.loads(lines[0])
-            if self.header["schema"] != SCHEMA:
-                raise ValueError(f"schema {self.header['schema']!r}, not {SCHEMA}")
-            for line in lines[1:]:
+            first, *lines = whole.splitlines()
+            header = records.parse(first, Header)
+            for line in lines:
                 number += 1
-                found = Evaluation.from_json(json.loads(line))
-                self.evaluations[found.architecture] = found
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as e:
+                evaluation = records.parse(line, Evaluation)
+                self.evaluations[evaluation.architecture] = evaluation
+        except ValueError as e:
+            raise ValueError(f"{path} line {number} is damaged ({e})") from e
+        if expected is None:
+            return header
+        if header.setup != expected.setup:
             raise ValueError(
-                f"{path} line {number} is damaged ({e}); move the file away to start anew."
-            ) from e
-        theirs, ours = self.header.get("oracle"), (header or {}).get("oracle")
-        if ours is not None and theirs != ours:
-            raise ValueError(
-                f"{path} holds errors measured with {theirs}, not with {ours}; they cannot be "
-                "mixed. Choose another --out."
+                f"{path} holds errors measured with {header.setup}, not with {expected.setup}; "
+                "they cannot be mixed. Choose another --out."
             )
-        if cut and header is not None:
+        if cut_off:
             with path.open("r+b") as file:
                 file.truncate(len(whole) + 1)
+        return header
 
-    def _write(self, plain: dict[str, Any]) -> None:
+    def _append(self, record: Header | Evaluation) -> None:
         if self.path:
-            with self.path.open("a") as file:
-                file.write(json.dumps(plain) + "\n")
+            with self.path.open("ab") as file:
+                file.write(records.dump_line(record) + b"\n")
 
     def add(self, evaluation: Evaluation) -> None:
-        self._write(evaluation.to_json())
+        """Write an evaluation before anything else happens, so that a crash loses none."""
+        self._append(evaluation)
         self.evaluations[evaluation.architecture] = evaluation
 
 
-class Oracle:
-    """Answers "what is this architecture's error?" by training it briefly against T."""
+class Evaluator:
+    """Evaluates architectures by brief training against T, which is prepared at first use."""
 
     def __init__(
         self,
         source: Source,
-        settings: OracleSettings,
+        setup: Setup,
         on_progress: Progress = silent,
         stop: Stop = never,
     ) -> None:
-        find_task(settings.task)
-        self.source, self.settings = source, settings
+        self.source = source
+        self.setup = replace(setup, task_digest=find_task(setup.task).digest)
         self.on_progress, self.stop = on_progress, stop
 
     @cached_property
     def teacher(self) -> Teacher:
         return Teacher.prepare(
             self.source,
-            self.settings.task,
-            steps=self.settings.teacher_steps,
+            self.setup.task,
+            steps=self.setup.training.teacher_steps,
             on_progress=self.on_progress,
             stop=self.stop,
         )
 
     def evaluate(self, architecture: Architecture) -> Evaluation:
-        """Build, distil for `steps`, and measure on dev. T itself is not trained: it is exact.
+        """Build, distil and measure on dev. T itself is not trained again: it is exact.
 
         Raises:
-            ValueError: the architecture does not fit in the source whose weights it inherits.
+            ValueError: the architecture does not fit in the source whose weights it inherits, or
+                its training diverged.
             Cancelled: a stop was asked for.
         """
         from transformers import set_seed
@@ -175,17 +204,17 @@ class Oracle:
         from bort_engine.training.trainer import Recipe, predict, train, without_dropout
 
         start = perf_counter()
-        T = self.teacher
-        if architecture == self.source.architecture and self.settings.initial == "inherit":
+        T, training, seed = self.teacher, self.setup.training, self.setup.seed
+        if architecture == self.source.architecture and self.setup.oracle == BRIEF:
             return Evaluation(architecture, T.error, T.dev_error, round(perf_counter() - start, 3))
-        set_seed(self.settings.seed)
-        model = without_dropout(self._start(architecture))
+        set_seed(seed)
+        model = without_dropout(self._initial(architecture))
         recipe = Recipe(
-            steps=self.settings.steps,
-            batch_size=self.settings.batch_size,
-            learning_rate=self.settings.learning_rate,
+            steps=training.steps,
+            batch_size=training.train_batch_size,
+            learning_rate=training.learning_rate,
         )
-        train(model, T.train_data, T.tokenizer, recipe, seed=self.settings.seed, stop=self.stop)
+        train(model, T.train_data, T.tokenizer, recipe, seed=seed, stop=self.stop)
         logits = predict(model, T.dev_data, T.tokenizer)
         if not np.isfinite(logits).all():
             raise ValueError(f"the training of {architecture} diverged; lower the learning rate.")
@@ -196,16 +225,17 @@ class Oracle:
             seconds=round(perf_counter() - start, 3),
         )
 
-    def _start(self, architecture: Architecture) -> PreTrainedModel:
+    def _initial(self, architecture: Architecture) -> PreTrainedModel:
+        """Return the candidate before its training: slices of T, or random weights."""
         from transformers import AutoConfig, AutoModelForSequenceClassification
 
         from bort_engine.encoder.build import inherit
 
-        if self.settings.initial == "inherit":
+        if self.setup.oracle == BRIEF:
             return inherit(self.teacher.model, architecture, self.source, self.teacher.importance)
         config = AutoConfig.for_model(
             self.source.model_type,
             **self.source.config(architecture),
-            num_labels=len(find_task(self.settings.task).labels),
+            num_labels=len(find_task(self.setup.task).labels),
         )
         return AutoModelForSequenceClassification.from_config(config)

@@ -33,7 +33,7 @@ PUBLISHED_GLUE = {
 
 
 @dataclass(frozen=True, slots=True)
-class LogSurface:
+class ErrorPredictor:
     """log(error) = intercept + sum of slopes times log(feature), by least squares.
 
     `leave_one_out` is the median relative error when each point is predicted from the others.
@@ -45,7 +45,7 @@ class LogSurface:
     n_points: int
 
     @classmethod
-    def fit(cls, features: Sequence[Sequence[float]], errors: Sequence[float]) -> LogSurface:
+    def fit(cls, features: Sequence[Sequence[float]], errors: Sequence[float]) -> ErrorPredictor:
         """Fit positive `features` (n, k) to positive `errors` (n,).
 
         Raises:
@@ -83,10 +83,10 @@ def shape_features(architecture: Architecture) -> tuple[int, ...]:
     return tuple(getattr(architecture, name) for name in Architecture.__slots__)
 
 
-def published_surface() -> LogSurface:
+def published_predictor() -> ErrorPredictor:
     """Fit 1 - GLUE/100 to the encoder parameters of the published models (one feature)."""
     sizes = [[n_parameters(sources[n].architecture, sources[n]).encoder] for n in PUBLISHED_GLUE]
-    return LogSurface.fit(sizes, [1 - score / 100 for score in PUBLISHED_GLUE.values()])
+    return ErrorPredictor.fit(sizes, [1 - score / 100 for score in PUBLISHED_GLUE.values()])
 
 
 OPTIMISM = 0.95  # of a guess, so that what may be better than it seems is looked at sooner

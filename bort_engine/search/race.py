@@ -7,7 +7,8 @@ trained, and are scored against all of it together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
@@ -15,17 +16,17 @@ from bort_engine.algorithms import fptas
 from bort_engine.data.tasks import find_task
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture, SearchSpace
-from bort_engine.runs.events import Cancelled, never, silent
-from bort_engine.search import errors as problem
-from bort_engine.search import rivals as baselines
-from bort_engine.search.errors import Errors, Progress, Stop
-from bort_engine.search.evaluate import OracleSettings
-from bort_engine.search.front import SIZES
+from bort_engine.runs.events import Progress, Stop, check, never, silent
+from bort_engine.search import errors as oracles
+from bort_engine.search import rivals
+from bort_engine.search.candidates import calibration_for, candidate, costs_of
+from bort_engine.search.errors import Oracle
+from bort_engine.search.evaluate import BriefTraining, Setup
+from bort_engine.search.front import ERRORS
 from bort_engine.search.predictor import guesser
-from bort_engine.search.result import Point
-from bort_engine.search.scores import NAMES, OURS, Race
+from bort_engine.search.result import SIZES, Costs, Size
+from bort_engine.search.scores import NAMES, OURS, Race, RaceProvenance
 
-ORACLES = ("recorded", "measured")
 SAMPLERS = ("random", "tpe", "nsga2", "local")
 STAGE = "searching"
 
@@ -37,12 +38,11 @@ def race(
     budget: int = 64,
     seeds: int = 20,
     *,
-    oracle: str = "recorded",
-    records: Sequence[str | Path] = (),
+    errors: str = "recorded",
+    records: Sequence[str] = (),
     space: str = "default",
-    size: str = "total",
-    steps: int = 30,
-    teacher_steps: int = 0,
+    size: Size = "total",
+    training: BriefTraining | None = None,
     seed: int = 0,
     out: str | Path | None = None,
     on_progress: Progress = silent,
@@ -52,13 +52,17 @@ def race(
 
     Args:
         source: a reference name, a local folder, or a hub id.
-        samplers: of `baselines.SAMPLERS`; the FPTAS always takes part.
+        task: what the error is measured on.
+        samplers: of random, tpe, nsga2, local, brute; the FPTAS always takes part.
+        budget: trainings of each search.
         seeds: how many times each sampler searches. Where several training seeds are on record,
             search k sees the errors of training seed k modulo their number.
-        oracle: "recorded" replays measured tables, "measured" trains candidates now.
-        records: the tables to replay, `evaluations.jsonl` of `front --exhaustive`; by default the
+        errors: recorded (replay tables), or measured (train now).
+        records: the tables to replay, evaluations.jsonl of an exhaustive front; by default the
             shipped ones.
-        steps, teacher_steps, seed: of the trainings, where the oracle is "measured".
+        space: default, bort, or a grid such as D=1-6 A=2,12 H=96,384 I=192,1536.
+        size: total parameters, or effective (encoder only).
+        seed: of the trainings, where errors are measured.
         out: a folder for the record of trainings, Optuna's journals and the result; given again,
             what was trained is not trained twice.
 
@@ -70,125 +74,126 @@ def race(
     source = Source.load(source) if isinstance(source, str) else source
     grid = SearchSpace.parse(space, source)
     samplers = tuple(dict.fromkeys(samplers))
-    _check(samplers, seeds, budget, len(grid), oracle=oracle, size=size)
+    _check(samplers, seeds, budget, len(grid), errors=errors, size=size)
     folder, task = Path(out) if out else None, find_task(task).name
-    if oracle == "recorded":
-        tables = problem.replayable(source, task, grid, records)
+    if errors == "recorded":
+        answers = oracles.replayable(source, task, grid, records)
     else:
         grid.within(source)
-        settings = OracleSettings(
-            source.name, task, steps=steps, seed=seed, teacher_steps=teacher_steps
-        )
-        tables = [problem.measured(source, settings, folder, on_progress, stop)]
-    latency = "recorded" if oracle == "recorded" else "auto"
-    calibration = problem.calibration_for(source, grid, None, latency, on_progress)
-    points = {a: problem.costs_of(a, source, calibration) for a in grid}
-    count = _Count(budget * (len(tables) + len(samplers) * seeds), oracle, on_progress)
-    lanes = [_Lane(points, errors, size, count, stop) for errors in tables]
-    T = fptas.maximum_point(lanes[0].candidates, source.architecture).key
-    journals = folder / "journals" if folder and oracle == "measured" else None
-    ours = []
-    for lane in lanes:
-        count.tell(NAMES[OURS])
-        guess = guesser(lane.candidates)
-        ours.append(fptas.refine(lane.candidates, lane.ask_many, budget, own=T, guess=guess))
-    traces = {OURS: [[xi.key for xi in found.errors] for found in ours]}
+        setup = Setup(source.name, task, training=training or BriefTraining(), seed=seed)
+        answers = [oracles.measured(source, setup, folder, on_progress, stop)]
+    calibration = calibration_for(source, grid, None, errors, on_progress=on_progress)
+    costs = [costs_of(architecture, source, calibration) for architecture in grid]
+    count = _Count(budget * (len(answers) + len(samplers) * seeds), errors, on_progress)
+    tables = [_Table(costs, oracle, size, count, stop) for oracle in answers]
+    own = fptas.maximum_point(tables[0].candidates, source.architecture).key
+    refinements = [table.refined(budget, own) for table in tables]
+    traces = {OURS: [[xi.key for xi in refinement.errors] for refinement in refinements]}
+    journals = folder / "journals" if folder and errors == "measured" else None
     for name in samplers:
-        traces[name] = []
-        for number in range(seeds):
-            count.tell(f"{NAMES[name]}, seed {number}")
-            lane = lanes[number % len(lanes)]
-            journal = journals / f"{name}-{number}.log" if journals else None
-            told = baselines.search(name, list(grid), lane.ask, budget, number, journal, T)
-            traces[name].append(list(told))
-    row = {a: number for number, a in enumerate(points)}
+        searches = [(number, tables[number % len(tables)]) for number in range(seeds)]
+        traces[name] = [table.sampled(name, budget, k, journals, own) for k, table in searches]
+    row = {of.architecture: number for number, of in enumerate(costs)}
     result = Race(
         source=source.name,
         task=task,
-        origin=oracle,
+        origin=answers[0].origin,
         size=size,
         budget=budget,
-        points=tuple(points.values()),
-        errors=tuple(tuple(lane.errors.get(a) for a in points) for lane in lanes),
-        seconds=tuple(tuple(lane.seconds.get(a) for a in points) for lane in lanes),
+        points=tuple(costs),
+        errors=tuple(table.column("error") for table in tables),
+        seconds=tuple(table.column("seconds") for table in tables),
         traces={
-            name: tuple(tuple(row[a] for a in trace) for trace in found)
-            for name, found in traces.items()
+            name: tuple(tuple(row[a] for a in trace) for trace in by_seed)
+            for name, by_seed in traces.items()
         },
-        finished=tuple(found.finished for found in ours),
+        finished=tuple(refinement.finished for refinement in refinements),
         latency=calibration.report(),
-        provenance={"space": space, "training_seeds": [_seed(errors) for errors in tables]}
-        | tables[0].provenance
-        | {"race_seconds": round(perf_counter() - start, 1)},
+        provenance=RaceProvenance.of(answers, space, round(perf_counter() - start, 1)),
     )
     if folder:
         result.save(folder / "race.json")
+    return result
     return result
 
 
 class _Count:
     """How many trainings the searches were charged so far, of all that they will be."""
 
-    def __init__(self, total: int, oracle: str, on_progress: Progress) -> None:
+    def __init__(self, total: int, errors: str, on_progress: Progress) -> None:
         self.done, self.total, self._on_progress = 0, total, on_progress
         # Trainings report themselves in the same words, so that a live race has one stage.
-        self._stage = STAGE if oracle == "recorded" else problem.STAGE
+        self._stage = STAGE if errors == "recorded" else oracles.STAGE
 
-    def tell(self, detail: str) -> None:
-        where = {"stage": self._stage, "done": self.done, "total": self.total}
-        self._on_progress(where | {"detail": detail})
-
-
-class _Lane:
-    """One training seed's errors, as the searches ask for them; it remembers what was asked."""
-
-    def __init__(
-        self,
-        points: dict[Architecture, Point],
-        errors: Errors,
-        size: str,
-        count: _Count,
-        stop: Stop,
-    ) -> None:
-        self.points, self._errors, self.size, self.stop = points, errors, size, stop
-        self._count = count
-        self.candidates = [problem.candidate(point, size) for point in points.values()]
-        self.errors: dict[Architecture, float] = {}
-        self.seconds: dict[Architecture, float] = {}
-        if isinstance(errors.only, dict):  # on record: the whole truth is known
-            self.errors = {a: errors.only[a].error for a in points}
-            self.seconds = {a: errors.only[a].seconds for a in points}
-
-    def ask(self, architecture: Architecture) -> baselines.Costs:
-        if self.stop():
-            raise Cancelled("stopped on request")
-        self._errors.on_settled(self._count.done, self._count.total)
-        self._count.done += 1
-        if architecture not in self.errors:
-            (self.errors[architecture],) = self._errors.ask([architecture])
-            self.seconds[architecture] = self._errors.seconds(architecture)
-        point = self.points[architecture]
-        return point.size(self.size), point.latency_ms, self.errors[architecture]
-
-    def ask_many(self, architectures: Sequence[Architecture]) -> list[float]:
-        return [self.ask(architecture)[2] for architecture in architectures]
+    def report(self, detail: str) -> None:
+        """Say who searches now."""
+        event = {"stage": self._stage, "done": self.done, "total": self.total}
+        self._on_progress(event | {"detail": detail})
 
 
-def _check(samplers: Sequence[str], seeds: int, budget: int, most: int, **chosen: str) -> None:
+@dataclass(slots=True)
+class _Table:
+    """One training seed's errors, as every search asks for them: each is charged for its own."""
+
+    costs: list[Costs]
+    oracle: Oracle
+    size: Size
+    count: _Count
+    stop: Stop
+
+    @property
+    def candidates(self) -> list[fptas.Candidate]:
+        return [candidate(of, self.size) for of in self.costs]
+
+    def error(self, architecture: Architecture) -> float:
+        """Charge for an architecture, and return its error."""
+        check(self.stop)
+        self.oracle.settled(self.count.done, self.count.total)
+        self.count.done += 1
+        return self.oracle.evaluate(architecture).error
+
+    def errors(self, architectures: Iterable[Architecture]) -> Iterator[float]:
+        return map(self.error, architectures)
+
+    def refined(self, budget: int, own: Architecture) -> fptas.Refinement:
+        """Let the FPTAS spend the budget."""
+        self.count.report(NAMES[OURS])
+        candidates = self.candidates
+        guess = guesser(candidates)
+        return fptas.refine(candidates, self.errors, budget, own=own, guess=guess)
+
+    def sampled(
+        self, name: str, budget: int, seed: int, journals: Path | None, first: Architecture
+    ) -> list[Architecture]:
+        """Let a sampler spend the budget; return what it asked for, in that order."""
+        self.count.report(f"{NAMES[name]}, seed {seed}")
+        by_shape = {of.architecture: of for of in self.costs}
+
+        def ask(architecture: Architecture) -> rivals.CostTriple:
+            error, of = self.error(architecture), by_shape[architecture]
+            return of.size(self.size), of.latency_ms, error
+
+        journal = journals / f"{name}-{seed}.log" if journals else None
+        return list(rivals.sample(name, list(by_shape), ask, budget, seed, journal, first))
+
+    def column(self, name: str) -> tuple[float | None, ...]:
+        """Return the errors, or what they took, of all architectures that have one."""
+        known = self.oracle.evaluations
+        rows = (known.get(of.architecture) for of in self.costs)
+        return tuple(getattr(row, name) if row else None for row in rows)
+
+
+def _check(samplers: Sequence[str], seeds: int, budget: int, most: int, **choices: str) -> None:
     for name in samplers:
-        if name not in baselines.SAMPLERS:
+        if name not in rivals.SAMPLERS:
             raise ValueError(
-                f"sampler is {name!r}; allowed: {', '.join(baselines.SAMPLERS)} (the FPTAS always "
+                f"sampler is {name!r}; allowed: {', '.join(rivals.SAMPLERS)} (the FPTAS always "
                 "takes part)."
             )
-    for name, allowed in (("oracle", ORACLES), ("size", SIZES)):
-        if chosen[name] not in allowed:
-            raise ValueError(f"{name} is {chosen[name]!r}; allowed: {', '.join(allowed)}.")
+    for name, allowed in (("errors", ERRORS), ("size", SIZES)):
+        if choices[name] not in allowed:
+            raise ValueError(f"{name} is {choices[name]!r}; allowed: {', '.join(allowed)}.")
     for name, value, limit in (("seeds", seeds, 1000), ("budget", budget, most)):
         if type(value) is not int or not 1 <= value <= limit:
             of = f", the size of the space; try {min(64, most)}" if name == "budget" else ""
             raise ValueError(f"{name} is {value!r}; allowed: 1 to {limit}{of}.")
-
-
-def _seed(errors: Errors) -> int:
-    return errors.provenance["oracle"]["seed"]

@@ -1,54 +1,81 @@
-"""Dominance, hypervolume and the achieved epsilon, and `Front`: measured points with their origin.
+"""`Front`: evaluated points, the guarantee, and where every number comes from.
 
-Everything is minimised: every row of costs is (size, inference cost, error), all positive.
-moocore does the work.
+Everything is minimised: the costs of a point are its size, its latency and its error.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
+from bort_engine.algorithms import fptas
 from bort_engine.algorithms.pareto import nondominated
 from bort_engine.encoder.latency import LatencyReport
 from bort_engine.encoder.space import Architecture
-from bort_engine.runs.records import read_json, write_json
+from bort_engine.runs import records
+from bort_engine.runs.provenance import Origin, Provenance
+from bort_engine.runs.records import Count, NonNegative, Positive, PositiveCount, Share
+from bort_engine.search.evaluate import BriefTraining
+from bort_engine.search.predictor import ErrorPredictor
+from bort_engine.training.teacher import TeacherReport
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Size = Literal["total", "effective"]
+Role = Literal["representative", "spot-check", "known"]
+SIZES: tuple[Size, ...] = ("total", "effective")
+W_ERRORS = ("excess", "cross-entropy")
+
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """One architecture with its costs and error.
-
-    `latency_ms` is the AB^nC prediction at the front's batch, length and threads. `error` is the
-    surrogate the FPTAS works on (see `Front.error_kind`); `dev_error` the misclassification rate on
-    the dev split after the brief training, None where nothing was trained. `role` is
-    "representative", "spot-check" (measured to test the guarantee) or "known" (from an earlier
-    run of the same record).
-    """
+class Costs:
+    """What an architecture costs: exact counts, and the latency that AB^nC predicts."""
 
     architecture: Architecture
-    n_parameters: int
-    n_encoder_parameters: int
-    operations: int
-    latency_ms: float
-    error: float
-    dev_error: float | None = None
-    w: float = 0.0
-    pareto: bool = False
-    at_chance: bool = False
-    role: str = "representative"
+    n_parameters: PositiveCount
+    n_encoder_parameters: PositiveCount
+    operations: PositiveCount
+    latency_ms: Positive
 
-    def size(self, kind: str = "total") -> int:
+    def size(self, kind: Size = "total") -> int:
         """Parameters: `total`, or `effective` (encoder only, the Bort article's emphasis)."""
         return self.n_parameters if kind == "total" else self.n_encoder_parameters
+
+    def point(
+        self,
+        error: float,
+        dev_error: float | None = None,
+        at_chance: bool = False,
+        w: float = 0.0,
+        role: Role = "representative",
+    ) -> Point:
+        """Return this architecture, evaluated."""
+        costs = {name: getattr(self, name) for name in Costs.__slots__}
+        return Point(**costs, error=error, dev_error=dev_error, at_chance=at_chance, w=w, role=role)
+
+
+@dataclass(frozen=True, slots=True)
+class Point(Costs):
+    """An evaluated architecture.
+
+    `error` is what the search works on: the cross-entropy against T's predictions (nats), or a
+    predicted GLUE error. `dev_error` is the share of wrong answers on dev, None where nothing was
+    trained. `role` is "representative", "spot-check" (evaluated to test the guarantee) or "known"
+    (from an earlier search in the same folder).
+    """
+
+    error: Positive
+    dev_error: Share | None = None
+    w: NonNegative = 0.0
+    pareto: bool = False
+    at_chance: bool = False
+    role: Role = "representative"
 
     @property
     def shown_error(self) -> float:
@@ -56,41 +83,136 @@ class Point:
         return self.error if self.dev_error is None else self.dev_error
 
 
-SCHEMA = 1
-KINDS = ("cross-entropy", "published")
+@dataclass(frozen=True, slots=True)
+class Search:
+    """How a front is searched for.
+
+    Args:
+        space: default, bort, or a grid such as D=1-6 A=2,12 H=96,384 I=192,1536.
+        selection: cover (one representative a cell), stride (the published one) or exhaustive.
+        interval: of the stride: every so-manyth architecture by size.
+        lazy: skip cells that are proven covered.
+        tolerance: relative noise of the errors that laziness allows for.
+        spot_checks: how many further candidates are evaluated, at random, to test the cover.
+        size: total parameters, or effective (encoder only).
+        w_size: the size that W counts, total or effective.
+        w_error: the error that W divides by: excess (beyond T's own entropy) or cross-entropy.
+
+    Raises:
+        ValueError: an option is not one of the allowed values.
+    """
+
+    space: str = "default"
+    selection: str = "cover"
+    interval: int = 8
+    lazy: bool = True
+    tolerance: float = fptas.TOLERANCE
+    spot_checks: int = 4
+    size: Size = "total"
+    w_size: Size = "effective"
+    w_error: str = "excess"
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("selection", fptas.SELECTIONS),
+            ("size", SIZES),
+            ("w_size", SIZES),
+            ("w_error", W_ERRORS),
+        ):
+            if (value := getattr(self, name)) not in allowed:
+                raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}.")
+        if not 0 <= self.tolerance < 1:
+            raise ValueError(f"tolerance is {self.tolerance!r}; allowed: 0 up to, not with, 1.")
+
+
+@dataclass(frozen=True, slots=True)
+class FrontGuarantee:
+    """What was promised, and how it stood up to checking (see `fptas.Guarantee`).
+
+    `achieved` is the smallest epsilon for which the points cover everything evaluated; `order_*`
+    count pairs of which one contains the other, and those where the larger one errs more.
+    `cell_bound` is the most cells there can be.
+    """
+
+    achieved: NonNegative
+    n_evaluated: Count
+    order_pairs: Count
+    order_violations: Count
+    worst_violation: NonNegative
+    n_cells: Count
+    cell_bound: NonNegative
+    n_skipped_cells: Count
+    n_spot_checks: Count
+
+
+@dataclass(frozen=True, slots=True)
+class FrontProvenance:
+    """Where a front comes from: when and where its errors were made, from what, and how.
+
+    `training` and `teacher` are None where nothing was trained. `predictor` predicts the error of
+    an architecture that was not evaluated; None where there are too few points to fit one.
+    `whole_space_size` counts the architectures of the space, on record or not.
+    """
+
+    made: Provenance
+    seed: Count
+    seconds: NonNegative
+    note: str
+    search: Search
+    whole_space_size: PositiveCount
+    training: BriefTraining | None = None
+    teacher: TeacherReport | None = None
+    predictor: ErrorPredictor | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """What the FPTAS returned: the points, the guarantee, and where every number comes from.
+    """What the FPTAS returned. `maximum` is T's architecture, `best` the W-optimum.
 
-    `maximum` is T's architecture; `best` the W-optimum. `error_kind` is "cross-entropy" (measured:
-    against T's predictions) or "published" (predicted from published GLUE scores). `origin` is
-    "measured", "recorded" or "predicted". `guarantee` and `provenance` are plain dictionaries, as
-    written by `fptas` and `extract`.
+    `oracle` says how errors are made: "brief" (short distillation from slices of T), "scratch"
+    (the same from random weights) or "glue" (a line through published scores); `origin` where
+    these come from. `size` is what the search counted, and latencies are in `latency_unit`.
+
+    Raises:
+        ValueError: there are no points, or `maximum` or `best` is not among them.
     """
 
     source: str
     task: str
-    epsilon: float
+    epsilon: Share
+    oracle: Literal["brief", "scratch", "glue"]
+    origin: Origin
     selection: str
     lazy: bool
-    space_size: int
-    n_cells: int
-    n_evaluated: int
-    achieved_epsilon: float
+    size: Size
+    space_size: PositiveCount
+    n_evaluated: Count
     points: tuple[Point, ...]
     maximum: Architecture
     best: Architecture
-    error_kind: str
-    origin: str
     latency: LatencyReport
-    guarantee: dict[str, Any]
-    provenance: dict[str, Any]
+    guarantee: FrontGuarantee
+    provenance: FrontProvenance
+    latency_unit: Literal["ms"] = "ms"
+    schema: Literal[2] = 2
+
+    AGAIN: ClassVar[str] = "run `front` again to make one"
+
+    def __post_init__(self) -> None:
+        for architecture in (self.maximum, self.best):
+            self[architecture]
+
+    @property
+    def achieved_epsilon(self) -> float:
+        return self.guarantee.achieved
+
+    @property
+    def n_cells(self) -> int:
+        return self.guarantee.n_cells
 
     @property
     def pareto(self) -> tuple[Point, ...]:
-        """The points that no measured point dominates in size, latency and error."""
+        """The points that no evaluated point dominates in size, latency and error."""
         return tuple(point for point in self.points if point.pareto)
 
     @property
@@ -131,7 +253,7 @@ class Front:
             if not p.at_chance
             and p.latency_ms <= max_latency_ms
             and p.n_parameters <= max_parameters
-            and p.shown_error <= limit + 1e-12
+            and p.shown_error <= limit + 1e-12  # 0.12 + 0.02 is below 0.14 in floating point
         ]
         return min(fitting, key=lambda p: (measure[prefer](p), p.latency_ms), default=None)
 
@@ -146,18 +268,28 @@ class Front:
         scaled = (logs - logs.min(axis=0)) / np.where(spread > 0, spread, 1.0)
         return able[int(scaled.sum(axis=1).argmin())]
 
+    @property
+    def recommended(self) -> Point:
+        """What to look at first: the W-optimum, else the knee, else the source; never a guesser."""
+        best = self[self.best]
+        return best if not best.at_chance else self.knee or self.source_point
+
     def rivals(self, point: Point) -> list[tuple[Point, list[str]]]:
         """Return the nearest front neighbours in size and the axes on which `point` beats each."""
-        axes = {"smaller": "n_parameters", "faster": "latency_ms", "more accurate": "error"}
-        others = sorted(
+        axes: dict[str, Callable[[Point], float]] = {
+            "smaller": lambda p: p.size(self.size),
+            "faster": lambda p: p.latency_ms,
+            "more accurate": lambda p: p.error,
+        }
+        nearest = sorted(
             (p for p in self.pareto if p != point),
-            key=lambda p: abs(math.log(p.n_parameters / point.n_parameters)),
-        )
+            key=lambda p: abs(math.log(p.size(self.size) / point.size(self.size))),
+        )[:2]
         beaten = [
-            (p, [word for word, field in axes.items() if getattr(point, field) < getattr(p, field)])
-            for p in others[:2]
+            (rival, [word for word, cost in axes.items() if cost(point) < cost(rival)])
+            for rival in nearest
         ]
-        return [(p, words) for p, words in beaten if words]
+        return [(rival, words) for rival, words in beaten if words]
 
     def to_frame(self) -> pd.DataFrame:
         """Return the points as a table, smallest first, units in the column names."""
@@ -166,65 +298,18 @@ class Front:
         rows = [asdict(p) | {"architecture": str(p.architecture)} for p in self.points]
         return pd.DataFrame(rows).sort_values("n_parameters", ignore_index=True)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values, ready for `json.dumps`; `from_json` reads them back."""
-        plain = {field.name: getattr(self, field.name) for field in fields(self)}
-        plain |= {"maximum": str(self.maximum), "best": str(self.best)}
-        plain["latency"] = asdict(self.latency)
-        plain["points"] = [asdict(p) | {"architecture": str(p.architecture)} for p in self.points]
-        return {"schema": SCHEMA} | plain
-
-    @classmethod
-    def from_json(cls, plain: Any) -> Front:
-        """Rebuild a front; it is untrusted input, so every field is checked.
-
-        Raises:
-            ValueError: another schema, or a field is missing, unknown or out of range.
-        """
-        if not isinstance(plain, dict) or plain.get("schema") != SCHEMA:
-            raise ValueError(f"not a front of schema {SCHEMA}; run `front` again to make one.")
-        try:
-            values = {key: value for key, value in plain.items() if key != "schema"}
-            points = tuple(
-                Point(**(p | {"architecture": Architecture.parse(p["architecture"])}))
-                for p in values["points"]
-            )
-            shapes: dict[str, Any] = {
-                key: Architecture.parse(values[key]) for key in ("maximum", "best")
-            }
-            latency = LatencyReport(**values["latency"])
-            front = cls(**(values | shapes | {"latency": latency, "points": points}))
-            front._check()
-        except (KeyError, TypeError, AttributeError) as e:
-            raise ValueError(f"damaged front record ({e}); run `front` again to make one.") from e
-        return front
-
-    def _check(self) -> None:
-        for record in (self, self.latency, *self.points):
-            check_types(record)
-        costs = [
-            (p.n_parameters, p.n_encoder_parameters, p.operations, p.latency_ms, p.error)
-            for p in self.points
-        ]
-        if not costs or np.min(costs) <= 0:
-            raise TypeError("points are missing, or a cost is not positive")
-        if self.error_kind not in KINDS:
-            raise TypeError(f"error kind {self.error_kind!r} is unknown")
-        for architecture in (self.maximum, self.best):
-            self[architecture]
-
     def save(self, path: str | Path) -> Path:
         """Write the front as JSON, whole or not at all."""
-        return write_json(Path(path), self.to_json())
+        return records.write(path, self)
 
     @classmethod
     def load(cls, path: str | Path) -> Front:
         """Read a front written by `save`.
 
         Raises:
-            ValueError: there is no such file, or it is damaged.
+            ValueError: there is no such file, or it is damaged; the line says where.
         """
-        return read_json(path, cls.from_json)
+        return records.read(path, cls)
 
     def __str__(self) -> str:
         head = (
@@ -251,27 +336,7 @@ class Front:
         return "\n".join([head, title, *rows, foot])
 
 
-_TYPES: dict[str, Any] = {
-    "str": str,
-    "str | None": str | None,
-    "bool": bool,
-    "int": int,
-    "float": int | float,
-    "float | None": int | float | None,
-    "dict[str, Any]": dict,
-}
-
-
-def check_types(record: Front | LatencyReport | Point) -> None:
-    """Raise TypeError where a value is not of its field's type, or a number not of this world."""
-    for field in fields(record):
-        value, kind = getattr(record, field.name), _TYPES.get(str(field.type), object)
-        fits = isinstance(value, kind) and (kind in (bool, object) or not isinstance(value, bool))
-        if not fits or (isinstance(value, int | float) and not abs(value) < 1e18):
-            raise TypeError(f"{field.name} is {value!r:.60}")
-
-
-def mark_pareto(points: Iterable[Point], size: str = "total") -> tuple[Point, ...]:
+def mark_pareto(points: Iterable[Point], size: Size = "total") -> tuple[Point, ...]:
     """Return the points with `pareto` set from their own costs."""
     points = tuple(points)
     if not points:

@@ -27,11 +27,11 @@ POPULATION = 16
 MOST_REPEATS = 10
 FIELDS = Architecture.__slots__
 
-Costs = tuple[float, float, float]
-Ask = Callable[[Architecture], Costs]
+CostTriple = tuple[float, float, float]  # size, latency and error
+Ask = Callable[[Architecture], CostTriple]
 
 
-def search(
+def sample(
     sampler: str,
     space: Sequence[Architecture],
     ask: Ask,
@@ -39,7 +39,7 @@ def search(
     seed: int = 0,
     journal: Path | None = None,
     first: Architecture | None = None,
-) -> dict[Architecture, Costs]:
+) -> dict[Architecture, CostTriple]:
     """Ask for `budget` different architectures, chosen by a sampler; all costs are minimised.
 
     Args:
@@ -75,30 +75,30 @@ def _optuna(
     seed: int,
     journal: Path | None,
     first: Architecture | None,
-) -> dict[Architecture, Costs]:
+) -> dict[Architecture, CostTriple]:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     grid = _grid(space)
     rng = np.random.default_rng(seed)
-    told: dict[Architecture, Costs] = {}
+    costs: dict[Architecture, CostTriple] = {}
     repeats = 0
 
-    def objective(trial: optuna.Trial) -> Costs:
+    def objective(trial: optuna.Trial) -> CostTriple:
         nonlocal repeats
-        found = _suggested(trial, grid)
-        repeats = repeats + 1 if found in told else 0
-        if found not in told:
-            told[found] = ask(found)
-        return told[found]
+        architecture = _suggested(trial, grid)
+        repeats = repeats + 1 if architecture in costs else 0
+        if architecture not in costs:
+            costs[architecture] = ask(architecture)
+        return costs[architecture]
 
     def after(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         nonlocal repeats
-        if len(told) == budget:
+        if len(costs) == budget:
             study.stop()
         elif repeats == MOST_REPEATS:
             repeats = 0
-            rest = [a for a in space if a not in told]
+            rest = [a for a in space if a not in costs]
             study.enqueue_trial(_places(rest[rng.integers(len(rest))], grid))
 
     study = optuna.create_study(
@@ -109,7 +109,7 @@ def _optuna(
     if first is not None:
         study.enqueue_trial(_places(first, grid))
     study.optimize(objective, callbacks=[after])
-    return told
+    return costs
 
 
 def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
@@ -164,7 +164,7 @@ def _local(
     budget: int,
     seed: int,
     first: Architecture | None,
-) -> dict[Architecture, Costs]:
+) -> dict[Architecture, CostTriple]:
     """Pareto local search (Paquete et al. 2004) from the largest and the smallest architecture.
 
     The neighbours of a non-dominated point, one grid step along one axis, are asked for in random
@@ -172,34 +172,34 @@ def _local(
     """
     rng = np.random.default_rng(seed)
     grid, allowed = _grid(space), set(space)
-    told: dict[Architecture, Costs] = {}
+    costs: dict[Architecture, CostTriple] = {}
     opened: set[Architecture] = set()
 
     def visit(architecture: Architecture) -> None:
-        if len(told) < budget and architecture not in told:
-            told[architecture] = ask(architecture)
+        if len(costs) < budget and architecture not in costs:
+            costs[architecture] = ask(architecture)
 
     by_volume = sorted(space, key=lambda a: (np.prod(astuple(a)), astuple(a)))
     for corner in (first or by_volume[-1], by_volume[-1], by_volume[0]):
         visit(corner)
-    while len(told) < budget:
-        on_front = nondominated(np.array(list(told.values())))
-        waiting = [a for a, on in zip(told, on_front, strict=True) if on and a not in opened]
-        waiting = waiting or [a for a in told if a not in opened]
+    while len(costs) < budget:
+        on_front = nondominated(np.array(list(costs.values())))
+        waiting = [a for a, on in zip(costs, on_front, strict=True) if on and a not in opened]
+        waiting = waiting or [a for a in costs if a not in opened]
         if not waiting:  # an island of the grid that no step reaches
-            visit(next(a for a in space if a not in told))
+            visit(next(a for a in space if a not in costs))
             continue
         centre = waiting[rng.integers(len(waiting))]
         opened.add(centre)
         near = [a for a in _neighbours(centre, grid) if a in allowed]
         for n in rng.permutation(len(near)):
             visit(near[n])
-    return told
+    return costs
 
 
 def _neighbours(architecture: Architecture, grid: dict[str, list[int]]) -> list[Architecture]:
     """Return what is one step along one axis away, as far as its heads divide its width."""
-    found = []
+    near = []
     at = _places(architecture, grid)
     for name in FIELDS:
         for step in (-1, 1):
@@ -208,5 +208,5 @@ def _neighbours(architecture: Architecture, grid: dict[str, list[int]]) -> list[
                 continue
             value = {key: grid[key][there] for key, there in (at | {name: place}).items()}
             if value["hidden_size"] % value["num_attention_heads"] == 0:
-                found.append(Architecture(**value))
-    return found
+                near.append(Architecture(**value))
+    return near

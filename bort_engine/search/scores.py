@@ -1,26 +1,29 @@
 """A race's result and its scores: how near each search is to the truth, training by training.
 
 Everything is minimised. Costs are (size, latency, error). The truth is everything that was measured
-with the same training seed: the whole space where it is on record. moocore does the work.
+with the same training seed: the whole space where it is on record.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from bort_engine.algorithms import fptas
 from bort_engine.algorithms.pareto import hypervolume, nondominated
 from bort_engine.encoder.latency import LatencyReport
-from bort_engine.encoder.space import Architecture
-from bort_engine.runs.records import read_json, write_json
-from bort_engine.search.result import Front, Point, check_types, mark_pareto
+from bort_engine.runs import records
+from bort_engine.runs.provenance import Origin, Provenance
+from bort_engine.runs.records import Count, NonNegative, Positive, PositiveCount
+from bort_engine.search.errors import Oracle
+from bort_engine.search.evaluate import BriefTraining
+from bort_engine.search.result import Costs, Size
+from bort_engine.training.teacher import TeacherReport
 
 OURS = "fptas"
 NAMES = {
@@ -32,10 +35,8 @@ NAMES = {
     "brute": "Brute force",
 }
 GOALS = (0.1, 0.2)  # achieved epsilons whose price in trainings is reported
-REFERENCE = 1.1  # the hypervolume's reference point, with costs scaled to 0..1 over the truth
-COSTS = ("n_parameters", "n_encoder_parameters", "operations", "latency_ms")
-SCHEMA = 1
 MOST_BYTES = 16 * 2**20
+REFERENCE = 1.1  # the hypervolume's reference point, with costs scaled to 0..1 over the truth
 
 
 class Truth:
@@ -69,16 +70,16 @@ class Truth:
 
         Costs are scaled to 0..1 over the truth; the reference point is 1.1 in all of them.
         """
-        found: list[float] = []
+        shares: list[float] = []
         front = np.empty((0, self.costs.shape[1]))
         for row in trace:
             costs = self.costs[row]
             if not (front <= costs).all(axis=1).any():
                 front = np.vstack([front[~(front >= costs).all(axis=1)], costs])
-                found.append(self._volume(front) / self._whole)
+                shares.append(self._volume(front) / self._whole)
             else:
-                found.append(found[-1])
-        return np.array(found)
+                shares.append(shares[-1])
+        return np.array(shares)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,32 +101,81 @@ class Curves:
         return median if math.isfinite(median) else None
 
 
+@dataclass(frozen=True, slots=True)
+class RaceProvenance:
+    """Where a race comes from: the space, the trainings whose errors it saw, and how long it took.
+
+    `made` and `teacher` are those of the first training seed.
+    """
+
+    made: Provenance
+    space: str
+    training_seeds: tuple[Count, ...]
+    training: BriefTraining
+    teacher: TeacherReport
+    note: str
+    seconds: NonNegative
+
+    @classmethod
+    def of(cls, oracles: Sequence[Oracle], space: str, seconds: float) -> RaceProvenance:
+        """Gather it from the oracles that were asked, one a training seed."""
+        first = oracles[0]
+        assert first.training and first.teacher, "a race is about trained candidates"
+        seeds = tuple(oracle.seed for oracle in oracles)
+        return cls(first.made, space, seeds, first.training, first.teacher, first.note, seconds)
+
+
 @dataclass(frozen=True)
 class Race:
     """Who trained what, in which order, and what it cost.
 
     Attributes:
-        points: the space with its costs; their `error` is not read.
-        errors: by training seed and point, None where it was not measured.
+        points: the space with its costs.
+        errors: by training seed and point (nats), None where it was not measured.
         seconds: what measuring that took.
         traces: by searcher and seed, the rows of `points` in the order they were trained. Seed k
             sees the errors of training seed k modulo their number.
         finished: by training seed, after how many trainings the FPTAS had its cover for an epsilon.
-        origin: "recorded" or "measured".
+
+    Raises:
+        ValueError: a table or a trace does not fit the others.
     """
 
     source: str
     task: str
-    origin: str
-    size: str
-    budget: int
-    points: tuple[Point, ...]
-    errors: tuple[tuple[float | None, ...], ...]
-    seconds: tuple[tuple[float | None, ...], ...]
-    traces: dict[str, tuple[tuple[int, ...], ...]]
-    finished: tuple[dict[float, int], ...]
+    origin: Origin
+    size: Size
+    budget: PositiveCount
+    points: tuple[Costs, ...]
+    errors: tuple[tuple[Positive | None, ...], ...]
+    seconds: tuple[tuple[NonNegative | None, ...], ...]
+    traces: dict[str, tuple[tuple[Count, ...], ...]]
+    finished: tuple[dict[float, PositiveCount], ...]
     latency: LatencyReport
-    provenance: dict[str, Any]
+    provenance: RaceProvenance
+    schema: Literal[2] = 2
+
+    AGAIN: ClassVar[str] = "run `race` again to make one"
+
+    def __post_init__(self) -> None:
+        n = len(self.points)
+        if OURS not in self.traces or not self.traces.keys() <= NAMES.keys():
+            raise ValueError("a searcher is unknown, or the FPTAS is missing")
+        tables = (self.errors, self.seconds)
+        if not self.errors or {len(row) for table in tables for row in table} != {n}:
+            raise ValueError("a table is not as long as the space")
+        if not len(self.errors) == len(self.seconds) == len(self.finished):
+            raise ValueError("errors, seconds and finished are of different seeds")
+        for traces in self.traces.values():
+            if not traces:
+                raise ValueError("a searcher has no trace")
+            for seed, trace in enumerate(traces):
+                if len(trace) != self.budget or len(set(trace)) != len(trace):
+                    raise ValueError("a trace is not as long as the budget, or repeats itself")
+                if max(trace) >= n:
+                    raise ValueError("a trace names a point that does not exist")
+                if any(self.errors[self.table(seed)][row] is None for row in trace):
+                    raise ValueError("a trace names a point that was not measured")
 
     @property
     def searchers(self) -> tuple[str, ...]:
@@ -134,7 +184,7 @@ class Race:
     @property
     def seeds(self) -> int:
         """How many times each sampler searched."""
-        return max(len(found) for found in self.traces.values())
+        return max(len(traces) for traces in self.traces.values())
 
     def table(self, seed: int) -> int:
         """Return which training seed's errors a search saw."""
@@ -158,168 +208,43 @@ class Race:
     def _curves(self, name: str) -> Curves:
         scored = []
         for seed, trace in enumerate(self.traces[name]):
-            truth, took = self.truths[self.table(seed)], self.seconds[self.table(seed)]
-            spent = np.cumsum([took[row] or 0.0 for row in trace])
+            truth, seconds = self.truths[self.table(seed)], self.seconds[self.table(seed)]
+            spent = np.cumsum([seconds[row] or 0.0 for row in trace])
             scored.append((truth.hypervolumes(trace), truth.epsilons(trace), spent))
         return Curves(*(np.array(column) for column in zip(*scored, strict=True)))
 
     def summary(self) -> dict[str, Any]:
         """Return the scores at the end of the budget, and what the goals took, as plain values."""
-        told = {name: _told(curves) for name, curves in self.curves.items()}
+        by_name = {name: _summary(curves) for name, curves in self.curves.items()}
         return {
             "budget": self.budget,
             "seeds": self.seeds,
-            "samplers": {name: scores for name, scores in told.items() if name != OURS},
-            OURS: told[OURS],
+            "samplers": {name: scores for name, scores in by_name.items() if name != OURS},
+            OURS: by_name[OURS],
         }
-
-    def front(self, name: str, seed: int = 0, trainings: int = 0) -> Front:
-        """Return what a searcher had after so many trainings (0: all of its budget), as a front.
-
-        Its epsilon is the one it achieved, held against the truth.
-        """
-        table = self.table(seed)
-        rows = self.trace(name, seed)[: trainings or None]
-        achieved = float(self.truths[table].epsilons(rows)[-1])
-        points = self._valued(rows, table)
-        best = max((p for p in points if p.pareto), key=lambda p: (p.w, -p.error))
-        return Front(
-            source=self.source,
-            task=self.task,
-            epsilon=achieved,
-            selection=name,
-            lazy=name == OURS,
-            space_size=len(self.points),
-            n_cells=len(rows),
-            n_evaluated=len(rows),
-            achieved_epsilon=achieved,
-            points=points,
-            maximum=_largest(points).architecture,
-            best=best.architecture,
-            error_kind="cross-entropy",
-            origin=self.origin,
-            latency=self.latency,
-            guarantee={},
-            provenance=self.provenance | {"seed": seed},
-        )
-
-    def truth_points(self, seed: int = 0) -> tuple[Point, ...]:
-        """Return everything measured with the errors that a seed saw; its front is marked."""
-        table = self.table(seed)
-        rows = [row for row, error in enumerate(self.errors[table]) if error is not None]
-        return self._valued(rows, table)
-
-    def _valued(self, rows: Sequence[int], table: int) -> tuple[Point, ...]:
-        """Return points with their errors, W (effective size, excess error) and front marked."""
-        T = _largest(self.points)
-        own = fptas.Candidate(T.architecture, T.n_encoder_parameters, T.latency_ms)
-        floor = self.provenance["teacher"]["error"]
-        found = []
-        for row in rows:
-            point, error = self.points[row], self.errors[table][row]
-            assert error is not None, "a trace holds what was measured"
-            w = fptas.w_coefficient(
-                point.n_encoder_parameters, point.latency_ms, error - floor, own
-            )
-            found.append(replace(point, error=error, w=w))
-        return mark_pareto(found, self.size)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values, ready for `json.dumps`; `from_json` reads them back."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        plain["latency"] = asdict(self.latency)
-        plain["points"] = [
-            [str(p.architecture), *(getattr(p, name) for name in COSTS)] for p in self.points
-        ]
-        plain["finished"] = [list(map(list, found.items())) for found in self.finished]
-        return {"schema": SCHEMA} | plain
-
-    @classmethod
-    def from_json(cls, plain: Any) -> Race:
-        """Rebuild a race; it is untrusted input, so every field is checked.
-
-        Raises:
-            ValueError: another schema, or a field is missing, unknown or out of range.
-        """
-        if not isinstance(plain, dict) or plain.get("schema") != SCHEMA:
-            raise ValueError(f"not a race of schema {SCHEMA}; run `race` again to make one.")
-        try:
-            values = {key: value for key, value in plain.items() if key != "schema"}
-            values["points"] = tuple(
-                Point(Architecture.parse(shape), **dict(zip(COSTS, costs, strict=True)), error=1.0)
-                for shape, *costs in values["points"]
-            )
-            values["latency"] = LatencyReport(**values["latency"])
-            for name in ("errors", "seconds"):
-                values[name] = tuple(map(tuple, values[name]))
-            values["finished"] = tuple(dict(found) for found in values["finished"])
-            values["traces"] = {
-                name: tuple(map(tuple, found)) for name, found in values["traces"].items()
-            }
-            race = cls(**values)
-            race._check()
-        except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as e:
-            raise ValueError(f"damaged race record ({e}); run `race` again to make one.") from e
-        return race
-
-    def _check(self) -> None:
-        n = len(self.points)
-        numbers = [getattr(p, name) for p in self.points for name in COSTS]
-        measured = [x for table in (*self.errors, *self.seconds) for x in table if x is not None]
-        texts = (self.source, self.task, self.origin, self.size, *self.traces)
-        whole = [row for found in self.traces.values() for trace in found for row in trace]
-        if not all(isinstance(text, str) for text in texts) or OURS not in self.traces:
-            raise TypeError("a name is no text, or the FPTAS is missing")
-        if self.size not in ("total", "effective") or not set(self.traces) <= NAMES.keys():
-            raise TypeError("an unknown size or searcher")
-        if not n or not all(0 < float(x) < 1e18 for x in numbers):
-            raise TypeError("points are missing, or a cost is not positive")
-        errors = [x for table in self.errors for x in table if x is not None]
-        if not errors or not all(0 <= float(x) < 1e18 for x in measured) or not min(errors) > 0:
-            raise TypeError("an error or its seconds are impossible")
-        shapes = [[len(x) for x in table] for table in (self.errors, self.seconds)]
-        if not self.errors or any(shape != [n] * len(self.errors) for shape in shapes):
-            raise TypeError("a table is not as long as the space")
-        if not all(type(row) is int and 0 <= row < n for row in whole):
-            raise TypeError("a trace names a point that does not exist")
-        if type(self.budget) is not int or self.budget < 1 or not all(self.traces.values()):
-            raise TypeError("the budget is not positive, or a searcher has no trace")
-        for found in self.traces.values():
-            for seed, trace in enumerate(found):
-                if len(trace) != self.budget or len(set(trace)) != len(trace):
-                    raise TypeError("a trace is not as long as the budget, or repeats itself")
-                if any(self.errors[self.table(seed)][row] is None for row in trace):
-                    raise TypeError("a trace names a point that was not measured")
-        float(self.provenance["teacher"]["error"])
-        check_types(self.latency)
-        counts = [pair for found in self.finished for pair in found.items()]
-        if len(self.finished) != len(self.errors) or not all(
-            isinstance(epsilon, float) and type(n) is int and n > 0 for epsilon, n in counts
-        ):
-            raise TypeError("finished is no table of epsilons and trainings")
 
     def save(self, path: str | Path) -> Path:
         """Write the race as JSON, whole or not at all."""
-        return write_json(Path(path), self.to_json())
+        return records.write(path, self)
 
     @classmethod
     def load(cls, path: str | Path) -> Race:
         """Read a race written by `save`.
 
         Raises:
-            ValueError: there is no such file, or it is damaged.
+            ValueError: there is no such file, or it is damaged; the line says where.
         """
-        return read_json(path, cls.from_json, MOST_BYTES)
+        return records.read(path, cls, MOST_BYTES)
 
     def __str__(self) -> str:
-        told = self.summary()
+        summary = self.summary()
         head = (
             f"{self.source} on {self.task}: {self.budget} trainings each in a space of "
             f"{len(self.points)}, {self.seeds} seeds, errors {self.origin}"
         )
         title = f"{'':>14} hypervolume   quartiles        epsilon  to 0.2  to 0.1"
         lines = [
-            _line(name, told[OURS] if name == OURS else told["samplers"][name])
+            _line(name, summary[OURS] if name == OURS else summary["samplers"][name])
             for name in self.traces
         ]
         foot = (
@@ -340,11 +265,7 @@ def _line(name: str, row: dict[str, Any]) -> str:
     )
 
 
-def _largest(points: Sequence[Point]) -> Point:
-    return max(points, key=lambda p: (p.n_parameters, p.operations, p.latency_ms))
-
-
-def _told(curves: Curves) -> dict[str, Any]:
+def _summary(curves: Curves) -> dict[str, Any]:
     last = curves.hypervolume[:, -1]
     low, high = np.percentile(last, [25, 75])
     return {

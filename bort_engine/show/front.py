@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-BORT = Architecture(4, 8, 1024, 768)
 WARNINGS = ("No better than guessing", "Not on the front")
 VIEWS: Mapping[str, tuple[str, str, str]] = {
     "Size / latency": ("size", "latency", "error"),
@@ -80,7 +79,7 @@ class Measure:
 
 
 def predicted(front: Front) -> bool:
-    return front.error_kind != "cross-entropy"
+    return front.oracle == "glue"
 
 
 def source_is_maximum(front: Front) -> bool:
@@ -133,7 +132,11 @@ def layers(front: Front) -> list[Layer]:
 
 def marks(front: Front) -> list[Layer]:
     """Return the rings around the points that have a name."""
-    bort = tuple(p for p in front.points if p.architecture == BORT and predicted(front))
+    bort = tuple(
+        p
+        for p in front.points
+        if p.architecture == sources["bort"].architecture and predicted(front)
+    )
     best, knee = front[front.best], front.knee
     found = [
         Layer(
@@ -369,7 +372,7 @@ def why(front: Front, point: Point) -> str:
         better = next(
             p
             for p in front.pareto
-            if p.n_parameters <= point.n_parameters
+            if p.size(front.size) <= point.size(front.size)
             and p.latency_ms <= point.latency_ms
             and p.error <= point.error
         )
@@ -389,8 +392,9 @@ def _against(front: Front, point: Point, other: Point) -> str:
     """Say on which axes the first beats the second, and by how much."""
     kind = "predicted error" if predicted(front) else "error ê"
     words = []
-    if point.n_parameters < other.n_parameters:
-        words.append(f"{100 * (1 - point.n_parameters / other.n_parameters):.0f} % smaller")
+    size, larger = point.size(front.size), other.size(front.size)
+    if size < larger:
+        words.append(f"{100 * (1 - size / larger):.0f} % smaller")
     if point.latency_ms < other.latency_ms:
         words.append(f"{100 * (1 - point.latency_ms / other.latency_ms):.0f} % faster")
     if point.error < other.error:
@@ -412,9 +416,8 @@ def title(front: Front) -> str:
 
 def origin(front: Front) -> str:
     """Say in a sentence or two where the front's numbers come from."""
-    made = front.provenance
-    machine, device = made.get("machine") or front.latency.device, front.latency.device
-    where = literal(f"{machine}, {made.get('made_on') or 'undated'}")
+    made, device = front.provenance.made, front.latency.device
+    where = literal(f"{made.machine}, {made.made_on}")
     report = front.latency
     recorded = f", recorded {literal(report.recorded.split(',')[0])}" if report.recorded else ""
     timing = (
@@ -424,24 +427,24 @@ def origin(front: Front) -> str:
         f"{report.n_held_out} held-out shapes"
     )
     if predicted(front):
-        off = (made.get("surface") or {}).get("leave_one_out")
-        known = f", {100 * off:.1f} % off where one is left out" if isinstance(off, float) else ""
+        off = front.provenance.predictor
+        known = f", {100 * off.leave_one_out:.1f} % off where one is left out" if off else ""
         return (
             "Sizes are exact. Errors are **predicted** from the published GLUE scores of plain "
             f"BERTs{known}; nothing was trained. {timing}."
         )
     verb = "Recorded" if front.origin == "recorded" else "Measured"
-    whole = made.get("whole_space_size")
+    whole = front.provenance.whole_space_size
     part = ""
-    if isinstance(whole, int) and front.space_size < whole:
+    if front.space_size < whole:
         part = f" {front.space_size} of the space's {whole} architectures are on record."
     return f"{verb} on {where}.{part} Sizes are exact, errors measured by brief training. {timing}."
 
 
 def of_record(front: Front) -> str:
     """Say that a recorded front speaks for a part of its space only, where that is so."""
-    whole = front.provenance.get("whole_space_size")
-    partly = isinstance(whole, int) and front.space_size < whole
+    whole = front.provenance.whole_space_size
+    partly = front.space_size < whole
     return f" on record, of the space's {whole}," if partly else ""
 
 
@@ -456,14 +459,14 @@ def promise(front: Front) -> str:
         return said
     said += (
         f"**{front.n_evaluated}** of them were trained for that ({front.n_cells} cells). On all "
-        f"{check.get('n_measured', len(front.points))} that were measured, "
+        f"{check.n_evaluated} that were measured, "
         f"**{100 * front.achieved_epsilon:.0f} %** was enough."
     )
-    pairs = check.get("order_pairs")
+    pairs = check.order_pairs
     if pairs:
         said += (
             f" The promise for the error rests on larger being no worse: "
-            f"{check.get('order_violations', 0)} of {pairs} pairs break that."
+            f"{check.order_violations} of {pairs} pairs break that."
         )
     return said
 
@@ -581,12 +584,6 @@ def _range(label: str, low: float, high: float, share: float = 1.0) -> Range:
     last = max(last, first + 1)
     start = first + round(share * (last - first))
     return Range(label, *(round(n * step, digits) for n in (first, last, 1, start)))
-
-
-def recommended(front: Front) -> Point:
-    """Return what to look at first: the W-optimum, else the knee, else the source."""
-    best = front[front.best]
-    return best if not best.at_chance else front.knee or front.source_point
 
 
 def badge(front: Front) -> str:

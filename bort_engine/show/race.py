@@ -289,18 +289,12 @@ def origin(race: Race) -> str:
 def provenance(race: Race) -> dict[str, str]:
     """Return what is known of where the numbers come from, as plain text by topic."""
     made, latency = race.provenance, race.latency
-    oracle, teacher = (made.get(key) for key in ("oracle", "teacher"))
-    oracle, teacher = (x if isinstance(x, dict) else {} for x in (oracle, teacher))
-    wrong = teacher.get("dev_error")
-    source = f"error {teacher.get('error')} nats"
-    if isinstance(wrong, int | float):
-        source = f"{100 * (1 - wrong):.1f} % right on dev, {source}"
-    seeds = made.get("training_seeds")
-    numbers = ", ".join(map(str, seeds)) if isinstance(seeds, list) else "unknown"
+    teacher, training = made.teacher, made.training
+    source = f"{100 * (1 - teacher.dev_error):.1f} % right on dev, error {teacher.error} nats"
+    numbers = ", ".join(map(str, made.training_seeds))
     told = {
-        "Errors": f"{badge(race).lower()} on {made.get('machine') or 'an unnamed machine'}, "
-        f"{made.get('made_on') or 'undated'}; {made.get('versions') or 'versions unknown'}",
-        "Each training": f"{oracle.get('steps', '?')} steps of {oracle.get('batch_size', '?')} "
+        "Errors": f"{badge(race).lower()} on {made.made}",
+        "Each training": f"{training.steps} steps of {training.train_batch_size} "
         f"sentences, training seeds {numbers}",
         "Source": f"{race.source} on {race.task}: {source}",
         "Latency": f"batch {latency.batch_size}, {latency.sequence_length} tokens, "
@@ -421,7 +415,7 @@ def to_html(race: Race) -> str:
         _figure(number, figure, heading, said)
         for number, (heading, figure, said) in enumerate(_figures(race))
     ]
-    facts = provenance(race) | {"Race": f"{race.provenance.get('race_seconds', '?')} s"}
+    facts = provenance(race) | {"Race": f"{race.provenance.seconds} s"}
     return PAGE.format(
         title=html.escape(title(race)),
         badge=badge(race),

@@ -11,9 +11,9 @@ from bort_engine.search.predictor import (
     ENOUGH,
     OPTIMISM,
     PUBLISHED_GLUE,
-    LogSurface,
+    ErrorPredictor,
     guesser,
-    published_surface,
+    published_predictor,
     shape_features,
 )
 
@@ -21,7 +21,7 @@ from bort_engine.search.predictor import (
 def test_a_power_law_is_recovered_exactly():
     points = [(1.0, 2.0), (2.0, 3.0), (4.0, 1.0), (5.0, 7.0), (3.0, 3.0)]
     errors = [0.5 * a**-0.25 * b**0.5 for a, b in points]
-    fitted = LogSurface.fit(points, errors)
+    fitted = ErrorPredictor.fit(points, errors)
     assert fitted.slopes == pytest.approx((-0.25, 0.5))
     assert math.exp(fitted.intercept) == pytest.approx(0.5)
     assert fitted.leave_one_out == pytest.approx(0, abs=1e-9)
@@ -32,21 +32,21 @@ def test_leave_one_out_equals_fitting_again_without_each_point():
     points, errors = [(1.0,), (2.0,), (4.0,), (9.0,)], [1.0, 0.8, 0.7, 0.2]
     misses = []
     for k, (point, error) in enumerate(zip(points, errors, strict=True)):
-        rest = LogSurface.fit(points[:k] + points[k + 1 :], errors[:k] + errors[k + 1 :])
+        rest = ErrorPredictor.fit(points[:k] + points[k + 1 :], errors[:k] + errors[k + 1 :])
         misses.append(abs(rest.predict(point) / error - 1))
     misses.sort()
-    assert LogSurface.fit(points, errors).leave_one_out == pytest.approx(
+    assert ErrorPredictor.fit(points, errors).leave_one_out == pytest.approx(
         (misses[1] + misses[2]) / 2
     )
 
 
 def test_too_few_points_are_refused_with_the_count():
     with pytest.raises(ValueError, match=r"2 points are too few for a surface with 2 unknowns"):
-        LogSurface.fit([(1.0,), (2.0,)], [1.0, 2.0])
+        ErrorPredictor.fit([(1.0,), (2.0,)], [1.0, 2.0])
 
 
-def test_the_published_surface_falls_with_size_and_stays_near_its_sources():
-    surface = published_surface()
+def test_the_published_predictor_falls_with_size_and_stays_near_its_sources():
+    surface = published_predictor()
     assert surface.n_points == len(PUBLISHED_GLUE) == 6
     assert surface.slopes[0] < 0
     assert 0 < surface.leave_one_out < 0.15

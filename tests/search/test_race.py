@@ -1,6 +1,5 @@
 """The verb `race`: on tables made for the test, and trained for real on a tiny grid."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -9,33 +8,32 @@ from bort_engine import race
 from bort_engine.algorithms import fptas
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import SearchSpace
+from bort_engine.runs.events import Cancelled
+from bort_engine.runs.provenance import Provenance
+from bort_engine.search.evaluate import (
+    BriefTraining,
+    Evaluation,
+    EvaluationTable,
+    Header,
+    Setup,
+)
 from bort_engine.search.scores import Race
-from bort_engine.training.teacher import RECIPE_VERSION
+from bort_engine.training.teacher import RECIPE_VERSION, TeacherReport
 
 GRID = "D=1-3 A=2,12 H=96,192 I=192,384"
 SIZE, LARGEST = 24, "3,12,192,384"
 
 
-def a_table(folder: Path, seed: int = 0, **header) -> Path:
-    """Write a record of made-up errors that fall with depth, width and neurons."""
-    oracle = {"source": "minilm-l6", "task": "rotten-tomatoes", "seed": seed}
-    about = {
-        "schema": 1,
-        "oracle": oracle | {"recipe": RECIPE_VERSION} | header,
-        "teacher": {"error": 0.2, "chance_error": 0.45, "n_dev": 1000},
-        "machine": "made up",
-        "made_on": "2026-01-01",
-        "versions": "none",
-    }
-    lines = [json.dumps(about)]
+def a_table(folder: Path, seed: int = 0, **changes) -> Path:
+    """Write a table of made-up errors that fall with depth, width and neurons."""
+    setup = Setup(**{"source": "minilm-l6", "task": "rotten-tomatoes", "seed": seed} | changes)
+    teacher = TeacherReport(0.2, 0.1, 0.45, 1000, 1000, 1.0)
+    path = folder / f"table-{seed}.jsonl"
+    table = EvaluationTable(path, Header(setup, teacher, Provenance("made up", "", "")))
     for number, a in enumerate(SearchSpace.parse(GRID, sources["minilm-l6"])):
         volume = a.num_hidden_layers * a.hidden_size * a.intermediate_size
         error = 3 / volume**0.15 * (1 + 0.01 * ((number * 7 + seed) % 5))
-        lines.append(
-            json.dumps({"architecture": str(a), "error": error, "dev_error": 0.3, "seconds": 2.0})
-        )
-    path = folder / f"table-{seed}.jsonl"
-    path.write_text("\n".join(lines) + "\n")
+        table.add(Evaluation(a, error, 0.3, 2.0))
     return path
 
 
@@ -55,7 +53,7 @@ def test_every_search_trains_its_budget_on_the_table_of_its_seed(tmp_path):
     firsts = {trace[0] for traces in found.traces.values() for trace in traces}
     assert [str(found.points[row].architecture) for row in firsts] == [LARGEST]
     assert found.curves["tpe"].seconds[0].tolist() == [2.0 * n for n in range(1, 9)]
-    assert found.provenance["training_seeds"] == [0, 1]
+    assert found.provenance.training_seeds == (0, 1)
     assert replayed(tmp_path).traces == found.traces
 
 
@@ -83,10 +81,10 @@ def test_the_fptas_says_when_each_cover_was_whole(tmp_path):
         ({"budget": 0}, r"budget is 0; allowed: 1 to 24, the size of the space; try 24"),
         ({"budget": 25}, r"budget is 25; allowed: 1 to 24"),
         ({"seeds": 0}, r"seeds is 0; allowed: 1 to 1000"),
-        ({"oracle": "guess"}, r"oracle is 'guess'; allowed: recorded, measured"),
+        ({"errors": "guess"}, r"errors is 'guess'; allowed: measured, recorded"),
         ({"size": "small"}, r"size is 'small'; allowed: total, effective"),
         ({"task": "x"}, r"task 'x' is not known"),
-        ({"records": ["nowhere.jsonl"]}, r"there is no record nowhere.jsonl; give an evaluations"),
+        ({"records": ["nowhere.jsonl"]}, r"there is no table nowhere.jsonl; give an evaluations"),
         (
             {"space": "D=1-4 A=2 H=96 I=192", "budget": 2},
             r"lacks 1 of 4 architectures; finish it with `front",
@@ -99,16 +97,16 @@ def test_a_mistake_is_one_line(tmp_path, options, text):
 
 
 @pytest.mark.parametrize(
-    ("header", "text"),
+    ("changes", "text"),
     [
         ({"source": "bort"}, r"measured with source 'bort', not 'minilm-l6'; record it anew"),
         ({"task": "other"}, r"measured with task 'other', not 'rotten-tomatoes'"),
         ({"recipe": 1}, rf"measured with recipe 1, not {RECIPE_VERSION}"),
     ],
 )
-def test_a_table_of_something_else_is_refused(tmp_path, header, text):
+def test_a_table_of_something_else_is_refused(tmp_path, changes, text):
     with pytest.raises(ValueError, match=text):
-        race("minilm-l6", space=GRID, records=[a_table(tmp_path, **header)], budget=4, seeds=1)
+        race("minilm-l6", space=GRID, records=[a_table(tmp_path, **changes)], budget=4, seeds=1)
 
 
 def test_where_no_table_ships_the_way_out_is_named():
@@ -116,7 +114,9 @@ def test_where_no_table_ships_the_way_out_is_named():
         race("bort", space="D=1-3 A=2 H=96 I=192", budget=2)
 
 
-def test_a_live_race_shares_what_it_trains_and_goes_on_after_a_stop(quick_cache, tmp_path):
+def test_a_live_race_shares_what_it_trains_and_goes_on_after_a_stop(
+    quick_evaluator, small_task, tmp_path
+):
     out, trained = tmp_path / "run", []
 
     def run(stop_after: int = 99) -> Race:
@@ -128,19 +128,17 @@ def test_a_live_race_shares_what_it_trains_and_goes_on_after_a_stop(quick_cache,
 
         return race(
             "minilm-l6",
+            small_task,
             samplers=["random", "tpe"],
             budget=2,
             seeds=2,
-            oracle="measured",
+            errors="measured",
             space="D=1-2 A=2 H=96 I=192",
-            steps=2,
-            teacher_steps=4,
+            training=BriefTraining(steps=2, teacher_steps=4),
             out=out,
             on_progress=on_progress,
             stop=lambda: len(trained) >= stop_after,
         )
-
-    from bort_engine import Cancelled
 
     with pytest.raises(Cancelled):
         run(stop_after=2)  # in the middle of the second training

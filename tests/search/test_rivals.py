@@ -6,7 +6,7 @@ import pytest
 
 from bort_engine.algorithms.pareto import nondominated
 from bort_engine.encoder.space import Architecture
-from bort_engine.search.rivals import SAMPLERS, search
+from bort_engine.search.rivals import SAMPLERS, sample
 
 GRID = [
     Architecture(d, a, h, i)
@@ -33,26 +33,26 @@ def test_each_asks_for_as_many_different_ones_as_it_may(sampler):
         asked.append(a)
         return law(a)
 
-    told = search(sampler, GRID, ask, budget=12, seed=3)
-    assert len(asked) == len(set(asked)) == 12 and list(told) == asked
+    costs = sample(sampler, GRID, ask, budget=12, seed=3)
+    assert len(asked) == len(set(asked)) == 12 and list(costs) == asked
     assert set(asked) <= set(GRID)
-    assert told == {a: law(a) for a in asked}
-    assert list(search(sampler, GRID, law, budget=12, seed=3)) == asked
+    assert costs == {a: law(a) for a in asked}
+    assert list(sample(sampler, GRID, law, budget=12, seed=3)) == asked
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_each_reaches_the_whole_space_and_ends(sampler):
-    assert set(search(sampler, GRID, law, budget=len(GRID), seed=0)) == set(GRID)
+    assert set(sample(sampler, GRID, law, budget=len(GRID), seed=0)) == set(GRID)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_another_seed_is_another_search(sampler):
-    one, other = (list(search(sampler, GRID, law, budget=10, seed=s)) for s in (0, 1))
+def test_another_seed_is_another_sample(sampler):
+    one, other = (list(sample(sampler, GRID, law, budget=10, seed=s)) for s in (0, 1))
     assert one != other
 
 
 def test_local_search_begins_in_the_corners_and_goes_step_by_step():
-    asked = list(search("local", GRID, law, budget=8, seed=0))
+    asked = list(sample("local", GRID, law, budget=8, seed=0))
     assert asked[:2] == [Architecture(3, 12, 96, 384), Architecture(1, 2, 96, 192)]
     axes = {name: sorted({getattr(a, name) for a in GRID}) for name in Architecture.__slots__}
 
@@ -65,17 +65,17 @@ def test_local_search_begins_in_the_corners_and_goes_step_by_step():
 
 
 def test_local_search_finds_the_front_of_a_smooth_law_before_all_is_trained():
-    told = search("local", GRID, law, budget=len(GRID) - 4, seed=0)
+    costs = sample("local", GRID, law, budget=len(GRID) - 4, seed=0)
     truth = [law(a) for a in GRID]
     front = {a for a, on in zip(GRID, nondominated(truth), strict=True) if on}
-    assert len(front & set(told)) >= len(front) - 4
+    assert len(front & set(costs)) >= len(front) - 4
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_all_begin_with_what_they_are_given(sampler):
     first = Architecture(2, 4, 128, 384)
-    told = list(search(sampler, GRID, law, budget=6, seed=0, first=first))
-    assert told[0] == first and len(told) == 6
+    costs = list(sample(sampler, GRID, law, budget=6, seed=0, first=first))
+    assert costs[0] == first and len(costs) == 6
 
 
 def test_what_asking_raises_is_passed_on():
@@ -84,7 +84,7 @@ def test_what_asking_raises_is_passed_on():
 
     for sampler in ("random", "local"):
         with pytest.raises(RuntimeError, match="no power"):
-            search(sampler, GRID, ask, budget=3)
+            sample(sampler, GRID, ask, budget=3)
 
 
 def test_a_journal_holds_the_study_and_a_damaged_one_is_replaced(tmp_path):
@@ -94,11 +94,11 @@ def test_a_journal_holds_the_study_and_a_damaged_one_is_replaced(tmp_path):
     path = tmp_path / "journals" / "random-0.log"
     path.parent.mkdir()
     path.write_text('{"op_code": 0, "worker_id": "cut off in the mid')
-    told = search("random", GRID, law, budget=5, seed=1, journal=path)
+    costs = sample("random", GRID, law, budget=5, seed=1, journal=path)
     storage = JournalStorage(JournalFileBackend(str(path)))
     (study,) = optuna.get_all_study_summaries(storage)
     trials = optuna.load_study(study_name=study.study_name, storage=storage).trials
-    assert {tuple(trial.values) for trial in trials} == set(told.values())
+    assert {tuple(trial.values) for trial in trials} == set(costs.values())
 
 
 @pytest.mark.parametrize(
@@ -112,4 +112,4 @@ def test_a_journal_holds_the_study_and_a_damaged_one_is_replaced(tmp_path):
 )
 def test_a_mistake_is_one_line(sampler, budget, text):
     with pytest.raises(ValueError, match=text):
-        search(sampler, GRID, law, budget)
+        sample(sampler, GRID, law, budget)

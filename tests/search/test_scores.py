@@ -1,7 +1,6 @@
 """A race's scores by hand and against moocore; records that cannot be trusted."""
 
 import json
-from copy import deepcopy
 from dataclasses import replace
 
 import moocore
@@ -14,17 +13,26 @@ from hypothesis.extra.numpy import arrays
 from bort_engine.algorithms.pareto import achieved_epsilon
 from bort_engine.encoder.latency import LatencyReport
 from bort_engine.encoder.space import Architecture
-from bort_engine.search.result import Point
-from bort_engine.search.scores import Curves, Race, Truth
+from bort_engine.runs import records
+from bort_engine.runs.provenance import Provenance
+from bort_engine.search.evaluate import BriefTraining
+from bort_engine.search.result import Costs
+from bort_engine.search.scores import Curves, Race, RaceProvenance, Truth
+from bort_engine.training.teacher import TeacherReport
 
 # Sizes 1, 2, 4 and errors 0.8, 0.4, 0.2 at one latency: all three are on the front.
 THREE = np.array([[1.0, 1.0, 0.8], [2.0, 1.0, 0.4], [4.0, 1.0, 0.2]])
 COSTS = arrays(np.float64, st.tuples(st.integers(2, 12), st.just(3)), elements=st.floats(0.5, 9.0))
 
 
-def point(depth: int, size: int, latency_ms: float) -> Point:
-    shape = Architecture(depth, 2, 96, 192)
-    return Point(shape, size, size // 2, size * 10, latency_ms, error=1.0)
+TEACHER = TeacherReport(0.05, 0.1, 0.45, 1000, 1000, 1.0)
+PROVENANCE = RaceProvenance(
+    Provenance("a machine", "v", "d"), "default", (0, 1), BriefTraining(), TEACHER, "made up", 1.0
+)
+
+
+def point(depth: int, size: int, latency_ms: float) -> Costs:
+    return Costs(Architecture(depth, 2, 96, 192), size, size // 2, size * 10, latency_ms)
 
 
 def a_race(**change) -> Race:
@@ -41,7 +49,7 @@ def a_race(**change) -> Race:
         "traces": {"fptas": ((2, 0), (2, 0)), "random": ((0, 1), (1, 0), (2, 1))},
         "finished": ({1.0: 1}, {1.0: 2}),
         "latency": LatencyReport(1, 128, 2, "a processor", 0.01, 0.02, 0.99, 8),
-        "provenance": {"teacher": {"error": 0.05}, "machine": "a machine"},
+        "provenance": PROVENANCE,
     }
     return Race(**values | change)
 
@@ -104,26 +112,16 @@ def test_seed_k_is_scored_on_the_table_it_saw():
 
 
 def test_the_summary_by_hand():
-    told = a_race().summary()
-    assert (told["budget"], told["seeds"]) == (2, 3)
-    assert told["fptas"]["epsilon_median"] == pytest.approx(1.0)
-    assert told["fptas"]["trainings_to_0.1"] is None
-    assert told["samplers"].keys() == {"random"}
-    assert told["samplers"]["random"]["epsilon_median"] == pytest.approx(1.0)
-    json.dumps(told, allow_nan=False)
+    summary = a_race().summary()
+    assert (summary["budget"], summary["seeds"]) == (2, 3)
+    assert summary["fptas"]["epsilon_median"] == pytest.approx(1.0)
+    assert summary["fptas"]["trainings_to_0.1"] is None
+    assert summary["samplers"].keys() == {"random"}
+    assert summary["samplers"]["random"]["epsilon_median"] == pytest.approx(1.0)
+    json.dumps(summary, allow_nan=False)
 
 
-def test_a_searcher_s_front_is_a_front_like_any_other():
-    front = a_race().front("random", seed=2)
-    assert front.selection == "random" and front.n_evaluated == 2
-    assert [str(p.architecture) for p in front.points] == ["3,2,96,192", "2,2,96,192"]
-    assert [p.error for p in front.points] == [0.2, 0.4]
-    assert all(p.pareto for p in front.points)
-    assert front.achieved_epsilon == front.epsilon == pytest.approx(1.0)
-    assert type(front).from_json(front.to_json()) == front
-
-
-def test_a_race_prints_as_this_table():
+def test_a_race_prints_one_line_a_searcher():
     lines = str(a_race()).splitlines()
     assert lines[0].startswith("minilm-l6 on rotten-tomatoes: 2 trainings each in a space of 3, 3 ")
     assert lines[2].split()[0] == "FPTAS" and lines[2].split()[-1] == "-"
@@ -132,52 +130,35 @@ def test_a_race_prints_as_this_table():
 
 def test_a_race_survives_being_saved_and_loaded(tmp_path):
     race = a_race()
-    found = Race.load(race.save(tmp_path / "race.json"))
-    assert found == race and str(found) == str(race)
+    assert Race.load(race.save(tmp_path / "race.json")) == race
 
 
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"schema": 9}, r"not a race of schema 1; run `race` again"),
-        ({"points": []}, r"points are missing"),
+        ({"schema": 1}, r"another version.*run `race` again"),
+        ({"points": []}, r"a table is not as long as the space"),
         ({"traces": {"random": [[0, 1]]}}, r"the FPTAS is missing"),
+        ({"traces": {"fptas": [[0, 1]], "magic": [[0, 1]]}}, r"a searcher is unknown"),
         ({"traces": {"fptas": [[0, 7], [0, 1]]}}, r"names a point that does not exist"),
         ({"traces": {"fptas": [[0, 0], [0, 1]]}}, r"not as long as the budget, or repeats itself"),
         ({"traces": {"fptas": [[0], [1]]}}, r"not as long as the budget"),
-        ({"traces": {"fptas": [[0, 1]], "magic": [[0, 1]]}}, r"an unknown size or searcher"),
+        ({"traces": {"fptas": []}}, r"a searcher has no trace"),
         ({"errors": [[0.1, None, 0.3], [0.1, 0.2, 0.3]]}, r"a point that was not measured"),
-        ({"errors": [[0.1, 0.2]]}, r"a table is not as long as the space"),
-        ({"errors": [[0.1, 0.2, -1], [0.1, 0.2, 0.3]]}, r"an error or its seconds are impossible"),
-        ({"errors": [[0.1, 0.2, "x"], [0.1, 0.2, 0.3]]}, r"could not convert|damaged"),
-        ({"seconds": None}, r"damaged race record"),
-        ({"finished": [[[1.0, 0]], []]}, r"finished is no table"),
-        ({"latency": {"threads": "x"}}, r"damaged race record"),
-        ({"errors": [[0.0, 0.2, 0.3], [0.1, 0.2, 0.3]]}, r"impossible"),
-        ({"provenance": {}}, r"damaged race record \('teacher'\)"),
-        ({"extra": 1}, r"damaged race record"),
+        ({"errors": [[0.1, 0.2, -1], [0.1, 0.2, 0.3]]}, r"errors.0.2"),
+        ({"errors": [[0.0, 0.2, 0.3], [0.1, 0.2, 0.3]]}, r"errors.0.0"),
+        ({"seconds": None}, r"seconds"),
+        ({"seconds": [[1.0, 1.0, 1.0]]}, r"of different seeds"),
+        ({"finished": [{"1.0": 0}, {}]}, r"finished.0"),
+        ({"latency": {"threads": "x"}}, r"latency"),
+        ({"provenance": {}}, r"provenance"),
+        ({"extra": 1}, r"extra"),
     ],
 )
 def test_a_hostile_record_is_refused_in_one_line(change, text):
-    plain = json.loads(json.dumps(a_race().to_json()))
     with pytest.raises(ValueError, match=text) as refused:
-        Race.from_json(plain | change)
+        records.parse(json.dumps(records.dump(a_race()) | change), Race)
     assert "\n" not in str(refused.value)
-
-
-@given(st.data())
-@settings(deadline=None, max_examples=60)
-def test_a_mutated_record_is_either_refused_or_usable(data):
-    plain = deepcopy(json.loads(json.dumps(a_race().to_json())))
-    at = data.draw(st.sampled_from(sorted(plain)))
-    plain[at] = data.draw(
-        st.none() | st.integers(-3, 3) | st.text(max_size=3) | st.lists(st.integers(0, 2))
-    )
-    try:
-        race = Race.from_json(plain)
-    except ValueError:
-        return
-    json.dumps(race.summary())
 
 
 def test_a_missing_record_is_refused_by_its_path(tmp_path):

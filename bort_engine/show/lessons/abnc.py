@@ -21,8 +21,8 @@ from bort_engine.encoder.latency import Calibration
 from bort_engine.encoder.sources import Source, sources
 from bort_engine.encoder.space import Architecture, SearchSpace
 from bort_engine.lab import ground_truth
-from bort_engine.search import errors as problem
-from bort_engine.search.evaluate import Record
+from bort_engine.search.candidates import candidate, costs_of
+from bort_engine.search.evaluate import EvaluationTable
 from bort_engine.show.lessons.anatomy import Costs, Split, calibration_of, costs, heads_for, percent
 
 if TYPE_CHECKING:
@@ -176,32 +176,32 @@ def read_tables(paths: Sequence[Path]) -> list[Table]:
     Raises:
         ValueError: a table is damaged.
     """
-    records = [Record(path) for path in paths]
-    records = [r for r in records if r.header["oracle"]["source"] == MEASURED]
+    records = [EvaluationTable(path) for path in paths]
+    records = [r for r in records if r.header.setup.source == MEASURED]
     most = max((len(record.evaluations) for record in records), default=0)
     return [_table(record) for record in records if 1 < len(record.evaluations) == most]
 
 
-def _table(record: Record) -> Table:
+def _table(record: EvaluationTable) -> Table:
     from scipy.stats import kendalltau
 
     source = sources[MEASURED]
     calibration = calibration_of(source)
     assert calibration, f"{MEASURED}'s calibration ships"
     found = {a: e for a, e in record.evaluations.items() if calibration.covers([a])}
-    points = [problem.costs_of(a, source, calibration) for a in found]
+    points = [costs_of(a, source, calibration) for a in found]
     errors = [evaluation.error for evaluation in found.values()]
-    candidates = [problem.candidate(point, "total") for point in points]
+    candidates = [candidate(point, "total") for point in points]
     tau: Any = kendalltau([point.n_encoder_parameters for point in points], errors)
     header = record.header
     return Table(
-        f"training seed {header['oracle']['seed']}",
+        f"training seed {header.setup.seed}",
         len(found),
         len(SearchSpace.of(source)),
         float(tau.statistic),
         ground_truth.order(candidates, errors),
         ground_truth.order(candidates, errors, tolerance=0.0).violations,
-        f"{header['machine']}, {header['made_on']}, {header['versions']}",
+        str(header.made),
     )
 
 

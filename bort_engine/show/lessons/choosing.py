@@ -15,9 +15,18 @@ from typing import TYPE_CHECKING
 from bort_engine.algorithms import fptas
 from bort_engine.encoder.costs import n_operations
 from bort_engine.encoder.latency import Calibration
-from bort_engine.search import errors as problem
-from bort_engine.search.front import SIZES, W_ERRORS
-from bort_engine.search.result import Front, Point, mark_pareto
+from bort_engine.runs.provenance import Provenance
+from bort_engine.search import candidates as latencies
+from bort_engine.search.result import (
+    SIZES,
+    W_ERRORS,
+    Front,
+    FrontGuarantee,
+    FrontProvenance,
+    Point,
+    Search,
+    mark_pareto,
+)
 from bort_engine.show.lessons.table import SOURCE, SPACE, TASK, Table
 
 if TYPE_CHECKING:
@@ -98,7 +107,7 @@ def calibration_for(table: Table, rule: Rule) -> Calibration | None:
     if settings == table.calibration.settings:
         return table.calibration
     try:
-        return problem.calibration_for(SOURCE, SPACE, settings, "recorded")
+        return latencies.calibration_for(SOURCE, SPACE, settings, "recorded")
     except ValueError:
         return None
 
@@ -130,17 +139,18 @@ def choose(table: Table, rule: Rule = DEFAULT) -> Choice:
         selection="exhaustive",
         lazy=False,
         space_size=len(points),
-        n_cells=len(points),
         n_evaluated=len(points),
-        achieved_epsilon=0.0,
         points=mark_pareto(points),
         maximum=T.key,
         best=fptas.w_optimum(errors, T).key,
-        error_kind="cross-entropy",
+        oracle="brief",
         origin="recorded",
+        size="total",
         latency=table.calibration.report(),
-        guarantee={},
-        provenance={},
+        guarantee=FrontGuarantee(0.0, len(points), 0, 0, 0.0, len(points), 0.0, 0, 0),
+        provenance=FrontProvenance(
+            Provenance("", "", ""), table.seed, 0.0, "", Search(), len(points)
+        ),
     )
     saved = [max(0.0, 1 - xi.p / T.p) * max(0.0, 1 - xi.i / T.i) for xi in errors]
     return Choice(table, rule, front, latency, tuple(errors.values()), tuple(saved))

@@ -16,7 +16,7 @@ import numpy as np
 from bort_engine.algorithms import fptas
 from bort_engine.algorithms.pareto import achieved_epsilon, nondominated
 from bort_engine.lab import ground_truth
-from bort_engine.search import errors as problem
+from bort_engine.search.candidates import candidate
 from bort_engine.search.predictor import guesser
 from bort_engine.show.lessons.table import SOURCE, Table
 from bort_engine.show.theme import (
@@ -89,7 +89,7 @@ def turn(
     """
     if cost not in COSTS:
         raise ValueError(f"cost is {cost!r}; allowed: {', '.join(COSTS)}.")
-    candidates = [problem.candidate(point, "total") for point in table.points]
+    candidates = [candidate(point, "total") for point in table.points]
     if cost == "operations":
         work = [float(point.operations) for point in table.points]
         candidates = [replace(xi, i=i) for xi, i in zip(candidates, work, strict=True)]
@@ -133,7 +133,7 @@ def turn(
 
 def order(turned: Turn) -> ground_truth.Order:
     """Count the pairs of shapes that break the assumption under the promise for the error."""
-    candidates = [problem.candidate(point, "total") for point in turned.table.points]
+    candidates = [candidate(point, "total") for point in turned.table.points]
     return ground_truth.order(candidates, turned.costs[:, 2].tolist())
 
 

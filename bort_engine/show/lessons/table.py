@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from bort_engine.encoder.latency import Calibration
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import SearchSpace
 from bort_engine.search import errors as problem
-from bort_engine.search.errors import Errors
-from bort_engine.search.result import Point
+from bort_engine.search.candidates import calibration_for, costs_of
+from bort_engine.search.errors import Oracle
+from bort_engine.search.result import Costs, Point
 
 SOURCE, TASK = sources["minilm-l6"], "rotten-tomatoes"
 SPACE = SearchSpace.of(SOURCE)
@@ -48,8 +49,8 @@ def tables(paths: Sequence[Path] = ()) -> dict[int, Table]:
     """
     try:
         found = problem.replayable(SOURCE, TASK, SPACE, paths)
-        calibration = problem.calibration_for(SOURCE, SPACE, None, "recorded")
-        blank = [problem.costs_of(architecture, SOURCE, calibration) for architecture in SPACE]
+        calibration = calibration_for(SOURCE, SPACE, None, "recorded")
+        blank = [costs_of(architecture, SOURCE, calibration) for architecture in SPACE]
         read = [_table(errors, blank, calibration) for errors in found]
     except (ValueError, KeyError) as e:
         raise ValueError(
@@ -59,18 +60,18 @@ def tables(paths: Sequence[Path] = ()) -> dict[int, Table]:
     return {table.seed: table for table in read}
 
 
-def _table(errors: Errors, blank: Iterable[Point], calibration: Calibration) -> Table:
+def _table(oracle: Oracle, blank: Iterable[Costs], calibration: Calibration) -> Table:
     points = []
-    for point in blank:
-        (error,), dev_error = errors.ask([point.architecture]), errors.dev_error(point.architecture)
-        guesses = dev_error is not None and dev_error > errors.chance_error
-        points.append(replace(point, error=error, dev_error=dev_error, at_chance=guesses))
-    made = errors.provenance
+    for costs in blank:
+        evaluation = oracle.evaluate(costs.architecture)
+        guesses = oracle.at_chance(evaluation.dev_error)
+        points.append(costs.point(evaluation.error, evaluation.dev_error, guesses))
+    assert oracle.teacher, "a recorded table has one"
     return Table(
-        made["oracle"]["seed"],
+        oracle.seed,
         tuple(points),
-        errors.floor,
-        made["chance_error"],
+        oracle.floor,
+        oracle.teacher.chance_error,
         calibration,
-        f"{made['machine']}, {made['made_on']}, {made['versions']}",
+        str(oracle.made),
     )

@@ -63,7 +63,7 @@ def missing(head: str, what: str) -> Stop:
 def front() -> Front | None:
     """Return the recorded front, None where there is none."""
     try:
-        return extract.recorded_front(SOURCE, TASK, EPSILON)
+        return extract.front(SOURCE, TASK, EPSILON, errors="recorded")
     except (ValueError, OSError):
         return None
 
@@ -92,10 +92,10 @@ def point(found: Front, report: Report | None) -> Point:
     """
     able = [p for p in found.pareto if not p.at_chance and p != found.source_point]
     if report is None or not able:
-        return figures.recommended(found)
+        return found.recommended
     mine = next((m.n_encoder_parameters for m in report.models if m.name == "Student"), None)
     if not mine:
-        return figures.recommended(found)
+        return found.recommended
     return min(
         able,
         key=lambda p: (

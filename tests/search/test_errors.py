@@ -1,0 +1,50 @@
+"""The oracles: who answers, from what, and what is refused."""
+
+import pytest
+
+from bort_engine.encoder.sources import sources
+from bort_engine.encoder.space import Architecture, SearchSpace
+from bort_engine.search.errors import glue, recorded_tasks, replayable, shipped
+
+MINILM = sources["minilm-l6"]
+
+
+def test_a_shipped_table_answers_for_what_it_holds():
+    oracle = shipped("minilm-l6", "rotten-tomatoes", seed=1)
+    T = oracle.evaluate(MINILM.architecture)
+    assert (oracle.seed, oracle.origin, oracle.name) == (1, "recorded", "brief")
+    assert T.error == oracle.floor and T.dev_error == oracle.teacher.dev_error
+    outside = Architecture(1, 1, 8, 8)
+    assert oracle.available([MINILM.architecture, outside]) == [MINILM.architecture]
+
+
+def test_a_guesser_is_one_within_two_standard_errors_of_chance():
+    oracle = shipped("minilm-l6", "rotten-tomatoes")
+    chance, n = oracle.teacher.chance_error, oracle.teacher.n_dev
+    border = chance - 2 * (chance * (1 - chance) / n) ** 0.5
+    assert [oracle.at_chance(e) for e in (border + 1e-9, border - 1e-9, None)] == [
+        True,
+        False,
+        False,
+    ]
+
+
+def test_predicted_errors_come_from_published_scores_and_have_no_dev_error():
+    oracle = glue(sources["bert-large-uncased"])
+    small, large = (
+        oracle.evaluate(a) for a in (Architecture(2, 4, 512, 256), Architecture(12, 16, 1024, 3072))
+    )
+    assert small.error > large.error > 0.19  # BERT-large itself scores 80.5
+    assert small.dev_error is None and oracle.origin == "predicted"
+
+
+def test_whole_tables_are_those_of_both_training_seeds():
+    tables = replayable(MINILM, "rotten-tomatoes", SearchSpace.of(MINILM))
+    assert [table.seed for table in tables] == [0, 1]
+    assert ("minilm-l6", "rotten-tomatoes") in recorded_tasks()
+
+
+@pytest.mark.parametrize(("source", "seed"), [("bort", 0), ("minilm-l6", 7)])
+def test_what_is_not_on_record_is_one_clear_line(source, seed):
+    with pytest.raises(ValueError, match=rf"no evaluations of '{source}' .* {seed} are shipped"):
+        shipped(source, "rotten-tomatoes", seed)
