@@ -62,7 +62,7 @@ def start(source: str, task: str, epsilon: float) -> None:
     """Start what the form asks for; what it holds came from a browser and is checked."""
     form = st.session_state
     grid = SearchSpace.parse(form["space"], sources[source])
-    if form["oracle"] == oracles.BRIEF:
+    if form["oracle"] == "brief":
         grid.within(sources[source])
     options = {
         "--task": task,

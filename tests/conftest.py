@@ -1,5 +1,6 @@
 """Fixtures: a synthetic front (clearly labelled as such), and jobs that need no model."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -7,6 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+# As in the command line: beside another busy process, OpenMP's threads must sleep, not spin.
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 from bort_engine.encoder.costs import n_operations, n_parameters
 from bort_engine.encoder.latency import Calibration, LatencySettings

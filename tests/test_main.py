@@ -15,7 +15,7 @@ from bort_engine.__main__ import main
 ROOT = Path(__file__).parent.parent
 TINY = ["--steps", "2", "--teacher-steps", "4", "--space", "D=1-2 A=2 H=96 I=192,384"]
 PREDICTED = ["front", "bert-large-uncased", "--space", "bort"]
-PREDICTED += ["--error", "published", "--latency", "recorded"]
+PREDICTED += ["--oracle", "glue", "--latency", "recorded"]
 
 
 def test_params_as_json_has_the_published_counts(capsys):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 from bort_engine.data.resources import ASSETS
 from bort_engine.data.tasks import find_task
@@ -19,20 +20,18 @@ from bort_engine.encoder.space import Architecture, SearchSpace
 from bort_engine.runs.events import Progress, Stop, silent
 from bort_engine.runs.provenance import Origin, Provenance
 from bort_engine.search.evaluate import (
-    BRIEF,
-    SCRATCH,
     BriefTraining,
     Evaluation,
     EvaluationTable,
     Evaluator,
     Header,
+    OracleName,
     Setup,
 )
 from bort_engine.search.predictor import ErrorPredictor, published_predictor
 from bort_engine.training.teacher import RECIPE_VERSION, TeacherReport
 
-GLUE = "glue"
-ORACLES = (BRIEF, SCRATCH, GLUE)
+ORACLES: tuple[OracleName, ...] = get_args(OracleName)
 STAGE = "evaluating candidates"
 
 
@@ -48,7 +47,7 @@ class Oracle:
         training, teacher, predictor: what made the errors, as far as there was one.
     """
 
-    name: str
+    name: OracleName
     origin: Origin
     task: str
     note: str
@@ -150,7 +149,7 @@ def glue(source: Source) -> Oracle:
         return Evaluation(architecture, predictor.predict([size]), dev_error=None)
 
     return Oracle(
-        name=GLUE,
+        name="glue",
         origin="predicted",
         task="GLUE",
         note=f"predicted from the published GLUE test scores of {predictor.n_points} pretrained "

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
+from typing import Literal
 
 from bort_engine.algorithms import fptas
 from bort_engine.data.tasks import find_task
@@ -20,7 +21,7 @@ from bort_engine.runs.events import Progress, Stop, never, silent
 from bort_engine.search import errors as oracles
 from bort_engine.search.candidates import LATENCIES, calibration_for, candidate, costs_of
 from bort_engine.search.errors import Oracle
-from bort_engine.search.evaluate import BriefTraining, Setup
+from bort_engine.search.evaluate import BriefTraining, OracleName, Setup
 from bort_engine.search.predictor import ErrorPredictor, guesser, shape_features
 from bort_engine.search.result import (
     Costs,
@@ -41,9 +42,9 @@ def front(
     task: str = "rotten-tomatoes",
     epsilon: float = 0.2,
     *,
-    oracle: str = oracles.BRIEF,
-    errors: str = "measured",
-    latency: str | None = None,
+    oracle: OracleName = "brief",
+    errors: Literal["measured", "recorded"] = "measured",
+    latency: Literal["measured", "recorded"] | None = None,
     search: Search | None = None,
     training: BriefTraining | None = None,
     settings: LatencySettings | None = None,
@@ -86,12 +87,12 @@ def front(
         if value not in allowed:
             raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}.")
     folder = Path(out) if out else None
-    if oracle == oracles.GLUE:
+    if oracle == "glue":
         answers = oracles.glue(source)
     elif errors == "recorded":
         answers = oracles.shipped(source.name, task, seed)
     else:
-        if oracle == oracles.BRIEF:
+        if oracle == "brief":
             space.within(source)
         setup = Setup(source.name, find_task(task).name, oracle, training, seed)
         answers = oracles.measured(source, setup, folder, on_progress, stop)

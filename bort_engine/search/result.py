@@ -20,7 +20,7 @@ from bort_engine.encoder.space import Architecture
 from bort_engine.runs import records
 from bort_engine.runs.provenance import Origin, Provenance
 from bort_engine.runs.records import Count, NonNegative, Positive, PositiveCount, Share
-from bort_engine.search.evaluate import BriefTraining
+from bort_engine.search.evaluate import BriefTraining, OracleName
 from bort_engine.search.predictor import ErrorPredictor
 from bort_engine.training.teacher import TeacherReport
 
@@ -180,7 +180,7 @@ class Front:
     source: str
     task: str
     epsilon: Share
-    oracle: Literal["brief", "scratch", "glue"]
+    oracle: OracleName
     origin: Origin
     selection: str
     lazy: bool

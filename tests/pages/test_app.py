@@ -29,17 +29,16 @@ def asked(monkeypatch, run_root) -> list[tuple]:
     """Put a synthetic engine behind the page; return what it was asked for."""
     calls: list[tuple] = []
 
-    def recorded_front(source, task, epsilon, **options):
-        calls.append((source, task, epsilon))
-        return synthetic_front(epsilon)
-
-    def front(source, **options):
-        calls.append((source, options))
-        return synthetic_front(options["epsilon"], predicted=True)
+    def front(source, task="", epsilon=0.2, **options):
+        predicted = options.get("oracle") == "glue"
+        calls.append(
+            (source, options | {"epsilon": epsilon}) if predicted else (source, task, epsilon)
+        )
+        return synthetic_front(epsilon, predicted)
 
     extract = importlib.import_module("bort_engine.search.front")
-    monkeypatch.setattr(extract, "recorded", lambda: [("minilm-l6", "rotten-tomatoes")])
-    monkeypatch.setattr(extract, "recorded_front", recorded_front)
+    oracles = importlib.import_module("bort_engine.search.errors")
+    monkeypatch.setattr(oracles, "recorded_tasks", lambda: [("minilm-l6", "rotten-tomatoes")])
     monkeypatch.setattr(extract, "front", front)
     importlib.import_module("streamlit").cache_data.clear()
     monkeypatch.chdir(ROOT)
@@ -156,7 +155,7 @@ def test_where_all_are_at_chance_nothing_is_recommended(asked, monkeypatch):
     front = synthetic_front(0.2)
     points = tuple(replace(p, at_chance=True) for p in front.points)
     monkeypatch.setattr(
-        "bort_engine.search.front.recorded_front", lambda *a, **k: replace(front, points=points)
+        "bort_engine.search.front.front", lambda *a, **k: replace(front, points=points)
     )
     at = opened()
     assert not at.exception
@@ -182,7 +181,7 @@ def test_a_source_without_a_record_has_an_inviting_empty_state(asked):
 
 
 def test_without_any_record_the_page_still_invites(asked, monkeypatch):
-    monkeypatch.setattr("bort_engine.search.front.recorded", list)
+    monkeypatch.setattr("bort_engine.search.errors.recorded_tasks", list)
     at = opened()
     assert not at.exception
     assert at.info[0].value.endswith("to make a front on this machine.")
@@ -192,7 +191,7 @@ def test_a_record_that_cannot_be_read_is_one_line(asked, monkeypatch):
     def broken(*args, **options):
         raise ValueError("assets/recorded/x.json: damaged; check out the file again.")
 
-    monkeypatch.setattr("bort_engine.search.front.recorded_front", broken)
+    monkeypatch.setattr("bort_engine.search.front.front", broken)
     at = opened()
     assert not at.exception
     said = at.warning[0].value.replace("\\", "")
@@ -347,7 +346,7 @@ def test_a_point_is_taken_to_the_fine_tune_page(asked):
 
 def test_a_point_that_does_not_fit_its_source_cannot_be_fine_tuned(asked, monkeypatch):
     front = replace(synthetic_front(0.2), source="bert-tiny")
-    monkeypatch.setattr("bort_engine.search.front.recorded_front", lambda *a, **k: front)
+    monkeypatch.setattr("bort_engine.search.front.front", lambda *a, **k: front)
     assert not [b for b in opened().button if b.label == "Fine-tune this"]
 
 
@@ -357,7 +356,7 @@ def test_a_point_that_does_not_fit_its_source_cannot_be_fine_tuned(asked, monkey
 @pytest.fixture
 def quiet(asked, monkeypatch) -> None:
     """An Explore page with nothing on record, so that passing through it costs little."""
-    monkeypatch.setattr("bort_engine.search.front.recorded", list)
+    monkeypatch.setattr("bort_engine.search.errors.recorded_tasks", list)
 
 
 def fine_tune(**query: str) -> AppTest:

@@ -20,6 +20,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bort_engine.search import errors as oracles
 from bort_engine.search import front as extract
 from bort_engine.search.result import Front
 
@@ -135,10 +136,10 @@ def click_a_point(page, other_than: str) -> str:
 
 def test_a_recorded_front_is_there_at_once_and_a_point_can_be_clicked(server, page):
     url, _ = server
-    assert extract.recorded(), "no recorded table ships: the first look would be empty"
+    assert oracles.recorded_tasks(), "no recorded table ships: the first look would be empty"
     page.goto(url)
     page.wait_for_selector(SHOWN)
-    front = extract.recorded_front("minilm-l6", "rotten-tomatoes", 0.2)
+    front = extract.front("minilm-l6", errors="recorded")
     first = card(page)
     assert first == str(front.best)
     clicked = click_a_point(page, first)

@@ -25,7 +25,7 @@ PAGE = "pages/compare.py"
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch, run_root, tmp_path) -> None:
     """An Explore page with nothing on record, so that passing through it costs little."""
-    monkeypatch.setattr("bort_engine.search.front.recorded", list)
+    monkeypatch.setattr("bort_engine.search.errors.recorded_tasks", list)
     monkeypatch.setattr(race_report, "RECORDED", tmp_path / "nothing.json")
     monkeypatch.chdir(ROOT)
 
@@ -146,7 +146,7 @@ def test_a_race_is_started_watched_stopped_resumed_and_shown(monkeypatch, tmp_pa
     monkeypatch.setenv("FAKE_STEPS", "400")
     monkeypatch.setenv("FAKE_PAUSE", "0.05")
     at = compare()
-    at.selectbox(key="oracle").set_value("measured")
+    at.selectbox(key="errors").set_value("measured")
     at.multiselect(key="samplers").set_value(["local", "random"])
     at.number_input(key="race_seeds").set_value(2)
     at.number_input(key="race_budget-384").set_value(3).run()
@@ -293,9 +293,9 @@ def test_a_source_in_the_address_that_does_not_exist_is_left_out(source):
 def test_without_a_table_only_training_here_is_offered(monkeypatch):
     monkeypatch.setattr("bort_engine.search.errors.tables", list)
     at = compare()
-    assert at.selectbox(key="oracle").value == "measured"
+    assert at.selectbox(key="errors").value == "measured"
     assert not button(at, "Start").disabled
-    at.selectbox(key="oracle").set_value("recorded").run()
+    at.selectbox(key="errors").set_value("recorded").run()
     assert button(at, "Start").disabled
     assert "No table of all 384 architectures of minilm-l6 ships" in words(at)
 
@@ -304,12 +304,12 @@ def test_without_a_table_only_training_here_is_offered(monkeypatch):
 def test_a_table_of_the_whole_space_can_be_replayed(monkeypatch, tmp_path, recipe, oracle):
     header, *lines = problem.tables()[0].read_text().splitlines(keepends=True)
     about = json.loads(header)
-    about["oracle"]["recipe"] = recipe
+    about["setup"]["recipe"] = recipe
     path = tmp_path / "table.jsonl"
     path.write_text(json.dumps(about) + "\n" + "".join(lines))
     monkeypatch.setattr("bort_engine.search.errors.tables", lambda: [path])
     at = compare()
-    assert at.selectbox(key="oracle").value == oracle
+    assert at.selectbox(key="errors").value == oracle
     assert not button(at, "Start").disabled
 
 
@@ -333,7 +333,7 @@ def test_a_full_disk_when_starting_is_one_line(monkeypatch):
         raise OSError(28, "No space left on device")
 
     at = compare()
-    at.selectbox(key="oracle").set_value("measured").run()
+    at.selectbox(key="errors").set_value("measured").run()
     monkeypatch.setattr(jobs, "_write_json", full)
     button(at, "Start").click().run()
     assert not at.exception and "No space left on device" in at.error[0].value

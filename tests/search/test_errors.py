@@ -22,11 +22,8 @@ def test_a_guesser_is_one_within_two_standard_errors_of_chance():
     oracle = shipped("minilm-l6", "rotten-tomatoes")
     chance, n = oracle.teacher.chance_error, oracle.teacher.n_dev
     border = chance - 2 * (chance * (1 - chance) / n) ** 0.5
-    assert [oracle.at_chance(e) for e in (border + 1e-9, border - 1e-9, None)] == [
-        True,
-        False,
-        False,
-    ]
+    verdicts = [oracle.at_chance(error) for error in (border + 1e-9, border - 1e-9, None)]
+    assert verdicts == [True, False, False]
 
 
 def test_predicted_errors_come_from_published_scores_and_have_no_dev_error():

@@ -25,6 +25,7 @@ from bort_engine.search.result import (
     FrontProvenance,
     Point,
     Search,
+    Size,
     mark_pareto,
 )
 from bort_engine.show.lessons.table import SOURCE, SPACE, TASK, Table
@@ -48,7 +49,7 @@ class Rule:
         ValueError: a value is not allowed.
     """
 
-    size: str = "effective"
+    size: Size = "effective"
     error: str = "excess"
     length: int = 128
     batch: int = 1

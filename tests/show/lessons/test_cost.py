@@ -170,7 +170,7 @@ def test_gradients_that_are_missing_are_not_measured_and_damaged_ones_are_refuse
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch) -> None:
     """An Explore page with nothing on record, so that passing through it costs little."""
-    monkeypatch.setattr("bort_engine.search.front.recorded", list)
+    monkeypatch.setattr("bort_engine.search.errors.recorded_tasks", list)
     monkeypatch.chdir(ROOT)
 
 

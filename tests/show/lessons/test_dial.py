@@ -144,7 +144,7 @@ def words(at: AppTest) -> str:
 def shown(monkeypatch, records) -> None:
     """A quick app: made-up records only, and nothing on Explore."""
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr("bort_engine.search.front.recorded", list)
+    monkeypatch.setattr("bort_engine.search.errors.recorded_tasks", list)
     monkeypatch.setattr("bort_engine.search.errors.tables", lambda: records)
 
 

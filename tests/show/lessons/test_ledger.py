@@ -99,7 +99,7 @@ def test_what_ships_can_be_read():
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch, run_root, tmp_path) -> None:
-    monkeypatch.setattr("bort_engine.search.front.recorded", list)
+    monkeypatch.setattr("bort_engine.search.errors.recorded_tasks", list)
     monkeypatch.setattr(view, "RECORDED", made_up().save(tmp_path / "recorded.json"))
     monkeypatch.chdir(ROOT)
     st.cache_resource.clear()

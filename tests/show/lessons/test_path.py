@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from bort_engine.encoder.space import Architecture
 from bort_engine.finetune import report as agora_report
+from bort_engine.search import errors as oracles
 from bort_engine.search import front as extract
 from bort_engine.show import race as race_report
 from bort_engine.show.lessons import tour
@@ -26,8 +27,8 @@ def on_record(monkeypatch, run_root, tmp_path) -> None:
     """A synthetic front, run and race stand in for what ships."""
     report, race = tmp_path / f"{tour.AGORA}.json", tmp_path / "race.json"
     report.write_text(json.dumps(synthetic_report()))
-    monkeypatch.setattr(extract, "recorded", lambda: [("minilm-l6", "rotten-tomatoes")])
-    monkeypatch.setattr(extract, "recorded_front", lambda *_, **__: synthetic_front(0.2))
+    monkeypatch.setattr(oracles, "recorded_tasks", lambda: [("minilm-l6", "rotten-tomatoes")])
+    monkeypatch.setattr(extract, "front", lambda *_, **__: synthetic_front(0.2))
     monkeypatch.setattr(agora_report, "RECORDED", tmp_path)
     monkeypatch.setattr(race_report, "RECORDED", synthetic_race().save(race))
     monkeypatch.chdir(ROOT)
@@ -42,8 +43,8 @@ def nothing(monkeypatch, tmp_path) -> None:
     def no_front(*_, **__):
         raise ValueError("no table")
 
-    monkeypatch.setattr(extract, "recorded", list)
-    monkeypatch.setattr(extract, "recorded_front", no_front)
+    monkeypatch.setattr(oracles, "recorded_tasks", list)
+    monkeypatch.setattr(extract, "front", no_front)
     monkeypatch.setattr(agora_report, "RECORDED", tmp_path / "none")
     monkeypatch.setattr(race_report, "RECORDED", tmp_path / "none.json")
 

@@ -195,7 +195,7 @@ def test_kinds_differ_by_more_than_colour():
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch) -> None:
     """An Explore page with nothing on record, so that passing through it costs little."""
-    monkeypatch.setattr("bort_engine.search.front.recorded", list)
+    monkeypatch.setattr("bort_engine.search.errors.recorded_tasks", list)
     monkeypatch.chdir(ROOT)
 
 

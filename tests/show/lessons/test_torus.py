@@ -127,7 +127,7 @@ def test_figures_say_what_they_show(number):
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch, run_root) -> None:
     """An Explore page with nothing on record, so that passing through it costs little."""
-    monkeypatch.setattr("bort_engine.search.front.recorded", list)
+    monkeypatch.setattr("bort_engine.search.errors.recorded_tasks", list)
     monkeypatch.chdir(ROOT)
 
 
