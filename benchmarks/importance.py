@@ -8,8 +8,10 @@ ConvNets", section 3.1), or at random. Prints each error in nats and how often a
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -31,6 +33,26 @@ def shuffled(scores: Importance, rng: np.random.Generator) -> Importance:
     return Importance(*(rng.permuted(getattr(scores, name)) for name in scores.__slots__))
 
 
+def magnitudes(model: Any) -> Importance:
+    """Return the sums of absolute weights that leave each unit of T, a BERT with a head.
+
+    For a unit of the logits: those that enter its query times those that enter its key.
+    """
+    layers, embeddings = model.bert.encoder.layer, model.bert.embeddings
+
+    def sums(modules: Iterable[Any], axis: int) -> np.ndarray:
+        return np.stack([m.weight.detach().abs().sum(axis).numpy() for m in modules])
+
+    tables = ("word_embeddings", "position_embeddings", "token_type_embeddings")
+    return Importance(
+        hidden=sums((getattr(embeddings, name) for name in tables), 0).sum(0),
+        attention=sums((layer.attention.output.dense for layer in layers), 0),
+        logits=sums((layer.attention.self.query for layer in layers), 1)
+        * sums((layer.attention.self.key for layer in layers), 1),
+        neurons=sums((layer.output.dense for layer in layers), 0),
+    )
+
+
 def main() -> None:
     own = SOURCE.architecture
     narrower = [
@@ -46,7 +68,7 @@ def main() -> None:
         activation = evaluator.teacher.importance
         measures = {
             "activation": activation,
-            "magnitude": None,  # what `inherit` falls back on
+            "magnitude": magnitudes(evaluator.teacher.model),
             "random": shuffled(activation, rng),
         }
         for shape in shapes:

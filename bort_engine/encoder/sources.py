@@ -11,7 +11,13 @@ from typing import Any
 
 from bort_engine.encoder.space import Architecture
 
-FAMILIES = ("bert", "roberta", "distilbert")
+# What a family's config.json calls the four numbers of an architecture, in the order D, A, H, I.
+_SHAPE_KEYS = {
+    "bert": Architecture.__slots__,
+    "roberta": Architecture.__slots__,
+    "distilbert": ("n_layers", "n_heads", "dim", "hidden_dim"),
+}
+FAMILIES = tuple(_SHAPE_KEYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +39,19 @@ class Source:
     weights: str | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("vocab_size", 1),
-            ("max_position_embeddings", 1),
-            ("type_vocab_size", 0),
-        ):
+        least = {"vocab_size": 1, "max_position_embeddings": 1, "type_vocab_size": 0}
+        for name, bound in least.items():
             value = getattr(self, name)
-            if type(value) is not int or value < least:
+            if type(value) is not int or value < bound:
                 raise ValueError(
                     f"source {self.name}: {name} is {value!r}; it must be an integer of at least "
-                    f"{least}. Save the model again."
+                    f"{bound}. Save the model again."
                 )
+
+    @property
+    def longest_input(self) -> int:
+        """Tokens that the model can read: RoBERTa numbers them after its padding token's 1."""
+        return self.max_position_embeddings - 2 * (self.model_type == "roberta")
 
     @classmethod
     def load(cls, name: str) -> Source:
@@ -58,7 +66,8 @@ class Source:
         if name in LEFT_OUT:
             raise ValueError(f"source {name!r} is left out: {LEFT_OUT[name]}")
         folder = os.path.expanduser(name)
-        if os.path.isdir(folder):  # pathlib's raise on names that are too long or of nobody's home
+        # os.path's answer False to a name too long or of nobody's home, where pathlib's raise.
+        if os.path.isdir(folder):
             return _from_folder(Path(folder))
         if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
             return _from_hub(name)
@@ -78,41 +87,30 @@ class Source:
                 f"{name} has model_type {family!r}; allowed: {', '.join(FAMILIES)}. "
                 "Choose another source."
             )
-        keys = ("num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size")
-        if family == "distilbert":
-            keys = ("n_layers", "n_heads", "dim", "hidden_dim")
+        distilbert = family == "distilbert"
         try:
-            architecture = Architecture(*(config[key] for key in keys))
             return cls(
                 name,
                 family,
-                architecture,
+                Architecture(*(config[key] for key in _SHAPE_KEYS[family])),
                 config["vocab_size"],
                 config["max_position_embeddings"],
-                0 if family == "distilbert" else config.get("type_vocab_size", 2),
-                pooler=family != "distilbert",
+                0 if distilbert else config.get("type_vocab_size", 2),
+                pooler=not distilbert,
                 weights=weights,
             )
-        except KeyError as missing:
-            raise ValueError(
-                f"{name}: config.json lacks {missing}; save the model again."
-            ) from missing
+        except KeyError as e:
+            raise ValueError(f"{name}: config.json lacks {e}; save the model again.") from e
 
     def config(self, architecture: Architecture | None = None) -> dict[str, Any]:
         """The keyword arguments of a transformers config with this architecture."""
         shape = architecture or self.architecture
-        names = Architecture.__slots__
-        if self.model_type == "distilbert":
-            names = ("n_layers", "n_heads", "dim", "hidden_dim")
-        config = dict(
-            zip(names, (getattr(shape, field) for field in Architecture.__slots__), strict=True)
-        )
-        config |= {
-            "vocab_size": self.vocab_size,
-            "max_position_embeddings": self.max_position_embeddings,
-        }
-        if self.model_type != "distilbert":
-            config["type_vocab_size"] = self.type_vocab_size
+        values = (getattr(shape, field) for field in Architecture.__slots__)
+        config = dict(zip(_SHAPE_KEYS[self.model_type], values, strict=True))
+        for name in ("vocab_size", "max_position_embeddings", "type_vocab_size"):
+            config[name] = getattr(self, name)
+        if self.model_type == "distilbert":  # it has no token types
+            del config["type_vocab_size"]
         return config
 
     def __str__(self) -> str:
@@ -153,55 +151,44 @@ def _from_hub(name: str) -> Source:
     return Source.from_config(_read_config(path), name, name)
 
 
-def _reference(name: str, shape: str, vocab_size: int, weights: str | None, **fixed: Any) -> Source:
-    return Source(
-        name,
-        fixed.pop("model_type", "bert"),
-        Architecture.parse(shape),
-        vocab_size,
-        weights=weights,
-        **fixed,
-    )
-
-
+_BERT: dict[str, Any] = {"model_type": "bert"}
 _ROBERTA = {"model_type": "roberta", "max_position_embeddings": 514, "type_vocab_size": 1}
-
-
 _DISTILBERT = {"model_type": "distilbert", "type_vocab_size": 0, "pooler": False}
-
+_BORT = _BERT | {"type_vocab_size": 0, "pooler": False}
 
 # Shapes as in each model's published config.json. Bort's is the shape that was released
 # (github.com/alexa/bort): RoBERTa's vocabulary, no token types, no pooler.
 sources: dict[str, Source] = {
-    source.name: source
-    for source in (
-        _reference("minilm-l6", "6,12,384,1536", 30522, "embedded"),
-        _reference("bert-base-uncased", "12,12,768,3072", 30522, "google-bert/bert-base-uncased"),
-        _reference("bert-base-cased", "12,12,768,3072", 28996, "google-bert/bert-base-cased"),
-        _reference(
-            "bert-large-uncased", "24,16,1024,4096", 30522, "google-bert/bert-large-uncased"
-        ),
-        _reference("bert-large-cased", "24,16,1024,4096", 28996, "google-bert/bert-large-cased"),
-        _reference("roberta-base", "12,12,768,3072", 50265, "FacebookAI/roberta-base", **_ROBERTA),
-        _reference(
-            "roberta-large", "24,16,1024,4096", 50265, "FacebookAI/roberta-large", **_ROBERTA
-        ),
-        _reference(
+    name: Source(
+        name=name,
+        architecture=Architecture.parse(shape),
+        vocab_size=vocab_size,
+        weights=weights,
+        **fixed,
+    )
+    for name, shape, vocab_size, weights, fixed in (
+        ("minilm-l6", "6,12,384,1536", 30522, "embedded", _BERT),
+        ("bert-base-uncased", "12,12,768,3072", 30522, "google-bert/bert-base-uncased", _BERT),
+        ("bert-base-cased", "12,12,768,3072", 28996, "google-bert/bert-base-cased", _BERT),
+        ("bert-large-uncased", "24,16,1024,4096", 30522, "google-bert/bert-large-uncased", _BERT),
+        ("bert-large-cased", "24,16,1024,4096", 28996, "google-bert/bert-large-cased", _BERT),
+        ("roberta-base", "12,12,768,3072", 50265, "FacebookAI/roberta-base", _ROBERTA),
+        ("roberta-large", "24,16,1024,4096", 50265, "FacebookAI/roberta-large", _ROBERTA),
+        (
             "distilbert-base-uncased",
             "6,12,768,3072",
             30522,
             "distilbert/distilbert-base-uncased",
-            **_DISTILBERT,
+            _DISTILBERT,
         ),
-        _reference("bert-tiny", "2,2,128,512", 30522, "google/bert_uncased_L-2_H-128_A-2"),
-        _reference("bert-mini", "4,4,256,1024", 30522, "google/bert_uncased_L-4_H-256_A-4"),
-        _reference("bert-small", "4,8,512,2048", 30522, "google/bert_uncased_L-4_H-512_A-8"),
-        _reference("bert-medium", "8,8,512,2048", 30522, "google/bert_uncased_L-8_H-512_A-8"),
-        _reference("tinybert-4", "4,12,312,1200", 30522, "huawei-noah/TinyBERT_General_4L_312D"),
-        _reference("bort", "4,8,1024,768", 50265, None, type_vocab_size=0, pooler=False),
+        ("bert-tiny", "2,2,128,512", 30522, "google/bert_uncased_L-2_H-128_A-2", _BERT),
+        ("bert-mini", "4,4,256,1024", 30522, "google/bert_uncased_L-4_H-256_A-4", _BERT),
+        ("bert-small", "4,8,512,2048", 30522, "google/bert_uncased_L-4_H-512_A-8", _BERT),
+        ("bert-medium", "8,8,512,2048", 30522, "google/bert_uncased_L-8_H-512_A-8", _BERT),
+        ("tinybert-4", "4,12,312,1200", 30522, "huawei-noah/TinyBERT_General_4L_312D", _BERT),
+        ("bort", "4,8,1024,768", 50265, None, _BORT),
     )
 }
-
 
 LEFT_OUT = {
     "mobilebert": "its layers have bottlenecks and stacked feed-forward blocks, which the four "

@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from bort_engine.encoder.sources import Source
+MOST_VALUES = 64  # on one axis of a grid
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -31,9 +30,10 @@ class Architecture:
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name} is {value!r}; it must be an integer of at least 1.")
         if self.hidden_size % self.num_attention_heads:
+            divisors = [n for n in range(1, self.hidden_size + 1) if self.hidden_size % n == 0]
             raise ValueError(
                 f"num_attention_heads {self.num_attention_heads} does not divide hidden_size "
-                f"{self.hidden_size}; allowed here: {_divisors(self.hidden_size)}."
+                f"{self.hidden_size}; allowed here: {', '.join(map(str, divisors))}."
             )
 
     @classmethod
@@ -66,11 +66,13 @@ class Architecture:
         return all(getattr(self, name) <= getattr(other, name) for name in self.__slots__)
 
 
-def _divisors(n: int) -> str:
-    return ", ".join(str(d) for d in range(1, n + 1) if n % d == 0)
+class Shaped(Protocol):
+    """What a space asks of a source (`sources.Source`, which is built on this module)."""
 
-
-MOST_VALUES = 64  # on one axis of a grid
+    @property
+    def name(self) -> str: ...
+    @property
+    def architecture(self) -> Architecture: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ class SearchSpace:
                 raise ValueError(
                     f"{name} {str(list(values))[:80]}: give 1 to {MOST_VALUES} positive integers."
                 )
-            object.__setattr__(self, name, tuple(sorted(set(values))))
+            object.__setattr__(self, name, tuple(sorted(set(values))))  # the way in when frozen
         if not len(self):
             raise ValueError(
                 f"the grid is empty: none of the heads {list(self.num_attention_heads)} divides "
@@ -110,11 +112,12 @@ class SearchSpace:
         )
 
     @classmethod
-    def of(cls, source: Source) -> SearchSpace:
+    def of(cls, source: Shaped) -> SearchSpace:
         """The default grid of a source: nothing in it exceeds the source, which is its maximum."""
         shape = source.architecture
         depth, heads = shape.num_hidden_layers, shape.num_attention_heads
         step = 1 if depth <= 6 else 2
+        # 12 heads have no eighth, so they are shared out as 2, 4, 6 and 12.
         shares = (6, 3, 2, 1) if heads % 6 == 0 else (8, 4, 2, 1)
         return cls(
             tuple({*range(step, depth + 1, step), depth}),
@@ -124,21 +127,20 @@ class SearchSpace:
         )
 
     @classmethod
-    def parse(cls, text: str, source: Source) -> SearchSpace:
+    def parse(cls, text: str, source: Shaped) -> SearchSpace:
         """Read `default`, `bort`, or a grid such as `D=1-6 A=2,12 H=96,384 I=192,1536`."""
-        named = {"default": lambda: cls.of(source), "bort": cls.bort}
-        if text in named:
-            return named[text]()
+        if text in ("default", "bort"):
+            return cls.of(source) if text == "default" else cls.bort()
         axes = dict(re.findall(r"([DAHI])=([\d,\-]+)", text))
-        rest = re.sub(r"[DAHI]=[\d,\-]+", "", text).strip(" ;")
-        if rest or sorted(axes) != ["A", "D", "H", "I"]:
+        remainder = re.sub(r"[DAHI]=[\d,\-]+", "", text).strip(" ;")
+        if remainder or sorted(axes) != ["A", "D", "H", "I"]:
             raise ValueError(
                 f"space {text[:80]!r} is not known; allowed: 'default', 'bort', or a grid such as "
                 "'D=1-6 A=2,12 H=96,384 I=192,1536'."
             )
         return cls(*(_numbers(axes[letter]) for letter in "DAHI"))
 
-    def within(self, source: Source) -> SearchSpace:
+    def within(self, source: Shaped) -> SearchSpace:
         """Return this space, checked: weights can be inherited only from something larger."""
         for name in self.__slots__:
             largest, limit = max(getattr(self, name)), getattr(source.architecture, name)
@@ -164,12 +166,13 @@ class SearchSpace:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
+    """Read `1-3,6` as 1, 2, 3, 6."""
     values: list[int] = []
     for part in filter(None, text.split(",")):
-        first, dash, last = part.partition("-")
-        if not first or (dash and not last) or "-" in last or len(first) > 6 or len(last) > 6:
+        match = re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", part)
+        if match is None:
             raise ValueError(f"{part!r} is neither a number nor a range such as 1-6.")
-        values += range(int(first), int(last or first) + 1) if dash else [int(first)]
+        values += range(int(match[1]), int(match[2] or match[1]) + 1)
         if len(values) > MOST_VALUES:
             raise ValueError(f"{text[:40]!r} is more than {MOST_VALUES} values; give fewer.")
     return tuple(values)

@@ -21,9 +21,9 @@ import numpy as np
 from bort_engine.algorithms.agora import HyperParameters, NewPoints, Outcome, Round, RoundId
 from bort_engine.data.tasks import find_task
 from bort_engine.encoder.costs import n_parameters
-from bort_engine.encoder.latency import LatencySettings, measure_ms
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
+from bort_engine.encoder.timing import LatencySettings, measure_ms
 from bort_engine.finetune.report import NAMES
 from bort_engine.finetune.student import FIELDS, Dev, Fitted, Student
 from bort_engine.runs.events import Progress, Stop, never, silent
@@ -849,7 +849,7 @@ def _card(
             student["latency_ms"],
             LatencySettings(),
             plain["provenance"]["machine"],
-            student["latency_how"],
+            origin=student["latency_how"],
         ),
         licence="apache-2.0" if source.weights == "embedded" else None,
     )

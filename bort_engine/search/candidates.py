@@ -16,6 +16,7 @@ from bort_engine.encoder.latency import (
 )
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture, SearchSpace
+from bort_engine.runs import records
 from bort_engine.runs.events import Progress, silent
 from bort_engine.runs.provenance import n_threads
 from bort_engine.search.result import Costs, Size
@@ -62,9 +63,9 @@ def calibration_for(
     settings = settings or LatencySettings()
     path = calibration_path(cache_dir() / "calibrations", source, space, settings)
     if path.is_file() and not recalibrate:
-        return Calibration.load(path)
+        return records.read(path, Calibration)
     calibration = calibrate(source, space, settings, on_progress=on_progress)
-    calibration.save(path)
+    records.write(path, calibration)
     return calibration
 
 

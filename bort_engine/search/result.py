@@ -327,9 +327,10 @@ class Front:
             for p in sorted(self.pareto, key=lambda p: p.n_parameters)
         ]
         report = self.latency
+        place = "elsewhere" if report.origin == "recorded" else "here"
         foot = (
             f"errors {self.origin}; ms predicted from parts timed "
-            f"{'elsewhere' if report.recorded else 'here'} ({report.device}, {report.threads} "
+            f"{place} ({report.device}, {report.threads} "
             f"threads, batch {report.batch_size}, {report.sequence_length} tokens), median error "
             f"{report.median_relative_error:.1%} on {report.n_held_out} held-out shapes"
         )

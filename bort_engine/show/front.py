@@ -419,7 +419,7 @@ def origin(front: Front) -> str:
     made, device = front.provenance.made, front.latency.device
     where = literal(f"{made.machine}, {made.made_on}")
     report = front.latency
-    recorded = f", recorded {literal(report.recorded.split(',')[0])}" if report.recorded else ""
+    recorded = f", recorded {literal(report.made_on)}" if report.origin == "recorded" else ""
     timing = (
         f"Latency: batch {report.batch_size}, {report.sequence_length} tokens, "
         f"{report.threads} threads, {literal(device)}{recorded}; "

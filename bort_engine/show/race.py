@@ -299,7 +299,11 @@ def provenance(race: Race) -> dict[str, str]:
         "Source": f"{race.source} on {race.task}: {source}",
         "Latency": f"batch {latency.batch_size}, {latency.sequence_length} tokens, "
         f"{latency.threads} threads, {latency.device}"
-        + (f", recorded {latency.recorded}" if latency.recorded else ", measured here"),
+        + (
+            f", recorded {latency.made_on}, {latency.versions}"
+            if latency.origin == "recorded"
+            else ", measured here"
+        ),
         "Size": "all parameters, exact" if race.size == "total" else "encoder parameters, exact",
         "Truth": _space(race),
     }

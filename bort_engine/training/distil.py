@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bort_engine.algorithms.agora import Mistake, RoundId
-from bort_engine.data.resources import cache_dir, fetch
+from bort_engine.data.resources import cache_dir, general_texts
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
 from bort_engine.runs.events import Cancelled, Progress, Stop, never, silent
@@ -149,12 +149,6 @@ def distil_states(
         stop=stop,
     )
     return model
-
-
-def general_texts(on_progress: Progress = silent) -> list[str]:
-    """Return the 10,033 embedded introductions of Wikipedia articles."""
-    path = fetch("wikipedia-introductions", on_progress) / "summaries_en-us.json"
-    return [article["extract"] for article in json.loads(path.read_text()).values()]
 
 
 def _told(on_progress: Progress) -> Callable[[int, int, float], None]:

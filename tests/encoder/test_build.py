@@ -6,7 +6,7 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from bort_engine.encoder.build import Importance, build, inherit
-from bort_engine.encoder.sources import Source
+from bort_engine.encoder.sources import Source, sources
 from bort_engine.encoder.space import Architecture
 
 SHAPE = Architecture(4, 4, 32, 48)
@@ -15,6 +15,17 @@ FAMILIES = {
     "roberta": Source("tiny-roberta", "roberta", SHAPE, 50, 40, 1),
     "distilbert": Source("tiny-distilbert", "distilbert", SHAPE, 50, 40, 0, pooler=False),
 }
+BERT = FAMILIES["bert"]
+
+
+def even(shape: Architecture) -> Importance:
+    """Every unit is as important as any other, so that the first are kept."""
+    depth, width = shape.num_hidden_layers, shape.hidden_size
+    by_unit = np.ones((depth, width))
+    return Importance(np.ones(width), by_unit, by_unit, np.ones((depth, shape.intermediate_size)))
+
+
+EVEN = even(SHAPE)
 
 
 def parent_of(source: Source):
@@ -29,85 +40,99 @@ def batch():
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_inheriting_everything_gives_the_same_logits(family):
-    source = FAMILIES[family]
-    parent = parent_of(source)
-    with torch.inference_mode():
-        expected = parent(**batch()).logits
-        found = inherit(parent, SHAPE, source)(**batch()).logits
-    assert torch.allclose(found, expected, atol=1e-6)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("text", ["1,1,8,6", "2,4,16,48", "3,2,24,12", "4,1,32,48"])
-def test_a_child_has_its_shape_and_runs(family, text):
+@pytest.mark.parametrize("text", ["4,4,32,48", "1,1,8,6", "2,4,16,48", "3,2,24,12", "4,1,32,48"])
+def test_a_child_has_its_shape_and_runs_and_a_whole_one_is_the_parent(family, text):
     source, shape = FAMILIES[family], Architecture.parse(text)
-    importance = Importance.measure(parent_of(source), [batch()])
-    child = inherit(parent_of(source), shape, source, importance)
-    ours = source.config(shape)
-    assert {name: getattr(child.config, name) for name in ours} == ours
+    parent = parent_of(source)
+    child = inherit(parent, shape, source, Importance.measure(parent, [batch()]))
+    config = source.config(shape)
+    assert {name: getattr(child.config, name) for name in config} == config
     with torch.inference_mode():
-        assert child(**batch()).logits.shape == (4, 3)
-        assert torch.isfinite(child(**batch()).logits).all()
+        logits = child(**batch()).logits
+        assert logits.shape == (4, 3) and torch.isfinite(logits).all()
+        if shape == SHAPE:
+            assert torch.allclose(logits, parent(**batch()).logits, atol=1e-6)
 
 
 def test_kept_layers_are_spread_and_the_top_one_stays():
-    source = FAMILIES["bert"]
-    parent = parent_of(source)
-    child = inherit(parent, Architecture(2, 4, 32, 48), source)
-    for mine, theirs in ((0, 1), (1, 3)):
-        key = "bert.encoder.layer.{}.intermediate.dense.weight"
-        kept = child.state_dict()[key.format(mine)]
-        assert torch.equal(kept, parent.state_dict()[key.format(theirs)])
+    parent = parent_of(BERT)
+    child = inherit(parent, Architecture(2, 4, 32, 48), BERT, EVEN)
+    key = "bert.encoder.layer.{}.intermediate.dense.weight"
+    for layer, origin in ((0, 1), (1, 3)):
+        kept = child.state_dict()[key.format(layer)]
+        assert torch.equal(kept, parent.state_dict()[key.format(origin)])
 
 
 def test_the_most_important_neurons_and_hidden_units_are_kept_in_order():
-    source = FAMILIES["bert"]
-    parent = parent_of(source)
+    parent = parent_of(BERT)
     hidden, neurons = np.zeros(32), np.zeros((4, 48))
     hidden[[3, 7, 8, 30]] = 1
     neurons[:, [0, 47]] = 1
-    importance = Importance(hidden, np.ones((4, 32)), np.ones((4, 32)), neurons)
-    child = inherit(parent, Architecture(4, 4, 4, 2), source, importance)
+    importance = Importance(hidden, EVEN.attention, EVEN.logits, neurons)
+    child = inherit(parent, Architecture(4, 4, 4, 2), BERT, importance)
     key = "bert.encoder.layer.2.intermediate.dense.weight"
     expected = parent.state_dict()[key][[0, 47]][:, [3, 7, 8, 30]]
     assert torch.equal(child.state_dict()[key], expected)
 
 
-def test_importance_is_the_mean_absolute_activation():
-    source = FAMILIES["bert"]
-    parent = parent_of(source)
-    seen = []
+def test_the_best_heads_are_kept_and_of_each_the_best_units():
+    parent = parent_of(BERT)
+    attention, logits = np.ones((4, 32)), np.ones((4, 32))
+    attention[:, 8:16], attention[:, [9, 12]] = 2, 3  # the second of four heads; its best values
+    logits[:, [8, 15]] = 2  # its best queries and keys
+    importance = Importance(EVEN.hidden, attention, logits, EVEN.neurons)
+    child = inherit(parent, Architecture(4, 1, 2, 48), BERT, importance).state_dict()
+    key = "bert.encoder.layer.0.attention.self.{}.weight"
+    value, weights = key.format("value"), parent.state_dict()
+    assert torch.equal(child[value], weights[value][[9, 12]][:, [0, 1]])
+    # A head of 2 instead of 8 units: logits are divided by 2 ** 0.5 and no more by 8 ** 0.5.
+    query, expected = key.format("query"), weights[key.format("query")][[8, 15]][:, [0, 1]] / 2
+    assert torch.allclose(child[query], expected)
+    assert torch.equal(child[key.format("key")], weights[key.format("key")][[8, 15]][:, [0, 1]])
+
+
+def test_importance_is_the_summed_absolute_activation_of_real_tokens():
+    parent, inputs = parent_of(BERT), batch()
+    inputs["attention_mask"][:, 7:] = 0
+    activations = []
     dense = parent.bert.encoder.layer[1].output.dense
-    handle = dense.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].abs()))
-    importance = Importance.measure(parent, [batch()])
+    handle = dense.register_forward_pre_hook(lambda _, args: activations.append(args[0].abs()))
+    importance = Importance.measure(parent, [inputs])
     handle.remove()
-    np.testing.assert_allclose(importance.neurons[1], seen[0].sum((0, 1)).numpy(), rtol=1e-5)
+    expected = activations[0][:, :7].sum((0, 1)).numpy()
+    np.testing.assert_allclose(importance.neurons[1], expected, rtol=1e-5)
     assert importance.attention.shape == (4, 32) and importance.hidden.shape == (32,)
+    assert not dense._forward_hooks
 
 
-def test_merged_heads_keep_the_scale_of_their_queries():
-    source = FAMILIES["bert"]
-    parent = parent_of(source)
-    child = inherit(parent, Architecture(4, 1, 32, 48), source)
-    key = "bert.encoder.layer.0.attention.self.query.weight"
-    assert torch.allclose(child.state_dict()[key], parent.state_dict()[key] * 2)
-
-
-def test_more_than_the_source_is_refused():
-    source = FAMILIES["bert"]
+@pytest.mark.parametrize("make", [build, lambda *args: inherit(parent_of(BERT), *args, EVEN)])
+def test_more_than_the_source_is_refused(make):
     with pytest.raises(ValueError, match=r"5,4,32,48 does not fit in tiny-bert \(4,4,32,48\)"):
-        inherit(parent_of(source), Architecture(5, 4, 32, 48), source)
+        make(Architecture(5, 4, 32, 48), BERT)
 
 
 def test_build_from_scratch_depends_on_the_seed_only_and_knows_its_words():
-    source = FAMILIES["bert"]
     first, same, other = (
-        build(SHAPE, source, "scratch", seed).state_dict()["embeddings.word_embeddings.weight"]
+        build(SHAPE, BERT, "scratch", seed).state_dict()["embeddings.word_embeddings.weight"]
         for seed in (1, 1, 2)
     )
     assert torch.equal(first, same) and not torch.equal(first, other)
-    with pytest.raises(ValueError, match=r"initial is 'copy'; allowed: inherit, scratch"):
-        build(SHAPE, source, "copy")
+    with pytest.raises(ValueError, match=r"initialisation is 'copy'; allowed: inherit, scratch"):
+        build(SHAPE, BERT, "copy")
     with pytest.raises(ValueError, match=r"tiny-bert has no weights to load"):
-        build(SHAPE, source)
+        build(SHAPE, BERT)
+
+
+def test_build_keeps_the_neurons_that_the_texts_excite_most(embedded, monkeypatch):
+    source, shape = sources["minilm-l6"], Architecture(6, 12, 384, 192)
+    numbers = [str(n) for n in range(256)]  # of 512 general texts, every other one is read
+    general = [text for number in numbers for text in (number, "a film to forget")]
+    monkeypatch.setattr("bort_engine.encoder.build.general_texts", lambda: general)
+    key = "encoder.layer.3.intermediate.dense.weight"
+    default, chosen, others = (
+        build(shape, source, texts=texts).state_dict()[key]
+        for texts in (None, numbers, general[1:2])
+    )
+    assert torch.equal(default, chosen) and not torch.equal(default, others)
+    with pytest.raises(ValueError, match="texts is empty; give one at least"):
+        build(shape, source, texts=[])

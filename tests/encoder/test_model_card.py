@@ -5,16 +5,16 @@ import re
 import pytest
 from huggingface_hub import ModelCard
 
-from bort_engine.encoder.latency import LatencySettings
 from bort_engine.encoder.model_card import Card, Latency, Metric, write_card
 from bort_engine.encoder.space import Architecture
+from bort_engine.encoder.timing import LatencySettings
 from tests.encoder.test_build import FAMILIES
 
 LABELS = ("bad", "middling", "good")
 SMALL = Architecture(2, 2, 16, 12)
 
 
-def card_of(source, architecture=SMALL, **changed):
+def card_of(source, architecture=SMALL, **changes):
     values = {
         "title": "Film reviews",
         "labels": LABELS,
@@ -24,12 +24,12 @@ def card_of(source, architecture=SMALL, **changed):
         "versions": "torch 0",
         "made_on": "2000-01-01",
     }
-    return Card(architecture, source, **(values | changed))
+    return Card(architecture, source, **(values | changes))
 
 
-def written(folder, family="bert", **changed):
+def written(folder, family="bert", **changes):
     path = folder / "README.md"
-    write_card(card_of(FAMILIES[family], **changed), path, size_bytes=2_345_678, positions=40)
+    write_card(card_of(FAMILIES[family], **changes), path, size_bytes=2_345_678, positions=40)
     return ModelCard.load(path)
 
 
@@ -73,7 +73,7 @@ def test_the_card_says_what_was_computed_by_hand_and_survives_any_text(tmp_path)
         "- **Choice:** From a Pareto front of size, inference cost and error, at epsilon = 0.5.",
         r"- **Data:** first \#\# a heading \| \<b\>bold\</b\> \`code\`",
         "| accuracy | validation | 0.7812 | share; 95 % interval 0.75 to 0.81 |",
-        r"| a\|b c | dev: x | 0.3333 |  |",
+        r"| a\|b c | dev\: x | 0.3333 |  |",
         "- English only",
         "- short - texts",
         "Labels: bad, middling, good. It reads at most 40 tokens; longer texts must be truncated.",

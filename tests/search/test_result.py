@@ -53,7 +53,9 @@ def synthetic_front(*points: Point, **changes: Any) -> Front:
         "points": points,
         "maximum": T.architecture if T.architecture in shapes else shapes[0],
         "best": BENT.architecture if BENT.architecture in shapes else shapes[0],
-        "latency": LatencyReport(1, 128, 2, "a drawing board", 0.01, 0.02, 0.9, 3),
+        "latency": LatencyReport(
+            1, 128, 2, "a drawing board", 0.01, 0.02, 0.9, 3, "measured", "today", "torch 0"
+        ),
         "guarantee": FrontGuarantee(0.125, 5, 4, 1, 0.2, 6, 20.0, 2, 1),
         "provenance": FrontProvenance(Provenance("m", "v", "d"), 0, 1.0, "made up", Search(), 12),
     }

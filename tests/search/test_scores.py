@@ -48,7 +48,9 @@ def a_race(**change) -> Race:
         "seconds": ((1.0, 2.0, 4.0), (1.0, 2.0, 4.0)),
         "traces": {"fptas": ((2, 0), (2, 0)), "random": ((0, 1), (1, 0), (2, 1))},
         "finished": ({1.0: 1}, {1.0: 2}),
-        "latency": LatencyReport(1, 128, 2, "a processor", 0.01, 0.02, 0.99, 8),
+        "latency": LatencyReport(
+            1, 128, 2, "a processor", 0.01, 0.02, 0.99, 8, "measured", "today", "torch 0"
+        ),
         "provenance": PROVENANCE,
     }
     return Race(**values | change)

@@ -203,7 +203,7 @@ def test_every_number_says_where_and_when_it_was_made(race):
         "Errors recorded on Synthetic CPU, 2000-01-01; made up for the tests. Latency: batch 1, "
         "128 tokens, 2 threads, Synthetic CPU, recorded 2000-01-01, torch 0."
     )
-    here = replace(race, origin="measured", latency=replace(race.latency, recorded=None))
+    here = replace(race, origin="measured", latency=replace(race.latency, origin="measured"))
     assert race_report.badge(here) == "Measured"
     assert race_report.origin(here).startswith("Errors measured on Synthetic CPU, 2000-01-01;")
     assert race_report.origin(here).endswith("Synthetic CPU, measured here.")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from bort_engine.encoder.latency import Calibration, LatencySettings
+from bort_engine.encoder.latency import Calibration, HeldOut, LatencySettings
 from bort_engine.encoder.space import Architecture
 from bort_engine.search.result import Point
 from bort_engine.show.lessons import choosing, choosing_figures
@@ -53,7 +53,7 @@ def two(dev_error: float = 0.3) -> Table:
         1.0,
         {"384": 4.0, "96": 2.0},
         {"12,384,1536": 1.0, "2,96,192": 2.0},
-        ({"architecture": str(SMALL), "measured_ms": 4.0, "iqr_ms": 0.1, "predicted_ms": 4.0},),
+        (HeldOut(str(SMALL), 4.0, 0.1, 4.0),),
     )
     T = Point(SOURCE.architecture, 100, 80, 1000, 10.0, error=0.2, dev_error=0.1)
     small = Point(SMALL, 40, 20, 100, 4.0, error=0.5, dev_error=dev_error)

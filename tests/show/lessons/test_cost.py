@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from bort_engine.encoder.latency import Calibration, LatencySettings
+from bort_engine.encoder.latency import Calibration, HeldOut, LatencySettings
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import Architecture
 from bort_engine.show.lessons import abnc, anatomy
@@ -22,7 +22,7 @@ NUMBERS |= {"cost_A": anatomy.HEADS, "cost_L": anatomy.LENGTHS}
 
 def calibration(**layer_ms: float) -> Calibration:
     settings = LatencySettings(1, 128, 2)
-    row = {"architecture": "1,2,96,192", "measured_ms": 2.0, "iqr_ms": 0.1, "predicted_ms": 2.1}
+    row = HeldOut("1,2,96,192", 2.0, 0.1, 2.1)
     layers = {name.strip("_").replace("_", ","): ms for name, ms in layer_ms.items()}
     return Calibration(
         "minilm-l6", settings, "CPU", "torch 0", "2000-01-01", 1.0, {"96": 0.5}, layers, (row,)

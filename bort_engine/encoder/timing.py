@@ -1,0 +1,163 @@
+"""Time encoders side by side, so that a machine that changes its speed does not favour one."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bort_engine.encoder.costs import n_operations, n_parameters
+from bort_engine.encoder.sources import Source
+from bort_engine.encoder.space import Architecture
+from bort_engine.runs.events import Progress, silent
+from bort_engine.runs.provenance import n_threads
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True)
+class LatencySettings:
+    """What a latency is measured at; fp32, transformers' default attention, full-length inputs.
+
+    `threads` 0 stands for all that this process may use.
+
+    Raises:
+        ValueError: a setting is out of range.
+    """
+
+    batch_size: int = 1
+    sequence_length: int = 128
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "threads", self.threads or n_threads())
+        for name, most in (("batch_size", 1024), ("sequence_length", 512), ("threads", 1024)):
+            value = getattr(self, name)
+            if type(value) is not int or not 1 <= value <= most:
+                raise ValueError(f"{name} is {value!r}; allowed: 1 to {most}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What is timed: `depth` layers of an architecture. At depth 0, what lies outside of layers."""
+
+    architecture: Architecture
+    depth: int
+
+
+def measure_ms(
+    architectures: Sequence[Architecture],
+    source: Source,
+    settings: LatencySettings | None = None,
+    rounds: int = 15,
+) -> dict[Architecture, float]:
+    """Time whole models in turns and return each one's median forward pass, in milliseconds."""
+    shapes = {str(a): Shape(a, a.num_hidden_layers) for a in architectures}
+    smallest = min(architectures, key=lambda a: n_operations(a, source).total)
+    times = time_in_turns(shapes, Shape(smallest, 1), source, settings or LatencySettings(), rounds)
+    return {a: round(float(np.median(times[str(a)])), 3) for a in architectures}
+
+
+def time_in_turns(
+    shapes: Mapping[str, Shape],
+    reference: Shape,
+    source: Source,
+    settings: LatencySettings,
+    rounds: int,
+    rng: random.Random | None = None,
+    on_progress: Progress = silent,
+) -> dict[str, np.ndarray]:
+    """Time every shape once a round, in an order that `rng` draws anew for each.
+
+    Shared machines change speed by a fifth from one moment to the next. So a small reference is
+    timed right before and after each shape, and times are restated at its median speed.
+
+    Returns:
+        Milliseconds of a forward pass by shape, one a round.
+    """
+    import torch
+
+    rng = rng or random.Random(0)
+    # transformers' models do not run without token types, as Bort's shape has it: time one row.
+    source = replace(source, type_vocab_size=max(source.type_vocab_size, 1))
+    largest = max(
+        n_parameters(
+            replace(shape.architecture, num_hidden_layers=max(shape.depth, 1)), source
+        ).total
+        for shape in (*shapes.values(), reference)
+    )
+    weights = torch.empty(largest).uniform_(-0.05, 0.05)
+    clock = Stack(reference, source, weights, settings)
+    stacks = {name: Stack(shape, source, weights, settings) for name, shape in shapes.items()}
+    raw: dict[str, list[float]] = {name: [] for name in stacks}
+    pace: dict[str, list[float]] = {name: [] for name in stacks}
+    order, total = list(stacks), rounds * len(stacks)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(settings.threads)
+    try:
+        for turn in range(rounds):
+            rng.shuffle(order)
+            for done, name in enumerate(order, turn * len(order) + 1):
+                stacks[name].time_ms()  # warm-up: its weights come into the caches
+                earlier = clock.time_ms(2)
+                raw[name].append(stacks[name].time_ms())
+                pace[name].append((earlier + clock.time_ms(2)) / 2)
+                on_progress({"stage": "calibrating latency", "done": done, "total": total})
+    finally:
+        torch.set_num_threads(threads)
+    # A machine at half speed doubles both: raw / pace is free of the speed of the moment, and the
+    # reference's median over the whole session turns that ratio back into milliseconds.
+    typical = np.median([ms for values in pace.values() for ms in values])
+    return {name: np.array(raw[name]) / np.array(pace[name]) * typical for name in stacks}
+
+
+class Stack:
+    """A model of a shape, with weights that are views of a shared buffer, ready to be timed.
+
+    So 500 shapes of a space fit into the memory of the largest. Layers are distinct parts of the
+    buffer, so that caches see what they would see in use; what the weights are changes no time.
+    """
+
+    def __init__(
+        self, shape: Shape, source: Source, weights: torch.Tensor, settings: LatencySettings
+    ) -> None:
+        import torch
+        from transformers import AutoConfig, AutoModel
+
+        depth = max(shape.depth, 1)
+        values = source.config(replace(shape.architecture, num_hidden_layers=depth))
+        if shape.depth == 0:  # an Architecture has a layer at least, a transformers model need not
+            values |= {name: 0 for name in ("num_hidden_layers", "n_layers") if name in values}
+        config = AutoConfig.for_model(source.model_type, **values)
+        pooler = {} if source.model_type == "distilbert" else {"add_pooling_layer": source.pooler}
+        # On the meta device a model has shapes but no memory, and nothing is drawn at random;
+        # its parameters then become views of the buffer, and only its few buffers are its own.
+        with torch.device("meta"):
+            model = AutoModel.from_config(config, **pooler)
+        model.to_empty(device="cpu")
+        offset = 0
+        for parameter in model.parameters():
+            size = parameter.numel()
+            parameter.data = weights[offset : offset + size].view(parameter.shape)
+            offset += size
+        for name, buffer in model.named_buffers():
+            position = torch.arange(buffer.shape[-1]).expand_as(buffer)
+            buffer.copy_(position if "position" in name else torch.zeros_like(buffer))
+        size = (settings.batch_size, settings.sequence_length)
+        ids = torch.randint(3, source.vocab_size, size, generator=torch.Generator().manual_seed(0))
+        self._model, self._inputs = model.eval(), {"input_ids": ids, "attention_mask": ids * 0 + 1}
+
+    def time_ms(self, number: int = 1) -> float:
+        """Return the mean wall clock of `number` forward passes, in milliseconds."""
+        import torch
+
+        with torch.inference_mode():
+            start = perf_counter()
+            for _ in range(number):
+                self._model(**self._inputs)
+            return (perf_counter() - start) * 1e3 / number

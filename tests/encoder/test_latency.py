@@ -1,0 +1,276 @@
+"""Latency: predictions by hand, hostile files, and calibrations of a machine of known speed."""
+
+import json
+import math
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+
+from bort_engine.encoder import latency, timing
+from bort_engine.encoder.latency import (
+    Calibration,
+    HeldOut,
+    calibrate,
+    calibration_path,
+    recorded_calibration,
+)
+from bort_engine.encoder.sources import Source, sources
+from bort_engine.encoder.space import Architecture, SearchSpace
+from bort_engine.encoder.timing import LatencySettings, Shape, measure_ms
+from bort_engine.runs import records
+from bort_engine.runs.provenance import n_threads
+
+TINY = Source("tiny", "bert", Architecture(4, 2, 64, 64), vocab_size=100)
+TINY_SPACE = SearchSpace((1, 4), (2,), (32, 64), (64,))
+HAND = Calibration(
+    source="tiny",
+    settings=LatencySettings(1, 16, 1),
+    device="a drawing board",
+    versions="torch 0, transformers 0",
+    made_on="2020-10-20",
+    seconds=1.0,
+    outside_ms={"32": 0.5, "64": 0.75},
+    layer_ms={"2,32,64": 0.25, "2,64,64": 1.5},
+    held_out=(
+        HeldOut("1,2,32,64", measured_ms=1.0, iqr_ms=0.1, predicted_ms=0.9),
+        HeldOut("4,2,32,64", measured_ms=2.0, iqr_ms=0.1, predicted_ms=2.1),
+        HeldOut("1,2,64,64", measured_ms=4.0, iqr_ms=0.1, predicted_ms=5.0),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "most"),
+    [
+        ("batch_size", 0, 1024),
+        ("batch_size", 1025, 1024),
+        ("sequence_length", 513, 512),
+        ("sequence_length", 12.0, 512),
+        ("threads", -1, 1024),
+        ("threads", True, 1024),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_with_the_range(name, value, most):
+    with pytest.raises(ValueError, match=rf"{name} is {value!r}; allowed: 1 to {most}\."):
+        LatencySettings(**{name: value})
+    assert LatencySettings() == LatencySettings(1, 128, n_threads())
+
+
+def test_a_prediction_is_the_outside_plus_depth_times_a_layer():
+    assert HAND.predict_ms(Architecture(4, 2, 32, 64)) == 0.5 + 4 * 0.25
+    assert HAND.predict_ms(Architecture(7, 2, 64, 64)) == 0.75 + 7 * 1.5
+    assert HAND.covers(SearchSpace((1, 9, 99), (2,), (32, 64), (64,)))
+
+
+@pytest.mark.parametrize("text", ["1,1,32,64", "1,2,32,63", "1,2,128,64"])
+def test_a_block_that_was_not_calibrated_is_not_predicted(text):
+    with pytest.raises(ValueError, match=r"is not in the calibration of tiny; calibrate its space"):
+        HAND.predict_ms(Architecture.parse(text))
+    assert not HAND.covers([Architecture.parse(text)])
+
+
+def test_the_report_is_the_held_out_error_by_hand():
+    report = HAND.report()  # off by 10 %, 5 % and 25 %; the order is kept
+    assert report.median_relative_error == pytest.approx(0.10)
+    assert report.worst_relative_error == pytest.approx(0.25)
+    assert report.kendall_tau == pytest.approx(1.0)
+    assert (report.n_held_out, report.sequence_length, report.origin) == (3, 16, "measured")
+    assert (report.made_on, report.versions) == ("2020-10-20", "torch 0, transformers 0")
+    assert records.parse(records.dump(report), latency.LatencyReport) == report
+
+
+def test_a_calibration_survives_being_written_and_its_origin_is_not_in_the_file(tmp_path):
+    path = records.write(tmp_path / "c.json", replace(HAND, origin="recorded"))
+    assert "origin" not in json.loads(path.read_text())
+    assert records.read(path, Calibration) == HAND
+
+
+ROW = asdict(HAND.held_out[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ({"outside_ms": {"32": math.nan}}, "outside_ms.32"),
+        ({"outside_ms": {"32": 0.0}}, "outside_ms.32"),
+        ({"layer_ms": {"2,32,64": -1.0}}, "layer_ms.2,32,64"),
+        ({"layer_ms": {"2,32,64": "fast"}}, "layer_ms.2,32,64"),
+        ({"layer_ms": [1.0]}, "layer_ms"),
+        ({"held_out": [ROW | {"measured_ms": math.inf}]}, "held_out.0.measured_ms"),
+        ({"held_out": [{"architecture": "1,2,32,64"}]}, "held_out.0.measured_ms"),
+        ({"held_out": []}, "held_out"),
+        ({"held_out": None}, "held_out"),
+        ({"settings": {"batch_size": 0}}, "settings: .*allowed: 1 to 1024"),
+        ({"settings": {"colour": 1}}, "settings.colour"),
+        ({"surprise": 1}, "surprise"),
+        ({"schema": 1}, "written by another version"),
+    ],
+    ids=str,
+)
+def test_a_hostile_calibration_is_refused_by_the_field(tmp_path, change, cause):
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps(records.dump(HAND) | change))
+    with pytest.raises(ValueError, match=rf"c\.json: .*{cause}.*; delete it") as caught:
+        records.read(path, Calibration)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_calibration_is_named_by_what_it_depends_on(tmp_path):
+    settings = LatencySettings(2, 64, 3)
+    path = calibration_path(tmp_path, TINY, TINY_SPACE, settings)
+    assert path.parent == tmp_path
+    assert path.name.startswith("tiny-b2-l64-t3-") and path.suffix == ".json"
+    others = [
+        calibration_path(tmp_path, replace(TINY, vocab_size=101), TINY_SPACE, settings),
+        calibration_path(tmp_path, TINY, SearchSpace.of(TINY), settings),
+        calibration_path(tmp_path, TINY, TINY_SPACE, LatencySettings(2, 64, 4)),
+    ]
+    assert len({path, *others}) == 4
+    hub = replace(TINY, name="someone/tiny")  # an id with a slash stays within the folder
+    assert calibration_path(tmp_path, hub, TINY_SPACE, settings).parent == tmp_path
+
+
+def test_a_recorded_calibration_is_found_by_source_settings_and_space(tmp_path, monkeypatch):
+    monkeypatch.setattr(latency, "ASSETS", tmp_path)
+    assert recorded_calibration(TINY, TINY_SPACE) is None
+    records.write(tmp_path / "calibrations" / "tiny.json", HAND)
+    shipped = replace(HAND, origin="recorded")
+    assert recorded_calibration(TINY, TINY_SPACE) == shipped
+    assert recorded_calibration(TINY, TINY_SPACE, LatencySettings(1, 16, 1)) == shipped
+    assert recorded_calibration(TINY, TINY_SPACE, LatencySettings(1, 17, 1)) is None
+    assert recorded_calibration(TINY, SearchSpace((1,), (1,), (32,), (64,))) is None
+    assert recorded_calibration(sources["bort"], TINY_SPACE) is None
+
+
+# Calibrating
+
+
+class LinearMachine:
+    """Stands in for a timed stack: t_A + t_C = 10 H ms and t_B = 10 (H + I) + A ms, exactly.
+
+    Like a shared machine it never keeps its speed: it slows down by 2 % of its first speed with
+    every call, whichever stack is asked. Like a cache it forgets: a stack that was not among the
+    last two to be asked takes 5,000 ms more. `hiccups` are calls that take ten times as long.
+    """
+
+    calls: list["LinearMachine"]
+    hiccups: frozenset[int]
+
+    def __init__(self, shape, source, weights, settings):
+        a = shape.architecture
+        layer = 10 * (a.hidden_size + a.intermediate_size) + a.num_attention_heads
+        self.ms = 10 * a.hidden_size + shape.depth * layer
+
+    def time_ms(self, number: int = 1) -> float:
+        cold = 0 if self in self.calls[-2:] else 5000
+        self.calls.append(self)
+        slowness = (1 + 0.02 * len(self.calls)) * (10 if len(self.calls) in self.hiccups else 1)
+        return (self.ms + cold) * slowness
+
+
+@pytest.fixture
+def machine(monkeypatch) -> type[LinearMachine]:
+    monkeypatch.setattr(timing, "Stack", LinearMachine)
+    monkeypatch.setattr(LinearMachine, "calls", [], raising=False)
+    monkeypatch.setattr(LinearMachine, "hiccups", frozenset(), raising=False)
+    return LinearMachine
+
+
+LINEAR_SPACE = SearchSpace((1, 2, 4, 6), (1, 2), (32, 64), (64, 128))
+
+
+@pytest.mark.parametrize("hiccups", [frozenset(), frozenset({3, 8, 21, 34, 35})], ids=len)
+def test_on_a_linear_machine_predictions_are_exact_whatever_its_speed(
+    machine, monkeypatch, hiccups
+):
+    monkeypatch.setattr(machine, "hiccups", hiccups)
+    calibration = calibrate(TINY, LINEAR_SPACE, LatencySettings(1, 8, 1), rounds=5)
+    assert calibration.covers(LINEAR_SPACE)
+    speeds = {
+        calibration.predict_ms(a) / machine(Shape(a, a.num_hidden_layers), None, None, None).ms
+        for a in LINEAR_SPACE
+    }
+    assert max(speeds) / min(speeds) == pytest.approx(1, rel=1e-6)
+    report = calibration.report()
+    assert report.worst_relative_error < 1e-6 and report.kendall_tau == pytest.approx(1)
+    if not hiccups:
+        assert all(row.iqr_ms < 1e-3 for row in calibration.held_out)
+
+
+def test_the_held_out_are_not_of_the_depth_that_was_fitted(machine):
+    calibration = calibrate(TINY, LINEAR_SPACE, rounds=1, n_held_out=99)
+    depths = [
+        Architecture.parse(row.architecture).num_hidden_layers for row in calibration.held_out
+    ]
+    assert sorted(depths) == [1] * 8 + [2] * 8 + [6] * 8  # all but the fitted depth, 4
+
+
+def test_the_seed_decides_what_is_held_out_and_an_order_that_changes_every_round(machine):
+    def run(seed: int) -> tuple[list[str], list[float]]:
+        machine.calls.clear()
+        calibration = calibrate(TINY, LINEAR_SPACE, rounds=2, n_held_out=3, seed=seed)
+        # Each is timed as warm-up, reference, stack, reference.
+        return [row.architecture for row in calibration.held_out], [
+            stack.ms for stack in machine.calls[2::4]
+        ]
+
+    drawn, order = run(0)
+    assert len(set(drawn)) == 3
+    assert sorted(order[:13]) == sorted(order[13:]) and order[:13] != order[13:]
+    assert run(0) == (drawn, order)
+    assert run(1)[0] != drawn and run(1)[1] != order
+
+
+def test_progress_is_told_after_every_timing(machine):
+    events = []
+    calibrate(TINY, LINEAR_SPACE, rounds=3, n_held_out=4, on_progress=events.append)
+    total = 3 * (2 + 8 + 4)  # rounds x (widths + blocks + held out)
+    assert [event["done"] for event in events] == list(range(1, total + 1))
+    assert {event["total"] for event in events} == {total}
+
+
+@pytest.mark.parametrize("space", [LINEAR_SPACE, SearchSpace((2,), (1,), (32,), (64,))], ids=len)
+def test_layers_lost_in_noise_and_a_space_of_one_make_records_that_can_be_read(
+    machine, monkeypatch, space
+):
+    monkeypatch.setattr(machine, "time_ms", lambda self, number=1: 1.0)
+    calibration = calibrate(TINY, space, rounds=1)
+    assert records.parse(records.dump(calibration), Calibration) == calibration
+    report = calibration.report()
+    assert records.parse(records.dump(report), latency.LatencyReport) == report
+
+
+@pytest.mark.parametrize(("family", "most"), [("bert", 16), ("roberta", 14)])
+def test_a_sequence_longer_than_the_sources_positions_is_refused(machine, family, most):
+    source = replace(TINY, model_type=family, max_position_embeddings=16)
+    calibrate(source, TINY_SPACE, LatencySettings(1, most, 1), rounds=1)
+    with pytest.raises(
+        ValueError, match=rf"sequence_length is {most + 1}; tiny allows 1 to {most}"
+    ):
+        calibrate(source, TINY_SPACE, LatencySettings(1, most + 1, 1), rounds=1)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        TINY,
+        replace(TINY, model_type="roberta", type_vocab_size=1, max_position_embeddings=10),
+        replace(TINY, model_type="distilbert", type_vocab_size=0, pooler=False),
+        replace(TINY, name="like bort", type_vocab_size=0, pooler=False),
+    ],
+    ids=["bert", "roberta", "distilbert", "bort"],
+)
+def test_real_models_are_timed_and_the_threads_restored(source):
+    threads = torch.get_num_threads()
+    settings = LatencySettings(1, 8, 1)
+    torch.set_num_threads(2)
+    try:
+        calibration = calibrate(source, TINY_SPACE, settings, rounds=2)
+        times = measure_ms([TINY.architecture], source, settings, rounds=1)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert times[TINY.architecture] > 0
+    assert calibration.covers(TINY_SPACE)
+    assert records.parse(records.dump(calibration), Calibration) == calibration
