@@ -1,6 +1,7 @@
 """Figures of a race whose every score is worked out by hand; see `fake_engine.synthetic_race`."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -166,6 +167,6 @@ def test_a_chart_s_message_in_words(race):
 
 
 def test_texts_of_the_record_are_no_markup_in_a_figure(race):
-    latency = type(race.latency)("<b>", "%{x}", 2, "x", 0.1, 0.1, 0.1, 1)
+    latency = replace(race.latency, batch_size="<b>", sequence_length="%{x}")
     figure = race_figures.front_figure(synthetic_race(latency=latency), "Latency / error", 0, 1)
     assert figure.layout.xaxis.title.text == "Latency (ms, batch  b , % x  tokens)"
