@@ -23,6 +23,7 @@ from bort_engine.data.resources import ASSETS
 from bort_engine.lab import ground_truth
 from bort_engine.search.candidates import candidate
 from bort_engine.search.scores import GOALS, NAMES, Race
+from bort_engine.show.race import needed
 
 SOURCE, TASK = "minilm-l6", "rotten-tomatoes"
 SEEDS = int(sys.argv[1]) if len(sys.argv) > 1 else 20
@@ -32,18 +33,18 @@ BUDGETS = (16, 32, 64)
 LONG = 192  # trainings: the goals' price is beyond the default budget for some
 
 
-def show_table(found: Race) -> None:
-    candidates = [candidate(point, found.size) for point in found.points]
-    errors = [np.array(table, dtype=float) for table in found.errors]
-    for number, table in zip(found.provenance.training_seeds, errors, strict=True):
-        took = sum(x or 0 for x in found.seconds[found.provenance.training_seeds.index(number)])
-        told = ground_truth.order(candidates, table)
-        fitted = ground_truth.surface(candidates, table)
+def show_table(result: Race) -> None:
+    candidates = [candidate(point, result.size) for point in result.points]
+    errors = [np.array(table, dtype=float) for table in result.errors]
+    seeds = result.provenance.training_seeds
+    for seed, table, seconds in zip(seeds, errors, result.seconds, strict=True):
+        order = ground_truth.order(candidates, table)
+        surface = ground_truth.surface(candidates, table)
+        spent = f"{len(table)} trainings, {sum(s or 0 for s in seconds):.0f} s"
         print(
-            f"training seed {number}: {len(table)} trainings, {took:.0f} s; {told.violations} of "
-            f"{told.pairs} ordered pairs break the order by more than {fptas.TOLERANCE:.0%}, at "
-            f"worst by {told.worst:.1%}; the surface is off by {fitted.leave_one_out:.1%} (median, "
-            "each left out in turn)"
+            f"training seed {seed}: {spent}; {order.violations} of {order.pairs} ordered pairs "
+            f"break the order by more than {fptas.TOLERANCE:.0%}, at worst by {order.worst:.1%}; "
+            f"the surface is off by {surface.leave_one_out:.1%} (median, each left out in turn)"
         )
         for cover in ground_truth.covers(candidates, table):
             print(
@@ -52,31 +53,21 @@ def show_table(found: Race) -> None:
                 f"{cover.achieved:.3f}"
             )
     if len(errors) > 1:
-        told = ground_truth.noise(errors[0], errors[1])
+        noise = ground_truth.noise(errors[0], errors[1])
         print(
-            f"noise between the two seeds: median {told.median:.1%}, 95th percentile "
-            f"{told.p95:.1%}; Kendall tau of the rankings {told.kendall_tau:.3f}"
+            f"noise between the two seeds: median {noise.median:.1%}, 95th percentile "
+            f"{noise.p95:.1%}; Kendall tau of the rankings {noise.kendall_tau:.3f}"
         )
 
 
-def show_race(found: Race) -> None:
-    for name, curves in found.curves.items():
+def show_race(result: Race) -> None:
+    for name, curves in result.curves.items():
         volumes = [f"{np.median(curves.hypervolume[:, n - 1]):.4f}" for n in BUDGETS]
         epsilons = [f"{np.median(curves.epsilon[:, n - 1]):.3f}" for n in BUDGETS]
         print(
             f"{NAMES[name]:>14}: hypervolume after {BUDGETS} {' '.join(volumes)}; achieved epsilon "
             f"{' '.join(epsilons)}"
         )
-
-
-def seconds_to(found: Race, name: str, goal: float) -> float:
-    curves = found.curves[name]
-    below = curves.epsilon < goal
-    spent = [
-        row[hit.argmax()] if hit.any() else np.inf
-        for row, hit in zip(curves.seconds, below, strict=True)
-    ]
-    return float(np.median(spent))
 
 
 def main() -> None:
@@ -94,11 +85,12 @@ def main() -> None:
     long = race(SOURCE, TASK, budget=LONG, seeds=SEEDS, records=RECORDS, size=SIZE)
     for name, curves in long.curves.items():
         for goal in sorted(GOALS, reverse=True):
-            needed = curves.trainings_to(goal)
-            said = f"over {LONG}" if needed is None else f"{needed:g}"
+            trainings, seconds = (needed(curves, goal, by) for by in ("trainings", "seconds"))
+            spent = f"over {LONG} trainings"
+            if trainings is not None and seconds is not None:
+                spent = f"{trainings:g} trainings, {seconds:.0f} recorded seconds"
             print(
-                f"{NAMES[name]:>14}: {said} trainings, {seconds_to(long, name, goal):.0f} recorded "
-                f"seconds until the achieved epsilon is below {goal} (medians)"
+                f"{NAMES[name]:>14}: {spent} until the achieved epsilon is below {goal} (medians)"
             )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     import plotly.graph_objects as go
 
 # Okabe and Ito's colours, told apart with any colour vision; each class has its own symbol too.
@@ -67,3 +68,21 @@ def pale(colour: str, opacity: float = 0.15) -> str:
 def millions(n: int) -> str:
     """Return a count of parameters or operations in three or four figures."""
     return f"{n / 1e6:.1f} M" if n >= 1e6 else f"{n / 1e3:.0f} k"
+
+
+def add_dots(
+    figure: go.Figure,
+    places: np.ndarray,
+    rows: Sequence[int],
+    name: str,
+    marker: dict[str, Any],
+    hover: Callable[[int], str],
+) -> None:
+    """Draw some rows of `places` (n, 2) as one entry of the legend; no rows, no entry."""
+    if len(rows):
+        x, y = places[list(rows)].T.tolist()
+        text = [f"{hover(row)}<br>{name}" for row in rows]
+        template = "%{text}<extra></extra>"  # without the grey box that repeats the trace's name
+        figure.add_scatter(
+            x=x, y=y, name=name, mode="markers", marker=marker, text=text, hovertemplate=template
+        )

@@ -18,6 +18,7 @@ import streamlit as st
 from bort_engine.encoder.sources import sources
 from bort_engine.runs import jobs
 from bort_engine.runs.text import literal
+from bort_engine.search import errors as oracles
 from bort_engine.show.front import Fact
 
 Record = TypeVar("Record")
@@ -187,6 +188,11 @@ def opened(path: Path, load: Callable[[Path], Record]) -> Record:
     except OSError as e:
         raise ValueError(f"{path} is missing; start a new run.") from e
     return _opened(path, changed, load)
+
+
+def tables() -> tuple[tuple[Path, int], ...]:
+    """Return the shipped tables of errors and when each changed: a key for what they lead to."""
+    return tuple((path, path.stat().st_mtime_ns) for path in oracles.tables())
 
 
 # `_load` is no part of the key: a file is of one kind.
