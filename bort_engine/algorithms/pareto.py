@@ -28,3 +28,15 @@ def achieved_epsilon(cover: np.ndarray, costs: np.ndarray) -> float:
     (the multiplicative epsilon-indicator, Zitzler et al. 2003, minus one; never negative).
     """
     return max(0.0, float(moocore.epsilon_mult(np.asarray(cover), ref=np.asarray(costs))) - 1.0)
+
+
+def knee(costs: np.ndarray) -> int:
+    """Return the row of a front (n, d) farthest below the plane through its extremes, in logs.
+
+    The knee of Das 1999. Logarithms are scaled to 0..1 in each column, so that the distance from
+    the plane is the sum of the columns but for a constant: the least sum is the farthest below.
+    """
+    logs = np.log(costs)
+    spread = np.ptp(logs, axis=0)
+    scaled = (logs - logs.min(axis=0)) / np.where(spread > 0, spread, 1.0)
+    return int(scaled.sum(axis=1).argmin())

@@ -4,12 +4,18 @@ A lesson is a module in pages/parts/lessons/ with a TITLE, an IDEA (one sentence
 widgets are bound to the address, so the address is the link that restores its state.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
+
+from bort_engine.runs.text import literal
+from bort_engine.show.lessons import table as recorded
+from bort_engine.show.lessons.table import Table
+from pages.parts import runs
 
 # Where a number comes from, always beside it: Streamlit's badge colours.
 ORIGINS = {
@@ -48,6 +54,15 @@ def try_this(good: Preset, bad: Preset) -> None:
                 width="stretch",
             )
             st.caption(preset.says)
+
+
+def pick(label: str, options: Sequence[Any], key: str, default: Any = None) -> Any:
+    """Let one of a few options be picked; an empty value in the address clears the widget."""
+    usual = options[0] if default is None else default
+    picked = st.segmented_control(
+        label, options, default=usual, required=True, key=key, bind="query-params"
+    )
+    return usual if picked is None else picked
 
 
 def origin(kind: str, detail: str = "") -> None:
@@ -102,3 +117,17 @@ def picture(
                 key=f"{name}-numbers",
             )
     return event
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _tables(records: tuple[tuple[Path, int], ...]) -> dict[int, Table]:
+    return recorded.tables()
+
+
+def tables() -> dict[int, Table] | None:
+    """Return the recorded tables by training seed; where there is none, say so in one line."""
+    try:
+        return _tables(runs.tables())
+    except ValueError as e:
+        st.warning(literal(e), icon=":material/warning:")
+        return None

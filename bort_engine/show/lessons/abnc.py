@@ -43,32 +43,6 @@ RULES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """What a recorded table of errors says of the order: larger networks should err less.
-
-    `tau` is Kendall's, of the error and the size of the layers; -1 is a perfect order. `any_rise`
-    counts every pair out of order, `order` those beyond the tolerance.
-    """
-
-    name: str
-    rows: int
-    space: int
-    tau: float
-    order: ground_truth.Order
-    any_rise: int
-    origin: str
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """By how much the slowest head count is behind the quickest, over pairs of H and I."""
-
-    pairs: int
-    median: float
-    worst: float
-
-
-@dataclass(frozen=True, slots=True)
 class Gradient:
     """The norms of one brief training's gradients, step by step."""
 
@@ -102,18 +76,18 @@ class Check:
     says: str
 
 
-def check_shares(found: Costs, source: Source) -> list[Check]:
+def check_shares(shape: Costs, source: Source) -> list[Check]:
     """Do the layers dominate each cost? With the range over the source's default space."""
     space = [*SearchSpace.of(source)]
     ranges = {
         "Parameters": [Split.of(n_parameters(a, source)).layers for a in space],
-        "Operations": [Split.of(n_operations(a, source, found.length)).layers for a in space],
+        "Operations": [Split.of(n_operations(a, source, shape.length)).layers for a in space],
     }
     checks = []
-    for measure, split in found:
+    for measure, split in shape.by_measure.items():
         name = f"Layers dominate the {measure.lower()}"
-        if split is None:
-            checks.append(Check(name, "unknown", f"{found.no_time}."))
+        if isinstance(split, str):
+            checks.append(Check(name, "unknown", f"{split}."))
             continue
         share = split.layers
         says = f"the layers hold {percent(share)}, all else {percent(1 - share)}."
@@ -134,44 +108,44 @@ def by_heads(
     rows = []
     for heads in heads_for(architecture.hidden_size):
         shape = replace(architecture, num_attention_heads=heads)
-        found = costs("", shape, source, length, calibration)
+        variant = costs("", shape, source, length, calibration)
+        time = variant.time
+        layers_ms = time.amounts[1] if isinstance(time, Split) else math.nan
         rows.append(
             {
                 "Heads A": heads,
-                "Parameters": int(found.parameters.total),
-                "Operations": int(found.operations.total),
-                "One layer (ms)": found.time
-                and round(found.time.amounts[1] / shape.num_hidden_layers, 3),
+                "Parameters": int(variant.parameters.total),
+                "Operations": int(variant.operations.total),
+                "One layer (ms)": round(layers_ms / shape.num_hidden_layers, 3),
             }
         )
-    return pd.DataFrame(rows).astype({"One layer (ms)": float})  # None: not a number
+    return pd.DataFrame(rows)
 
 
-def spread(calibration: Calibration) -> Spread:
-    """Return how much the head count changes a layer's time, H and I being the same."""
+def head_spreads(calibration: Calibration) -> list[float]:
+    """Return by which share the slowest head count is behind the quickest, by pair of H and I."""
     times: dict[str, list[float]] = {}
-    for block, ms in calibration.layer_ms.items():
+    for block, ms in calibration.layer_ms.items():  # a block is written A,H,I
         times.setdefault(block.partition(",")[2], []).append(ms)
-    apart = [max(of) / min(of) - 1 for of in times.values() if len(of) > 1]
-    return Spread(len(apart), median(apart), max(apart)) if apart else Spread(0, 0.0, 0.0)
+    return [max(ms) / min(ms) - 1 for ms in times.values() if len(ms) > 1]
 
 
 def heads_say(calibration: Calibration) -> str:
     """Say which layers a calibration has timed, and how little the heads matter to it."""
     blocks = [map(int, block.split(",")) for block in calibration.layer_ms]
     axes = zip("AHI", zip(*blocks, strict=True), strict=True)
-    timed = "; ".join(f"{name} {', '.join(map(str, sorted(set(of))))}" for name, of in axes)
-    apart = spread(calibration)
+    timed = "; ".join(f"{name} {', '.join(map(str, sorted(set(axis))))}" for name, axis in axes)
+    spreads = head_spreads(calibration) or [0.0]
     return (
-        f"Timed for {calibration.source}: {timed}. Over the {apart.pairs} pairs of H and I, the "
-        f"slowest head count takes {100 * apart.median:.0f} % longer than the quickest (median), "
-        f"at worst {100 * apart.worst:.0f} %: each head makes a table of attention of its own, "
-        "which the count of multiplications does not see."
+        f"Timed for {calibration.source}: {timed}. Over {len(spreads)} pairs of H and I, the "
+        f"slowest head count takes {100 * median(spreads):.0f} % longer than the quickest "
+        f"(median), at worst {100 * max(spreads):.0f} %: each head makes a table of attention of "
+        "its own, which the count of multiplications does not see."
     )
 
 
-def read_tables(paths: Sequence[Path]) -> list[Table]:
-    """Return what the fullest of the recorded tables of `MEASURED` say, one a training seed.
+def fullest(paths: Sequence[Path]) -> list[EvaluationTable]:
+    """Return the recorded tables of `MEASURED` with the most shapes, one a training seed.
 
     Raises:
         ValueError: a table is damaged.
@@ -179,41 +153,34 @@ def read_tables(paths: Sequence[Path]) -> list[Table]:
     records = [EvaluationTable(path) for path in paths]
     records = [r for r in records if r.header.setup.source == MEASURED]
     most = max((len(record.evaluations) for record in records), default=0)
-    return [_table(record) for record in records if 1 < len(record.evaluations) == most]
+    return [record for record in records if 1 < len(record.evaluations) == most]
 
 
-def _table(record: EvaluationTable) -> Table:
+def check_errors(record: EvaluationTable) -> list[Check]:
+    """Does the error fall as the network grows, on the whole and pair by pair?
+
+    On the whole: Kendall's tau of the error and the size of the layers; -1 is a perfect order.
+    """
     from scipy.stats import kendalltau
 
     source = sources[MEASURED]
     calibration = calibration_of(source)
     assert calibration, f"{MEASURED}'s calibration ships"
-    found = {a: e for a, e in record.evaluations.items() if calibration.covers([a])}
-    points = [costs_of(a, source, calibration) for a in found]
-    errors = [evaluation.error for evaluation in found.values()]
+    errors = {a: e.error for a, e in record.evaluations.items() if calibration.covers([a])}
+    points = [costs_of(a, source, calibration) for a in errors]
     candidates = [candidate(point, "total") for point in points]
-    tau: Any = kendalltau([point.n_encoder_parameters for point in points], errors)
-    header = record.header
-    return Table(
-        f"training seed {header.setup.seed}",
-        len(found),
-        len(SearchSpace.of(source)),
-        float(tau.statistic),
-        ground_truth.order(candidates, errors),
-        ground_truth.order(candidates, errors, tolerance=0.0).violations,
-        str(header.made),
-    )
-
-
-def check_table(table: Table) -> list[Check]:
-    """Does the error fall as the network grows, on the whole and pair by pair?"""
-    order, on = table.order, f"{table.rows} of {table.space} shapes, {table.name}"
+    statistic: Any = kendalltau([p.n_encoder_parameters for p in points], [*errors.values()])
+    tau = float(statistic.statistic)
+    order = ground_truth.order(candidates, [*errors.values()])
+    any_rise = ground_truth.order(candidates, [*errors.values()], tolerance=0.0).violations
     share = order.violations / max(order.pairs, 1)
+    seed = record.header.setup.seed
+    on = f"{len(errors)} of {len(SearchSpace.of(source))} shapes, training seed {seed}"
     return [
         Check(
             "Error follows size",
-            _verdict(table.tau <= -CLOSE, table.tau <= -LOOSE),
-            f"Kendall's tau of error and layer size is {table.tau:.2f}: it is -1 where each larger "
+            _verdict(tau <= -CLOSE, tau <= -LOOSE),
+            f"Kendall's tau of error and layer size is {tau:.2f}: it is -1 where each larger "
             f"one errs less, and 0 where size says nothing ({on}).",
         ),
         Check(
@@ -222,7 +189,7 @@ def check_table(table: Table) -> list[Check]:
             f"of {order.pairs:,} pairs of which one contains the other, {order.violations:,} "
             f"({100 * share:.1f} %) have the larger one err more by over "
             f"{100 * fptas.TOLERANCE:.0f} %, at worst by {100 * order.worst:.0f} %; "
-            f"{table.any_rise:,} at all ({on}).",
+            f"{any_rise:,} at all ({on}).",
         ),
     ]
 

@@ -7,15 +7,15 @@ Compute, then draw.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bort_engine.encoder.costs import PartCounts, n_operations, n_parameters
 from bort_engine.encoder.latency import Calibration, recorded_calibration
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture, SearchSpace
-from bort_engine.show.theme import BLUE, GREEN, LEGEND, ORANGE, PURPLE
+from bort_engine.show.theme import BLUE, GREEN, ORANGE, PURPLE, laid_out
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,18 +60,18 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """A shape's three costs; where its time is not on record, `no_time` says why."""
+    """A shape's three costs; where its time is not on record, `time` says why."""
 
     name: str
     architecture: Architecture
     length: int
     parameters: Split
     operations: Split
-    time: Split | None
-    no_time: str = ""
+    time: Split | str
 
-    def __iter__(self) -> Iterator[tuple[str, Split | None]]:
-        return zip(MEASURES, (self.parameters, self.operations, self.time), strict=True)
+    @property
+    def by_measure(self) -> dict[str, Split | str]:
+        return dict(zip(MEASURES, (self.parameters, self.operations, self.time), strict=True))
 
 
 def heads_for(hidden_size: int) -> list[int]:
@@ -81,10 +81,9 @@ def heads_for(hidden_size: int) -> list[int]:
 
 def calibration_of(source: Source) -> Calibration | None:
     """Return the shipped calibration of a source, if there is one."""
-    for space in (SearchSpace.of(source), SearchSpace.bort()):
-        if found := recorded_calibration(source, space):
-            return found
-    return None
+    spaces = (SearchSpace.of(source), SearchSpace.bort())
+    calibrations = (recorded_calibration(source, space) for space in spaces)
+    return next((calibration for calibration in calibrations if calibration), None)
 
 
 def costs(
@@ -99,28 +98,25 @@ def costs(
     Raises:
         ValueError: the length is below 1.
     """
-    found = Costs(
+    return Costs(
         name,
         architecture,
         length,
         Split.of(n_parameters(architecture, source)),
         Split.of(n_operations(architecture, source, length)),
-        None,
+        _time(architecture, length, calibration),
     )
-    try:
-        return replace(found, time=_time(architecture, length, calibration))
-    except ValueError as e:
-        return replace(found, no_time=str(e))
 
 
-def _time(architecture: Architecture, length: int, calibration: Calibration | None) -> Split:
+def _time(architecture: Architecture, length: int, calibration: Calibration | None) -> Split | str:
+    """Return the milliseconds by part, or why they are not known."""
     if calibration is None:
-        raise ValueError("not recorded for this source")
+        return "not recorded for this source"
     recorded = calibration.settings.sequence_length
     if length != recorded:
-        raise ValueError(f"recorded at {recorded} tokens only")
+        return f"recorded at {recorded} tokens only"
     if not calibration.covers([architecture]):
-        raise ValueError(f"not recorded for {architecture}")
+        return f"not recorded for {architecture}"
     outside = calibration.outside_ms[str(architecture.hidden_size)]
     return Split((0, calibration.predict_ms(architecture) - outside, 0, outside))
 
@@ -175,8 +171,8 @@ def to_frame(shapes: Sequence[Costs]) -> pd.DataFrame:
             "share": share,
         }
         for shape in shapes
-        for measure, split in shape
-        if split
+        for measure, split in shape.by_measure.items()
+        if isinstance(split, Split)
         for part, number, share in zip(PARTS, split.amounts, split.shares, strict=True)
         if number
     ]
@@ -187,70 +183,57 @@ def figure(shapes: Sequence[Costs], settings: str = "") -> go.Figure:
     """Draw each cost of each shape as a bar of its parts' shares; `settings` are the time's."""
     from plotly.subplots import make_subplots
 
-    length = shapes[0].length
     titles = (
         "Parameters (count)",
-        f"Operations (multiply-accumulates, {length} tokens)",
+        f"Operations (multiply-accumulates, {shapes[0].length} tokens)",
         f"Time (ms{settings and f', {settings}'})",
     )
-    every = [split for shape in shapes for _, split in shape if split]
-    used = [part for part in range(len(PARTS)) if any(split.amounts[part] for split in every)]
     drawn = make_subplots(
         len(MEASURES), 1, shared_xaxes=True, vertical_spacing=0.11, subplot_titles=titles
     )
     drawn.update_annotations(x=0, xanchor="left", font={"size": 14})
+    used = set(to_frame(shapes)["part"])
     for row, measure in enumerate(MEASURES, 1):
-        splits = [dict(shape)[measure] for shape in shapes]
-        names = [
-            shape.name + (f"<br>{amount(measure, split.total)}" if split else "")
-            for shape, split in zip(shapes, splits, strict=True)
-        ]
-        for part in used:
-            _bars(drawn, row, measure, part, names, splits)
-        for shape, name, split in zip(shapes, names, splits, strict=True):
-            if split is None:
+        bars: dict[str, Split | str] = {}  # by what stands beside the bar
+        for shape in shapes:
+            split = shape.by_measure[measure]
+            total = f"<br>{amount(measure, split.total)}" if isinstance(split, Split) else ""
+            bars[shape.name + total] = split
+        for number, part in enumerate(PARTS):
+            if part in used:
+                _add_bars(drawn, row, measure, number, bars)
+        for name, split in bars.items():
+            if isinstance(split, str):
                 drawn.add_annotation(
-                    x=0, y=name, text=shape.no_time.capitalize(),
-                    xanchor="left", showarrow=False, row=row, col=1,
+                    x=0, y=name, text=split.capitalize(), xanchor="left", showarrow=False,
+                    row=row, col=1,
                 )  # fmt: skip
     drawn.update_xaxes(range=[0, 100], showgrid=False)
     drawn.update_xaxes(title="Share of each cost (%)", row=len(MEASURES))
     drawn.update_yaxes(autorange="reversed")
-    return drawn.update_layout(
-        barmode="stack",
-        bargap=0.15,
-        height=560,
-        margin={"l": 10, "r": 20, "t": 30, "b": 10},
-        legend=LEGEND,
-        uniformtext={"mode": "hide", "minsize": 10},  # what is too narrow for its figures has none
-    )
+    # What is too narrow for its figures has none.
+    fonts = {"mode": "hide", "minsize": 10}
+    return laid_out(drawn, 560, top=30, barmode="stack", bargap=0.15, uniformtext=fonts)
 
 
-def _bars(
-    drawn: go.Figure,
-    row: int,
-    measure: str,
-    part: int,
-    names: Sequence[str],
-    splits: Sequence[Split | None],
+def _add_bars(
+    drawn: go.Figure, row: int, measure: str, part: int, bars: dict[str, Split | str]
 ) -> None:
-    """Draw one part of one cost, of all shapes."""
+    """Draw one part of one cost, of all shapes; where that is not known, nothing of it."""
     colour, pattern, ink = LOOKS[part]
-    numbers = [split.amounts[part] if split else 0.0 for split in splits]
-    shares = [split.shares[part] if split else 0.0 for split in splits]
-    said = [
-        f"{percent(s)}<br>{amount(measure, n)}" if n else ""
-        for s, n in zip(shares, numbers, strict=True)
+    amounts = [
+        (split.shares[part], split.amounts[part]) if isinstance(split, Split) else (0.0, 0.0)
+        for split in bars.values()
     ]
     drawn.add_bar(
-        x=[100 * share for share in shares],
-        y=list(names),
+        x=[100 * share for share, _ in amounts],
+        y=list(bars),
         orientation="h",
         name=PARTS[part],
         legendgroup=PARTS[part],
         showlegend=row == 1,
         marker={"color": colour, "pattern": HATCH | {"shape": pattern, "bgcolor": colour}},
-        text=said,
+        text=[f"{percent(share)}<br>{amount(measure, n)}" if n else "" for share, n in amounts],
         textposition="inside",
         insidetextanchor="middle",
         textangle=0,
@@ -263,18 +246,13 @@ def _bars(
 
 def summary(shapes: Sequence[Costs]) -> str:
     """Say the picture's message, for those who cannot see it."""
-    said = []
+    lines = []
     for shape in shapes:
-        costs_said = []
-        for measure, split in shape:
-            if split is None:
-                costs_said.append(f"{measure.lower()} {shape.no_time}")
-                continue
-            parts = ", ".join(
-                f"{part} {percent(share)}"
-                for part, share in zip(PARTS, split.shares, strict=True)
-                if share
-            )
-            costs_said.append(f"{measure.lower()} {amount(measure, split.total)} ({parts})")
-        said.append(f"{shape.name} {shape.architecture}: {'; '.join(costs_said)}")
-    return f"Stacked bars at {shapes[0].length} tokens. {'. '.join(said)}."
+        parts = ", ".join(
+            f"{measure.lower()} {amount(measure, split.total)}, in layers {percent(split.layers)}"
+            if isinstance(split, Split)
+            else f"{measure.lower()} {split}"
+            for measure, split in shape.by_measure.items()
+        )
+        lines.append(f"{shape.name} {shape.architecture}: {parts}")
+    return f"Stacked bars at {shapes[0].length} tokens. {'. '.join(lines)}."

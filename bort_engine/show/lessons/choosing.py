@@ -9,26 +9,20 @@ W lie on a straight line through the origin (`choosing_figures` draws it).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from bort_engine.algorithms import fptas
+from bort_engine.algorithms.pareto import knee, nondominated
 from bort_engine.encoder.costs import n_operations
 from bort_engine.encoder.latency import Calibration
-from bort_engine.runs.provenance import Provenance
+from bort_engine.encoder.space import Architecture
 from bort_engine.search import candidates as latencies
-from bort_engine.search.result import (
-    SIZES,
-    W_ERRORS,
-    Front,
-    FrontGuarantee,
-    FrontProvenance,
-    Point,
-    Search,
-    Size,
-    mark_pareto,
-)
-from bort_engine.show.lessons.table import SOURCE, SPACE, TASK, Table
+from bort_engine.search.result import SIZES, W_ERRORS, Point, Size
+from bort_engine.show.lessons.table import SOURCE, SPACE, Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +30,14 @@ if TYPE_CHECKING:
 LENGTHS = (16, 128, 512)
 BATCHES = (1, 8, 32)
 RULES = ("Best W", "Knee", "In budget", "Source", "Best guesser")
+FORMATS = {
+    "Behind source (points)": "%.1f",
+    "Wrong on dev (%)": "%.1f",
+    "Size (M)": "%.1f",
+    "Encoder (M)": "%.2f",
+    "Latency (ms)": "%.2f",
+    "W": "%.2f",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +57,10 @@ class Rule:
     batch: int = 1
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ("size", SIZES),
-            ("error", W_ERRORS),
-            ("length", LENGTHS),
-            ("batch", BATCHES),
-        ):
-            if getattr(self, name) not in allowed:
-                words = ", ".join(map(str, allowed))
+        allowed = {"size": SIZES, "error": W_ERRORS, "length": LENGTHS, "batch": BATCHES}
+        for name, values in allowed.items():
+            if getattr(self, name) not in values:
+                words = ", ".join(map(str, values))
                 raise ValueError(f"{name} is {getattr(self, name)!r}; allowed: {words}.")
 
     @property
@@ -74,30 +72,65 @@ DEFAULT = Rule()
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """A shape of the table as a rule values it.
+
+    Attributes:
+        point: its real sizes, recorded latency, and error on dev.
+        p: the parameters that count.
+        i: the inference cost that counts, in the unit of the choice.
+        e: the error that counts, in nats.
+        saved: the share of T's p that is saved, times the share of its i; 0 where nothing is.
+        w: W, to be maximised.
+        pareto: no other shape beats it in p, i and e.
+    """
+
+    point: Point
+    p: float
+    i: float
+    e: float
+    saved: float
+    w: float
+    pareto: bool
+
+    @property
+    def architecture(self) -> Architecture:
+        return self.point.architecture
+
+    @property
+    def at_chance(self) -> bool:
+        return self.point.at_chance
+
+    @property
+    def wrong(self) -> float:
+        """The share of dev that it gets wrong."""
+        return self.point.shown_error
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """The whole space under a rule.
 
     Attributes:
-        front: its points hold the rule's own p, i and W: p in `n_parameters`, i in `latency_ms`,
-            be it milliseconds or operations. `best` is W's maximiser, guessing or not.
-        latency: the calibration that i comes from; None where i is operations.
-        errors: e by row of `front.points`, as the rule counts it.
-        saved: the share of p that is saved times the share of i, by row; 0 where nothing is.
+        shapes: in the table's order.
+        source: T.
+        best: W's maximiser, guessing or not.
+        unit: of i: "ms" where latencies at the rule's batch and length are recorded, else
+            "operations".
     """
 
     table: Table
     rule: Rule
-    front: Front
-    latency: Calibration | None
-    errors: tuple[float, ...]
-    saved: tuple[float, ...]
+    shapes: tuple[Shape, ...]
+    source: Shape
+    best: Shape
+    unit: str
 
-    def row(self, point: Point) -> int:
-        return self.front.points.index(point)
-
-    def original(self, point: Point) -> Point:
-        """Return a point with its real parameters and recorded latency."""
-        return self.table.points[self.row(point)]
+    @property
+    def guesser(self) -> Shape | None:
+        """The shape that W rates highest among those that are no better than guessing."""
+        guessing = (shape for shape in self.shapes if shape.at_chance)
+        return max(guessing, key=lambda shape: (shape.w, -shape.e), default=None)
 
 
 def calibration_for(table: Table, rule: Rule) -> Calibration | None:
@@ -114,102 +147,77 @@ def calibration_for(table: Table, rule: Rule) -> Calibration | None:
 
 
 def choose(table: Table, rule: Rule = DEFAULT) -> Choice:
-    """Value every shape of a table by a rule, and find the front and the rules' picks."""
+    """Value every shape of a table by a rule, and find the front and W's maximiser."""
     latency = calibration_for(table, rule)
-    costs = [
-        latency.predict_ms(p.architecture)
-        if latency
-        else float(n_operations(p.architecture, SOURCE, rule.length).total)
-        for p in table.points
-    ]
-    candidates = [
-        fptas.Candidate(p.architecture, p.size(rule.size), i)
-        for p, i in zip(table.points, costs, strict=True)
-    ]
     floor = table.floor if rule.error == "excess" else 0.0
-    errors = {xi: p.error - floor for xi, p in zip(candidates, table.points, strict=True)}
-    T = fptas.maximum_point(candidates, SOURCE.architecture)
-    points = [
-        replace(p, n_parameters=int(xi.p), latency_ms=xi.i, w=fptas.w_coefficient(xi.p, xi.i, e, T))
-        for p, (xi, e) in zip(table.points, errors.items(), strict=True)
-    ]
-    front = Front(
-        source=SOURCE.name,
-        task=TASK,
-        epsilon=0.0,
-        selection="exhaustive",
-        lazy=False,
-        space_size=len(points),
-        n_evaluated=len(points),
-        points=mark_pareto(points),
-        maximum=T.key,
-        best=fptas.w_optimum(errors, T).key,
-        oracle="brief",
-        origin="recorded",
-        size="total",
-        latency=table.calibration.report(),
-        guarantee=FrontGuarantee(0.0, len(points), 0, 0, 0.0, len(points), 0.0, 0, 0),
-        provenance=FrontProvenance(
-            Provenance("", "", ""), table.seed, 0.0, "", Search(), len(points)
-        ),
-    )
-    saved = [max(0.0, 1 - xi.p / T.p) * max(0.0, 1 - xi.i / T.i) for xi in errors]
-    return Choice(table, rule, front, latency, tuple(errors.values()), tuple(saved))
+    errors: dict[fptas.Candidate, float] = {}
+    for point in table.points:
+        a = point.architecture
+        operations = n_operations(a, SOURCE, rule.length).total
+        i = latency.predict_ms(a) if latency else float(operations)
+        errors[fptas.Candidate(a, point.size(rule.size), i)] = point.error - floor
+    T = fptas.maximum_point(errors, SOURCE.architecture)
+    front = nondominated(np.array([(xi.p, xi.i, e) for xi, e in errors.items()]))
+    shapes = {
+        xi: Shape(
+            point,
+            p=xi.p,
+            i=xi.i,
+            e=e,
+            saved=max(0.0, 1 - xi.p / T.p) * max(0.0, 1 - xi.i / T.i),
+            w=fptas.w_coefficient(xi.p, xi.i, e, T),
+            pareto=bool(pareto),
+        )
+        for point, (xi, e), pareto in zip(table.points, errors.items(), front, strict=True)
+    }
+    best = shapes[fptas.w_optimum(errors, T)]
+    unit = "ms" if latency else "operations"
+    return Choice(table, rule, tuple(shapes.values()), shapes[T], best, unit)
 
 
-def picks(choice: Choice, lost: float) -> dict[str, Point]:
+def picks(choice: Choice, lost: float) -> dict[str, Shape]:
     """Return what each rule picks, and beside it the guesser that W rates highest, if one guesses.
 
     The budget is points of dev accuracy lost; within it, the least i is picked.
     """
-    front = choice.front
-    within = front.cheapest("latency", max_error_gain=lost / 100)
-    named = (front[front.best], front.knee, within, front.source_point, best_guesser(choice))
-    return {name: p for name, p in zip(RULES, named, strict=True) if p is not None}
+    able = [shape for shape in choice.shapes if shape.pareto and not shape.at_chance]
+    costs = np.array([(shape.p, shape.i, max(shape.wrong, 1e-6)) for shape in able])
+    limit = choice.source.wrong + lost / 100 + 1e-12
+    within = [shape for shape in able if shape.wrong <= limit]
+    picked = (
+        choice.best,
+        able[knee(costs)] if able else None,
+        min(within, key=lambda shape: shape.i, default=None),
+        choice.source,
+        choice.guesser,
+    )
+    return {name: shape for name, shape in zip(RULES, picked, strict=True) if shape}
 
 
-def best_guesser(choice: Choice) -> Point | None:
-    """Return the shape that W rates highest among those that are no better than guessing."""
-    guessing = [p for p in choice.front.points if p.at_chance]
-    return max(guessing, key=lambda p: (p.w, -p.error), default=None)
+def behind(choice: Choice, shape: Shape) -> float:
+    """Return how many points of dev accuracy a shape is behind the source."""
+    return 100 * (shape.wrong - choice.source.wrong)
 
 
-def behind(choice: Choice, point: Point) -> float:
-    """Return how many points of dev accuracy a point is behind the source."""
-    return 100 * (point.shown_error - choice.front.source_point.shown_error)
-
-
-def to_frame(choice: Choice, picked: dict[str, Point]) -> pd.DataFrame:
+def to_frame(choice: Choice, picked: Mapping[str, Shape]) -> pd.DataFrame:
     """Return what each rule picks, in the units that a person reads."""
     import pandas as pd
 
-    rows = []
-    for name, point in picked.items():
-        real = choice.original(point)
-        rows.append(
-            {
-                "Rule": name,
-                "D,A,H,I": str(point.architecture),
-                "Behind source (points)": behind(choice, point),
-                "Wrong on dev (%)": 100 * point.shown_error,
-                "Size (M)": real.n_parameters / 1e6,
-                "Encoder (M)": real.n_encoder_parameters / 1e6,
-                "Latency (ms)": real.latency_ms,
-                "W": point.w,
-                "Note": "no better than guessing" if point.at_chance else "",
-            }
-        )
+    rows = [
+        {
+            "Rule": name,
+            "D,A,H,I": str(shape.architecture),
+            "Behind source (points)": behind(choice, shape),
+            "Wrong on dev (%)": 100 * shape.wrong,
+            "Size (M)": shape.point.n_parameters / 1e6,
+            "Encoder (M)": shape.point.n_encoder_parameters / 1e6,
+            "Latency (ms)": shape.point.latency_ms,
+            "W": shape.w,
+            "Note": "no better than guessing" if shape.at_chance else "",
+        }
+        for name, shape in picked.items()
+    ]
     return pd.DataFrame(rows)
-
-
-FORMATS = {
-    "Behind source (points)": "%.1f",
-    "Wrong on dev (%)": "%.1f",
-    "Size (M)": "%.1f",
-    "Encoder (M)": "%.2f",
-    "Latency (ms)": "%.2f",
-    "W": "%.2f",
-}
 
 
 def numbers(choice: Choice) -> pd.DataFrame:
@@ -218,17 +226,17 @@ def numbers(choice: Choice) -> pd.DataFrame:
 
     rows = [
         {
-            "D,A,H,I": str(p.architecture),
-            "p": p.n_parameters,
-            f"i ({'ms' if choice.latency else 'operations'})": p.latency_ms,
-            "e (nats)": round(e, 6),
-            "Saved share": round(s, 6),
-            "W": round(p.w, 6),
-            "Wrong on dev": p.dev_error,
-            "On the front": p.pareto,
-            "No better than guessing": p.at_chance,
+            "D,A,H,I": str(shape.architecture),
+            "p": shape.p,
+            f"i ({choice.unit})": shape.i,
+            "e (nats)": round(shape.e, 6),
+            "Saved share": round(shape.saved, 6),
+            "W": round(shape.w, 6),
+            "Wrong on dev": shape.wrong,
+            "On the front": shape.pareto,
+            "No better than guessing": shape.at_chance,
         }
-        for p, e, s in zip(choice.front.points, choice.errors, choice.saved, strict=True)
+        for shape in choice.shapes
     ]
     return pd.DataFrame(rows)
 
@@ -238,60 +246,52 @@ def numbers(choice: Choice) -> pd.DataFrame:
 
 def cost_words(choice: Choice) -> str:
     """Say what i is, and why."""
-    rule = choice.rule
-    at = f"batch {rule.batch}, {rule.length} tokens"
-    if choice.latency:
+    at = f"batch {choice.rule.batch}, {choice.rule.length} tokens"
+    if choice.unit == "ms":
         return f"i is the latency at {at} (recorded)."
     return (
-        f"Latencies at {at} are **not recorded**, so i is the operations at {rule.length} tokens, "
-        "the same at any batch. The errors stay those measured on the task's own sentences."
+        f"Latencies at {at} are **not recorded**, so i is the operations at {choice.rule.length} "
+        "tokens, the same at any batch. The errors stay those measured on the task's own sentences."
     )
 
 
 def verdict(choice: Choice) -> str:
     """Say what W picks, whether that is any good, and how near a guesser comes to it."""
-    best = choice.front[choice.front.best]
+    best, guesser = choice.best, choice.guesser
     how = "As published, W" if choice.rule.published else "W"
-    wrong, chance = 100 * best.shown_error, 100 * choice.table.chance
+    chance = f"always naming the more frequent class: {100 * choice.table.chance:.1f} %"
     if best.at_chance:
         return (
-            f"**{how} picks {best.architecture}, which guesses:** it is wrong on {wrong:.1f} % of "
-            f"dev, and always naming the more frequent class is wrong on {chance:.1f} %."
+            f"**{how} picks {best.architecture}, which guesses:** it is wrong on "
+            f"{100 * best.wrong:.1f} % of dev ({chance})."
         )
-    guesser = best_guesser(choice)
-    rated = ""
+    near = ""
     if guesser and best.w:
-        rated = (
-            f" The best of those that guess, {guesser.architecture}, comes to "
-            f"{100 * guesser.w / best.w:.0f} % of that W."
-        )
+        share = f"{100 * guesser.w / best.w:.0f} % of that W"
+        near = f" The best of those that guess, {guesser.architecture}, comes to {share}."
     return (
-        f"**{how} picks {best.architecture}:** wrong on {wrong:.1f} % of dev, "
-        f"{behind(choice, best):.1f} points behind the source (guessing: {chance:.1f} %).{rated}"
+        f"**{how} picks {best.architecture}:** wrong on {100 * best.wrong:.1f} % of dev, "
+        f"{behind(choice, best):.1f} points behind the source ({chance}).{near}"
     )
 
 
 def spread(choice: Choice) -> str:
     """Say how much the error that counts tells the shapes apart."""
-    others = [
-        max(e, fptas.ERROR_FLOOR)
-        for e, p in zip(choice.errors, choice.front.points, strict=True)
-        if p.architecture != choice.front.maximum
-    ]
+    others = [max(s.e, fptas.ERROR_FLOOR) for s in choice.shapes if s is not choice.source]
     return (
         f"From the best shape to the worst, the source aside, the error that counts grows "
         f"{max(others) / min(others):.1f} times. The less it differs, the more the savings decide."
     )
 
 
-def changes(choice: Choice, usual: Choice, lost: float) -> str:
-    """Say which picks differ from those of the usual rule at one sentence of 128 tokens."""
-    here, there = picks(choice, lost), picks(usual, lost)
-    said = [
-        f"{name} {there[name].architecture} → {here[name].architecture}"
+def changes(picked: Mapping[str, Shape], usual: Mapping[str, Shape]) -> str:
+    """Say which picks differ from those of this project's own rule."""
+    moved = [
+        f"{name} {usual[name].architecture} → {picked[name].architecture}"
         for name in RULES[:3]
-        if name in here and name in there and here[name].architecture != there[name].architecture
+        if name in picked and name in usual
+        if picked[name].architecture != usual[name].architecture
     ]
-    if not said:
+    if not moved:
         return "The picks are those that this project's own rule makes."
-    return f"Against this project's own rule, what is picked moves: {'; '.join(said)}."
+    return f"Against this project's own rule, what is picked moves: {'; '.join(moved)}."

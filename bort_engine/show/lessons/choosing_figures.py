@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from bort_engine.search.result import Point
-from bort_engine.show.lessons.choosing import Choice
+import numpy as np
+
+from bort_engine.show.lessons.choosing import Choice, Shape
 from bort_engine.show.theme import (
     BLUE,
     GREEN,
     GREY,
-    LEGEND,
     ORANGE,
     PURPLE,
     SCALE,
     VERMILION,
+    add_dots,
+    laid_out,
     millions,
 )
 
@@ -33,48 +35,42 @@ MARKS = {
 LEVELS = (1.0, 0.75, 0.5, 0.25)  # of the best W: where lines of equal W are drawn
 
 
-def figure(choice: Choice, picked: dict[str, Point]) -> go.Figure:
+def figure(choice: Choice, picked: Mapping[str, Shape]) -> go.Figure:
     """Draw the error against what is saved: lines of equal W, the shapes, and what is picked."""
     import plotly.graph_objects as go
 
-    drawn, front = go.Figure(), choice.front
-    top = 1.08 * max(choice.errors)
-    _draw_levels(drawn, front[front.best].w, top)
-    every = list(enumerate(front.points))
-    guess = [row for row, p in every if p.at_chance]
-    beaten = [row for row, p in every if not p.pareto and not p.at_chance]
-    able = [row for row, p in every if p.pareto and not p.at_chance]
-    thin = {"line": {"width": 2}}
-    layers: list[tuple[str, Sequence[int], dict[str, Any]]] = [
-        ("Beaten", beaten, {"symbol": "diamond", "color": GREY, "size": 5}),
-        ("Guesses", guess, {"symbol": "x-thin-open", "color": VERMILION, "size": 8} | thin),
-        ("On the front", able, _by_w([front.points[row] for row in able])),
-    ]
-    for name, point in picked.items():
+    drawn, shapes = go.Figure(), choice.shapes
+    top = 1.08 * max(s.e for s in shapes)
+    _draw_levels(drawn, choice.best.w, top)
+    front = [row for row, s in enumerate(shapes) if s.pareto and not s.at_chance]
+    thin = {"width": 2}
+    layers: dict[str, tuple[list[int], dict[str, Any]]] = {
+        "Beaten": (
+            [row for row, s in enumerate(shapes) if not s.pareto and not s.at_chance],
+            {"symbol": "diamond", "color": GREY, "size": 5},
+        ),
+        "Guesses": (
+            [row for row, s in enumerate(shapes) if s.at_chance],
+            {"symbol": "x-thin-open", "color": VERMILION, "size": 8, "line": thin},
+        ),
+        # The higher W, the lighter; the lines carry the numbers, so no colour bar is needed.
+        "On the front": (
+            front,
+            {"color": [shapes[row].w for row in front], "colorscale": SCALE, "size": 12}
+            | {"symbol": "circle", "line": {"width": 1}},
+        ),
+    }
+    for name, shape in picked.items():
         symbol, colour = MARKS[name]
         ring = {"symbol": symbol, "color": colour, "size": 21, "line": {"width": 2.5}}
-        layers.append((name, [choice.row(point)], ring))
-    for name, rows, marker in layers:
-        if rows:
-            drawn.add_scatter(
-                x=[100 * choice.saved[row] for row in rows],
-                y=[choice.errors[row] for row in rows],
-                name=name,
-                mode="markers",
-                marker=marker,
-                text=[f"{_hover(choice, row)}<br>{name}" for row in rows],
-                hovertemplate="%{text}<extra></extra>",
-            )
-    excess = choice.rule.error == "excess"
-    error = "Error e: beyond the source's own (nats)" if excess else "Error e (nats)"
+        layers[name] = ([shapes.index(shape)], ring)
+    places = np.array([(100 * s.saved, s.e) for s in shapes])
+    for name, (rows, marker) in layers.items():
+        add_dots(drawn, places, rows, name, marker, lambda row: _hover(shapes[row]))
+    beyond = ": beyond the source's own" if choice.rule.error == "excess" else ""
     drawn.update_xaxes(title="Size saved times cost saved (%)", range=[-4, 100])
-    drawn.update_yaxes(title=error, range=[-0.04 * top, top])
-    return drawn.update_layout(
-        height=540,
-        margin={"l": 10, "r": 20, "t": 30, "b": 10},
-        legend=LEGEND | {"entrywidth": 90},  # two beside each other on a narrow screen
-        hovermode="closest",
-    )
+    drawn.update_yaxes(title=f"Error e{beyond} (nats)", range=[-0.04 * top, top])
+    return laid_out(drawn, 540, entrywidth=90, top=30)  # two beside each other where it is narrow
 
 
 def _draw_levels(drawn: go.Figure, best: float, top: float) -> None:
@@ -82,6 +78,7 @@ def _draw_levels(drawn: go.Figure, best: float, top: float) -> None:
     for number, share in enumerate(LEVELS if best > 0 else ()):
         w = share * best
         x = min(1.0, top * w)
+        line = {"color": GREY, "dash": "dot"} if number else {"color": ORANGE, "dash": "solid"}
         drawn.add_scatter(
             x=[0, 100 * x],
             y=[0, x / w],
@@ -90,43 +87,31 @@ def _draw_levels(drawn: go.Figure, best: float, top: float) -> None:
             text=["", f"W {w:.2f}"],
             textposition="top left" if x == 1 else "top center",
             cliponaxis=False,
-            line={"color": GREY if number else ORANGE, "width": 1.5, "dash": "dot"}
-            | ({} if number else {"dash": "solid"}),
+            line=line | {"width": 1.5},
             legendgroup="levels",
             showlegend=not number,
             hoverinfo="skip",
         )
 
 
-def _by_w(points: Sequence[Point]) -> dict[str, Any]:
-    """The higher W, the lighter; the lines carry the numbers, so that no colour bar is needed."""
-    return {
-        "symbol": "circle",
-        "color": [point.w for point in points],
-        "colorscale": SCALE,
-        "size": 12,
-        "line": {"width": 1},
-    }
-
-
-def _hover(choice: Choice, row: int) -> str:
-    point, real = choice.front.points[row], choice.table.points[row]
+def _hover(shape: Shape) -> str:
+    point = shape.point
     return (
-        f"<b>{point.architecture}</b><br>{millions(real.n_parameters)} parameters · "
-        f"{real.latency_ms:.2f} ms<br>{100 * point.shown_error:.1f} % wrong on dev · "
-        f"e {choice.errors[row]:.3f} · W {point.w:.2f}"
+        f"<b>{point.architecture}</b><br>{millions(point.n_parameters)} parameters · "
+        f"{point.latency_ms:.2f} ms<br>{100 * shape.wrong:.1f} % wrong on dev · "
+        f"e {shape.e:.3f} · W {shape.w:.2f}"
     )
 
 
-def summary(choice: Choice, picked: dict[str, Point]) -> str:
+def summary(choice: Choice, picked: Mapping[str, Shape]) -> str:
     """Say what the picture shows, for those who cannot see it."""
-    front = choice.front
-    said = "; ".join(
-        f"{name} {point.architecture}, W {point.w:.2f}, wrong on {100 * point.shown_error:.1f} %"
-        + ", no better than guessing" * point.at_chance
-        for name, point in picked.items()
+    parts = "; ".join(
+        f"{name} {shape.architecture}, W {shape.w:.2f}, wrong on {100 * shape.wrong:.1f} %"
+        + ", no better than guessing" * shape.at_chance
+        for name, shape in picked.items()
     )
+    on_front = sum(shape.pareto for shape in choice.shapes)
     return (
-        f"Error of {len(front.points)} shapes against the share saved, {len(front.pareto)} of them "
-        f"on the front, with lines of equal W through the origin. {said}."
+        f"Error of {len(choice.shapes)} shapes against the share saved, {on_front} of them on the "
+        f"front, with lines of equal W through the origin. {parts}."
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bort_engine.encoder.latency import Calibration
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import SearchSpace
-from bort_engine.search import errors as problem
+from bort_engine.search import errors as oracles
 from bort_engine.search.candidates import calibration_for, costs_of
 from bort_engine.search.errors import Oracle
 from bort_engine.search.result import Costs, Point
@@ -22,9 +22,10 @@ SPACE = SearchSpace.of(SOURCE)
 class Table:
     """The whole space with the errors of one training seed.
 
-    `floor` is T's own entropy, below which no cross-entropy falls; `chance` the share of dev that
-    one gets wrong who always names the more frequent class. `made` says where, when and with what
-    the errors were measured.
+    Attributes:
+        floor: T's own entropy, below which no cross-entropy falls.
+        chance: the share of dev that is wrong if one always names the more frequent class.
+        errors_from: where, when and with what the errors were measured.
     """
 
     seed: int
@@ -32,13 +33,13 @@ class Table:
     floor: float
     chance: float
     calibration: Calibration
-    made: str
+    errors_from: str
 
     @property
-    def timed(self) -> str:
-        """Return where the latencies are from: they were recorded apart from the errors."""
-        with_what = f"{self.calibration.settings.threads} threads"
-        return f"{self.calibration.device}, {with_what}, {self.calibration.made_on}"
+    def latency_from(self) -> str:
+        """Where the latencies were recorded, apart from the errors."""
+        timed = self.calibration
+        return f"{timed.device}, {timed.settings.threads} threads, {timed.made_on}"
 
 
 def tables(paths: Sequence[Path] = ()) -> dict[int, Table]:
@@ -48,24 +49,24 @@ def tables(paths: Sequence[Path] = ()) -> dict[int, Table]:
         ValueError: there is none, or a file is damaged; the line says which.
     """
     try:
-        found = problem.replayable(SOURCE, TASK, SPACE, paths)
         calibration = calibration_for(SOURCE, SPACE, None, "recorded")
-        blank = [costs_of(architecture, SOURCE, calibration) for architecture in SPACE]
-        read = [_table(errors, blank, calibration) for errors in found]
+        costs = [costs_of(architecture, SOURCE, calibration) for architecture in SPACE]
+        replayable = oracles.replayable(SOURCE, TASK, SPACE, paths)
+        by_seed = [_table(oracle, costs, calibration) for oracle in replayable]
     except (ValueError, KeyError) as e:
         raise ValueError(
             "Nothing to show yet: this lesson looks errors up in a table of the whole space, and "
             f"{str(e).partition(';')[0]}."
         ) from e
-    return {table.seed: table for table in read}
+    return {table.seed: table for table in by_seed}
 
 
-def _table(oracle: Oracle, blank: Iterable[Costs], calibration: Calibration) -> Table:
+def _table(oracle: Oracle, costs: Sequence[Costs], calibration: Calibration) -> Table:
     points = []
-    for costs in blank:
-        evaluation = oracle.evaluate(costs.architecture)
+    for shape in costs:
+        evaluation = oracle.evaluate(shape.architecture)
         guesses = oracle.at_chance(evaluation.dev_error)
-        points.append(costs.point(evaluation.error, evaluation.dev_error, guesses))
+        points.append(shape.point(evaluation.error, evaluation.dev_error, guesses))
     assert oracle.teacher, "a recorded table has one"
     return Table(
         oracle.seed,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bort_engine.lab.toy import Comparison, Network, Shape, idle
-from bort_engine.show.theme import BLUE, GREEN, GREY, LEGEND, VERMILION
+from bort_engine.show.theme import BLUE, GREEN, GREY, VERMILION, laid_out
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,20 +67,20 @@ def figure(comparison: Comparison) -> go.Figure:
         for name, network in zip(NAMES, comparison.networks, strict=True)
     ]
     titles[1] = titles[1].replace("parameters", f"({pruned.n_zero} zero)")
-    figure = make_subplots(1, 3, subplot_titles=titles, horizontal_spacing=0.01)
-    figure.update_annotations(font={"size": 13})
-    named: set[str] = set()
+    drawn = make_subplots(1, 3, subplot_titles=titles, horizontal_spacing=0.01)
+    drawn.update_annotations(font={"size": 13})
+    in_legend: set[str] = set()
     for column, network in enumerate(comparison.networks, 1):
         for kind, trace in _traces(network, T.shape, comparison.exam.x):
-            shown: dict[str, Any] = {"name": kind, "legendgroup": kind}
-            shown |= {"showlegend": kind not in named, "legendrank": LEGEND_ORDER.index(kind)}
-            named.add(kind)
-            figure.add_scatter(**trace, **shown, row=1, col=column)
+            entry = {"name": kind, "legendgroup": kind, "showlegend": kind not in in_legend}
+            in_legend.add(kind)
+            rank = LEGEND_ORDER.index(kind)
+            drawn.add_scatter(**trace, **entry, legendrank=rank, row=1, col=column)
     rows = 2 * T.shape.blocks
     words = [f"{what} {k}" for k in range(1, T.shape.blocks + 1) for what in ("hidden", "out")]
     half = max(T.shape.hidden, T.shape.inputs, T.shape.outputs) / 2 + 0.1
-    figure.update_xaxes(visible=False, range=[-half, half], fixedrange=True)
-    figure.update_yaxes(
+    drawn.update_xaxes(visible=False, range=[-half, half], fixedrange=True)
+    drawn.update_yaxes(
         range=[-rows - 0.4, 0.4],
         tickvals=[-row for row in range(rows + 1)],
         ticktext=["in", *words],
@@ -89,51 +89,45 @@ def figure(comparison: Comparison) -> go.Figure:
         zeroline=False,
         fixedrange=True,
     )
-    figure.update_yaxes(showticklabels=True, col=1)
-    figure.update_layout(
-        height=190 + 62 * (rows + 1),
-        margin={"l": 10, "r": 10, "t": 70, "b": 10},
-        legend=LEGEND | {"entrywidth": 95},
-        hovermode="closest",
-    )
-    return figure
+    drawn.update_yaxes(showticklabels=True, col=1)
+    return laid_out(drawn, 190 + 62 * (rows + 1), entrywidth=95, top=70)
 
 
 def _traces(network: Network, T: Shape, x: np.ndarray) -> list[tuple[str, dict[str, Any]]]:
-    """Return a network's edges and units, each kind with what plotly draws."""
-    lines: dict[str, list[tuple[float, float] | tuple[None, None]]] = {kind: [] for kind in EDGES}
+    """Return a network's edges and units, each kind that there is with what plotly draws."""
+    edges: dict[str, list[tuple[float | None, float | None]]] = {kind: [] for kind in EDGES}
     for row in range(2 * network.shape.blocks):
-        for (to, start), weight in np.ndenumerate(_layer(network, row)):
+        layers = network.second if row % 2 else network.first
+        for (to, start), weight in np.ndenumerate(layers[row // 2]):
             ends = _place(row, start, T), _place(row + 1, to, T), (None, None)
-            lines["Weight" if weight else "Weight at zero"] += ends
+            edges["Weight" if weight else "Weight at zero"] += ends
     units: dict[str, list[tuple[float, float, str]]] = {kind: [] for kind in KINDS}
-    for row, still in enumerate(idle(network, x)):
-        inner = row % 2 == 0 and row < 2 * network.shape.blocks
-        for number in range(max(len(still), network.shape.inputs * inner)):
-            missing = number >= len(still)
+    for row, idle_units in enumerate(idle(network, x)):
+        # A block reads `inputs` wires: where the block before it has fewer outputs, they are at 0.
+        n_wires = network.shape.inputs if row % 2 == 0 and row < 2 * network.shape.blocks else 0
+        for number in range(max(len(idle_units), n_wires)):
             kind = "Input" if row == 0 else "Unit at work"
-            kind = "Wire at 0" if missing else "Idle unit" if still[number] else kind
-            what = "Output" if row % 2 == 0 else "Hidden unit"
-            place = f"{what} {number + 1}, block {(row + 1) // 2}" if row else f"x{number + 1}"
-            units[kind].append((*_place(row, number, T), f"{place}: {kind.lower()}"))
-    found: list[tuple[str, dict[str, Any]]] = []
+            if number >= len(idle_units):
+                kind = "Wire at 0"
+            elif idle_units[number]:
+                kind = "Idle unit"
+            what = "Hidden unit" if row % 2 else "Output"
+            name = f"{what} {number + 1}, block {(row + 1) // 2}" if row else f"x{number + 1}"
+            units[kind].append((*_place(row, number, T), f"{name}: {kind.lower()}"))
+    traces: list[tuple[str, dict[str, Any]]] = []
     for kind, (line, opacity) in EDGES.items():
-        xs, ys = zip(*lines[kind], strict=True) if lines[kind] else ((), ())
-        trace = {"x": xs, "y": ys, "mode": "lines", "line": line, "opacity": opacity}
-        found.append((kind, trace | {"hoverinfo": "skip"}))
+        if edges[kind]:
+            xs, ys = zip(*edges[kind], strict=True)
+            trace = {"x": xs, "y": ys, "mode": "lines", "line": line, "opacity": opacity}
+            traces.append((kind, trace | {"hoverinfo": "skip"}))
     for kind, (symbol, colour) in KINDS.items():
-        xs, ys, text = zip(*units[kind], strict=True) if units[kind] else ((), (), ())
-        marker = {"symbol": symbol, "color": colour, "size": 13, "line": {"width": 2}}
-        if "open" not in symbol:
-            marker["line"] = {"width": 0}
-        trace = {"x": xs, "y": ys, "mode": "markers", "marker": marker, "text": text}
-        found.append((kind, trace | {"hovertemplate": "%{text}<extra></extra>"}))
-    return [(kind, trace) for kind, trace in found if trace["x"]]
-
-
-def _layer(network: Network, row: int) -> np.ndarray:
-    """Return the weights that lead from a row of units to the next."""
-    return (network.second if row % 2 else network.first)[row // 2]
+        if units[kind]:
+            xs, ys, text = zip(*units[kind], strict=True)
+            width = 2 if "open" in symbol else 0
+            marker = {"symbol": symbol, "color": colour, "size": 13, "line": {"width": width}}
+            trace = {"x": xs, "y": ys, "mode": "markers", "marker": marker, "text": text}
+            traces.append((kind, trace | {"hovertemplate": "%{text}<extra></extra>"}))
+    return traces
 
 
 def _place(row: int, number: int, T: Shape) -> tuple[float, float]:

@@ -9,9 +9,8 @@ from bort_engine.encoder.latency import Calibration
 from bort_engine.encoder.sources import Source, sources
 from bort_engine.encoder.space import Architecture
 from bort_engine.runs.text import literal
-from bort_engine.search import errors as problem
 from bort_engine.show.lessons import abnc, anatomy
-from pages.parts import lesson
+from pages.parts import lesson, runs
 
 TITLE = "Size, work, time"
 IDEA = (
@@ -59,8 +58,10 @@ def calibration_of(name: str) -> Calibration | None:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def tables(changed: tuple[tuple[Path, int], ...]) -> list[abnc.Table]:
-    return abnc.read_tables([path for path, _ in changed])
+def checked(records: tuple[tuple[Path, int], ...]) -> list[tuple[list[abnc.Check], str]]:
+    """Return what each table of errors says of the order, and where it is from."""
+    fullest = abnc.fullest([path for path, _ in records])
+    return [(abnc.check_errors(record), str(record.header.made)) for record in fullest]
 
 
 def choose() -> tuple[Source, Architecture, int]:
@@ -69,28 +70,29 @@ def choose() -> tuple[Source, Architecture, int]:
     name = columns[0].selectbox(
         "Source model", list(sources), key="cost_source", bind="query-params", on_change=follow
     )
-    own = sources[name].architecture
+    start = sources[name].architecture
     depth = columns[1].slider(
         "Depth D (layers)",
         min(anatomy.DEPTHS),
         max(anatomy.DEPTHS),
-        own.num_hidden_layers,
+        start.num_hidden_layers,
         key="cost_D",
         bind="query-params",
     )
-    columns = st.columns(4)
 
-    def pick(column: int, label: str, options: Sequence[int], default: int, key: str) -> int:
-        return columns[column].select_slider(label, options, default, key=key, bind="query-params")
+    cells = st.columns(4)
 
-    H = pick(0, "Hidden size H", anatomy.HIDDEN, own.hidden_size, "cost_H")
-    wide = anatomy.INTERMEDIATE
-    I = pick(1, "Intermediate size I", wide, own.intermediate_size, "cost_I")  # noqa: E741
-    heads = anatomy.heads_for(H)
-    few = max(a for a in heads if a <= own.num_attention_heads)
-    A = pick(2, "Heads A (they divide H)", heads, few, "cost_A")
-    length = pick(3, "Sequence length (tokens)", anatomy.LENGTHS, 128, "cost_L")
-    return sources[name], Architecture(depth, A, H, I), length
+    def slide(number: int, label: str, options: Sequence[int], default: int, key: str) -> int:
+        return cells[number].select_slider(label, options, default, key=key, bind="query-params")
+
+    width = slide(0, "Hidden size H", anatomy.HIDDEN, start.hidden_size, "cost_H")
+    options, default = anatomy.INTERMEDIATE, start.intermediate_size
+    inner = slide(1, "Intermediate size I", options, default, "cost_I")
+    fitting = anatomy.heads_for(width)
+    most = max(n for n in fitting if n <= start.num_attention_heads)
+    heads = slide(2, "Heads A (they divide H)", fitting, most, "cost_A")
+    length = slide(3, "Sequence length (tokens)", anatomy.LENGTHS, 128, "cost_L")
+    return sources[name], Architecture(depth, heads, width, inner), length
 
 
 def show() -> None:
@@ -101,13 +103,11 @@ def show() -> None:
         try:
             source, shape, length = choose()
         except ValueError as e:
-            st.warning(literal(str(e)), icon=":material/warning:")
+            st.warning(literal(e), icon=":material/warning:")
             return
-    timed = calibration_of(source.name)
-    own = anatomy.costs("Source", source.architecture, source, length, timed)
-    moved = anatomy.costs("Moved", shape, source, length, timed)
-    show_picture(own, moved, timed)
-    layers = anatomy.short(moved.parameters.amounts[1])
+    calibration = calibration_of(source.name)
+    moved = anatomy.costs("Moved", shape, source, length, calibration)
+    show_picture(moved, source, calibration)
     bort = sources["bort"]
     released = anatomy.costs("", bort.architecture, bort, length, None).parameters
     lesson.sentences(
@@ -115,8 +115,9 @@ def show() -> None:
         f"**{anatomy.percent(moved.parameters.layers)}** of the parameters and "
         f"**{anatomy.percent(moved.operations.layers)}** of the operations sit in Bⁿ.",
         "Embeddings are a table in which words are looked up: they weigh much and compute nothing, "
-        f"so the *effective size* counts Bⁿ alone: here {layers} of "
-        f"{anatomy.short(moved.parameters.total)} parameters.",
+        "so the *effective size* counts Bⁿ alone: here "
+        f"{anatomy.short(moved.parameters.amounts[1])} of {anatomy.short(moved.parameters.total)} "
+        "parameters.",
         "Each step in depth adds one more B, so size and work grow in a straight line, and time "
         "very nearly: a few timed layers tell the time of every depth.",
         "AB^nC is the form, and the condition, of the approximation in "
@@ -125,16 +126,18 @@ def show() -> None:
         f"{anatomy.percent(released.shares[0])} of {anatomy.short(released.total)} parameters are "
         "embeddings (computed).",
     )
-    show_heads(shape, source, length, timed)
+    show_heads(shape, source, length, calibration)
     show_property(moved, source)
 
 
-def show_picture(own: anatomy.Costs, moved: anatomy.Costs, timed: Calibration | None) -> None:
-    """Both shapes' costs by part, and where the numbers are from."""
-    shapes, settings = (own, moved), ""
-    if timed:
-        s = timed.settings
-        settings = f"batch {s.batch_size}, {s.sequence_length} tokens, {s.threads} threads"
+def show_picture(moved: anatomy.Costs, source: Source, calibration: Calibration | None) -> None:
+    """The source's and the shape's costs by part, and where the numbers are from."""
+    start = source.architecture
+    shapes = (anatomy.costs("Source", start, source, moved.length, calibration), moved)
+    settings = ""
+    if calibration:
+        at = calibration.settings
+        settings = f"batch {at.batch_size}, {at.sequence_length} tokens, {at.threads} threads"
     lesson.picture(
         anatomy.figure(shapes, settings),
         anatomy.summary(shapes),
@@ -142,16 +145,18 @@ def show_picture(own: anatomy.Costs, moved: anatomy.Costs, timed: Calibration | 
         lambda: anatomy.to_frame(shapes),
     )
     st.caption(
-        f"Source: the model as it is, {own.architecture} (layers D, heads A, hidden size H, "
-        f"intermediate size I). Moved: {moved.architecture}. k, M, G: thousand, million, thousand "
-        "million. Patterns tell the parts apart as colours do."
+        f"Source: the model as it is, {start} (layers D, heads A, hidden size H, intermediate "
+        f"size I). Moved: {moved.architecture}. k, M, G: thousand, million, thousand million. "
+        "Patterns tell the parts apart as colours do."
     )
     lesson.origin("computed", "parameters and operations, in closed form.")
-    if timed:
-        lesson.origin("recorded", literal(anatomy.timing(timed)))
+    if calibration:
+        lesson.origin("recorded", literal(anatomy.timing(calibration)))
 
 
-def show_heads(shape: Architecture, source: Source, length: int, timed: Calibration | None) -> None:
+def show_heads(
+    shape: Architecture, source: Source, length: int, calibration: Calibration | None
+) -> None:
     """The same shape with other head counts: nothing moves."""
     st.subheader("Heads are free", anchor=False)
     st.markdown(
@@ -160,16 +165,14 @@ def show_heads(shape: Architecture, source: Source, length: int, timed: Calibrat
         "the matrices stay as they are, so size and operations do not move. What is learned may: "
         "free is not without effect."
     )
-    counts = ("Parameters", "Operations")
-    st.dataframe(
-        abnc.by_heads(shape, source, length, timed),
-        hide_index=True,
+    runs.show_table(
+        abnc.by_heads(shape, source, length, calibration),
+        {"Parameters": "localized", "Operations": "localized", "One layer (ms)": "%.3f"},
+        "Parameters, operations and a layer's time of the same shape with each head count",
         placeholder="not recorded",
-        column_config={name: st.column_config.NumberColumn(format="localized") for name in counts}
-        | {"One layer (ms)": st.column_config.NumberColumn(format="%.3f")},
-        alt="Parameters, operations and a layer's time of the same shape with each head count",
     )
-    st.caption(abnc.heads_say(timed) if timed else "Time: not recorded for this source.")
+    no_time = "Time: not recorded for this source."
+    st.caption(abnc.heads_say(calibration) if calibration else no_time)
 
 
 def show_property(moved: anatomy.Costs, source: Source) -> None:
@@ -179,33 +182,31 @@ def show_property(moved: anatomy.Costs, source: Source) -> None:
         "The search trains a few networks and vouches for the rest. That is sound where the layers "
         "dominate the costs, larger networks err less, and training is tame."
     )
-    show_checks(
-        abnc.check_shares(moved, source), "computed", f"for {moved.architecture}; time as above."
-    )
+    where = f"for {moved.architecture}; time as above."
+    show_checks(abnc.check_shares(moved, source), "computed", where)
     if source.name != abnc.MEASURED:
         st.caption(
             f"Errors and gradients were not measured for {source.name}. What follows is of "
             f"{abnc.MEASURED}."
         )
     try:
-        measured = tables(tuple((path, path.stat().st_mtime_ns) for path in problem.tables()))
-        for table in measured:
-            show_checks(abnc.check_table(table), "recorded", table.origin)
-        if not measured:
+        tables = checked(runs.tables())
+        for checks, where in tables:
+            show_checks(checks, "recorded", where)
+        if not tables:
             st.caption(f"Errors: no table of {abnc.MEASURED} is on record.")
-        found = abnc.read_gradients()
-        show_checks(
-            [abnc.check_gradients(found)], "recorded", found.origin if found else "nothing yet."
-        )
+        gradients = abnc.read_gradients()
     except (ValueError, OSError) as e:
-        st.warning(literal(str(e)), icon=":material/warning:")
+        st.warning(literal(e), icon=":material/warning:")
         return
-    if found:
+    where = gradients.origin if gradients else "nothing yet."
+    show_checks([abnc.check_gradients(gradients)], "recorded", where)
+    if gradients:
         with st.expander("Gradients, training by training", icon=":material/table:"):
-            st.dataframe(abnc.to_frame(found), hide_index=True, alt="Gradient norms by training")
+            runs.show_table(abnc.to_frame(gradients), {}, "Gradient norms by training")
             st.caption(
                 f"Norms of the gradient of all weights at each step, before the trainer clips it "
-                f"to {found.clipped_at:g}."
+                f"to {gradients.clipped_at:g}."
             )
     st.caption(abnc.RULES)
 

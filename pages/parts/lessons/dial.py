@@ -1,16 +1,11 @@
 """The lesson on epsilon: how much to train, and what is promised and achieved for it."""
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
 import streamlit as st
 
 from bort_engine.runs.text import literal
-from bort_engine.search import errors as problem
 from bort_engine.show.lessons import dial
-from bort_engine.show.lessons.table import Table, tables
-from pages.parts import lesson
+from bort_engine.show.lessons.table import Table
+from pages.parts import lesson, runs
 
 TITLE = "The epsilon dial"
 IDEA = (
@@ -19,60 +14,42 @@ IDEA = (
 )
 ERRORS = {"Recorded": False, "Made up": True}
 COSTS = {"Latency": "latency", "Operations": "operations"}
-Changed = tuple[tuple[Path, int], ...]
 
 
-def state(errors: str, seed: int) -> dict[str, str | int | float | bool]:
-    """Return a state of the widgets: epsilon 0.5, lazily."""
-    words = {"dial_errors": errors, "dial_cost": "Latency"}
-    return {"dial_eps": 0.5, "dial_lazy": True, "dial_seed": seed} | words
-
-
-@st.cache_resource(max_entries=4, show_spinner=False)
-def on_record(changed: Changed) -> dict[int, Table]:
-    return tables()
-
-
+# `_table` is no part of the key: the records and the seed name it.
 @st.cache_resource(max_entries=256, show_spinner=False)
-def turned(
-    changed: Changed, seed: int, epsilon: float, lazy: bool, cost: str, made_up: bool
-) -> dial.Turn:
-    """Return a position of the dial; it is a value and never changes, so sessions may share it."""
-    return dial.turn(on_record(changed)[seed], epsilon, lazy, cost, made_up)
-
-
-def pick(label: str, options: Sequence[Any], key: str) -> Any:
-    found = st.segmented_control(
-        label, options, default=options[0], required=True, key=key, bind="query-params"
-    )
-    return options[0] if found is None else found  # an empty value in the address clears it
+def cover(
+    records: object, seed: int, epsilon: float, lazy: bool, cost: str, made_up: bool, _table: Table
+) -> dial.Cover:
+    """Return a position of the dial; it never changes, so sessions may share it."""
+    return dial.cover(_table, epsilon, lazy, cost, made_up)
 
 
 def choose(seeds: list[int]) -> tuple[int, float, bool, str, bool]:
-    """Let the dial be turned; return what `turned` takes."""
+    """Let the dial be turned: the seed, epsilon, laziness, cost, and whether errors are made up."""
     label = "Epsilon: the tolerated factor, minus one"
     epsilon = st.select_slider(label, dial.EPSILONS, 0.5, key="dial_eps", bind="query-params")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         lazy = st.toggle("Lazy", True, key="dial_lazy", bind="query-params")
-        cost = pick("Cost", list(COSTS), "dial_cost")
-        seed = pick("Training seed", seeds, "dial_seed")
-        errors = pick("Errors", list(ERRORS), "dial_errors")
+        cost = lesson.pick("Cost", list(COSTS), "dial_cost")
+        seed = lesson.pick("Training seed", seeds, "dial_seed")
+        errors = lesson.pick("Errors", list(ERRORS), "dial_errors")
     return seed, epsilon, lazy, COSTS[cost], ERRORS[errors]
 
 
 def show() -> None:
-    changed = tuple((path, path.stat().st_mtime_ns) for path in problem.tables())
-    try:
-        seeds = sorted(on_record(changed))
-    except ValueError as e:
-        st.warning(literal(str(e)), icon=":material/warning:")
+    tables = lesson.tables()
+    if tables is None:
         return
+    records = runs.tables()
     left, right = st.columns([5, 3])
     with left:
         with st.container(border=True):
-            seed, epsilon, lazy, cost, made_up = choose(seeds)
-        ways = {way: turned(changed, seed, epsilon, way, cost, made_up) for way in (True, False)}
-        shown = ways[lazy]
+            seed, epsilon, lazy, cost, made_up = choose(sorted(tables))
+        lazily, every_cell = (
+            cover(records, seed, epsilon, way, cost, made_up, tables[seed]) for way in (True, False)
+        )
+        shown = lazily if lazy else every_cell
         lesson.picture(
             dial.figure(shown), dial.summary(shown), "epsilon-dial", lambda: dial.to_frame(shown)
         )
@@ -81,8 +58,14 @@ def show() -> None:
             "error: how far its answers are from the source's after brief training."
         )
     with right:
-        show_presets(changed, seeds[0])
-        show_numbers(shown, ways[True], ways[False])
+        first = min(tables)
+        lesson.try_this(
+            *(
+                preset(label, cover(records, first, 0.5, True, "latency", worse, tables[first]))
+                for label, worse in (("Epsilon 0.5, lazily", False), ("Large ones err more", True))
+            )
+        )
+        show_numbers(shown, lazily, every_cell)
         st.markdown(dial.assumption(shown))
         show_origin(shown)
     lesson.sentences(
@@ -98,36 +81,30 @@ def show() -> None:
     )
 
 
-def show_presets(changed: Changed, seed: int) -> None:
-    """A state where the promise is cheap and kept, one where it breaks; both say what happens."""
-    good, bad = (turned(changed, seed, 0.5, True, "latency", made_up) for made_up in (False, True))
-    lesson.try_this(
-        lesson.Preset(
-            "Epsilon 0.5, lazily",
-            state("Recorded", seed),
-            f"{len(good.trained)} trainings instead of {len(good.costs)}; {good.epsilon:g} is "
-            f"promised and {good.achieved:.2f} achieved.",
-        ),
-        lesson.Preset(
-            "Large ones that err more",
-            state("Made up", seed),
-            f"Made-up errors: the largest of each cell errs {dial.WORSE} times as much. "
-            f"{bad.epsilon:g} is promised and {bad.achieved:.2f} achieved.",
-        ),
+def preset(label: str, shown: dial.Cover) -> lesson.Preset:
+    """Return a position to try, lazily by latency, which says what is promised and achieved."""
+    errors = next(word for word, made_up in ERRORS.items() if made_up == shown.made_up)
+    values = {"dial_eps": shown.epsilon, "dial_lazy": True, "dial_cost": "Latency"}
+    says = f"{len(shown.trained)} trainings instead of {len(shown.costs)}; "
+    if shown.made_up:
+        says = f"Made-up errors: the largest of each cell errs {dial.WORSE} times as much. "
+    return lesson.Preset(
+        label,
+        values | {"dial_seed": shown.table.seed, "dial_errors": errors},
+        f"{says}{shown.epsilon:g} is promised and {shown.achieved:.2f} achieved.",
     )
 
 
-def show_numbers(shown: dial.Turn, lazily: dial.Turn, plainly: dial.Turn) -> None:
+def show_numbers(shown: dial.Cover, lazily: dial.Cover, every_cell: dial.Cover) -> None:
     """What was trained, promised and achieved."""
     columns = st.columns(2)
     columns[0].metric("Trained", f"{len(shown.trained)} of {len(shown.costs)}")
     columns[1].metric("Achieved epsilon", f"{shown.achieved:.2f}")
     st.markdown(dial.verdict(shown))
-    st.dataframe(
-        dial.compare(lazily, plainly),
-        hide_index=True,
-        column_config={"Achieved epsilon": st.column_config.NumberColumn(format="%.2f")},
-        alt="Trainings and achieved epsilon: lazily, one a cell, and every shape",
+    runs.show_table(
+        dial.compare(lazily, every_cell),
+        {"Achieved epsilon": "%.2f"},
+        "Trainings and achieved epsilon: lazily, one a cell, and every shape",
     )
     st.caption(
         f"{len(shown.cells)} cells hold a shape; by the formula there are at most "
@@ -135,14 +112,14 @@ def show_numbers(shown: dial.Turn, lazily: dial.Turn, plainly: dial.Turn) -> Non
     )
 
 
-def show_origin(shown: dial.Turn) -> None:
-    made = shown.table
+def show_origin(shown: dial.Cover) -> None:
+    table = shown.table
     if shown.made_up:
         lesson.origin(
             "made up",
             f"errors: recorded ones, but the largest shape of each cell (the source aside) is "
             f"given {dial.WORSE} times its own.",
         )
-    errors = "" if shown.made_up else f"errors ê (nats): {made.made}; "
-    lesson.origin("recorded", literal(f"{errors}latency: {made.timed}."))
+    errors = "" if shown.made_up else f"errors ê (nats): {table.errors_from}; "
+    lesson.origin("recorded", literal(f"{errors}latency: {table.latency_from}."))
     lesson.origin("computed", "sizes, operations, cells, and what is achieved.")

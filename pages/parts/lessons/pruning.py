@@ -6,7 +6,7 @@ from bort_engine.algorithms.fptas import ERROR_FLOOR
 from bort_engine.lab import toy
 from bort_engine.show.lessons import toy_figures
 from bort_engine.show.lessons.toy_figures import percent
-from pages.parts import lesson
+from pages.parts import lesson, runs
 
 TITLE = "Pruning or choosing"
 IDEA = (
@@ -52,20 +52,15 @@ BAD = lesson.Preset(
 
 def choose() -> toy.Toy:
     """Let T be put together: first what the lesson is about, then the rest."""
-    picked: dict[str, int] = {}
-    rows = [st.columns(2), st.columns(4)]
-    for column, (name, (label, said)) in zip([*rows[0], *rows[1]], SLIDERS.items(), strict=True):
+    numbers: dict[str, int] = {}
+    columns = [*st.columns(2), *st.columns(4)]
+    for column, (name, (label, help_text)) in zip(columns, SLIDERS.items(), strict=True):
         low, high = toy.LIMITS[name]
-        picked[name] = column.slider(
-            label,
-            low,
-            high,
-            getattr(ARTICLE, name),
-            help=said,
-            key=f"pruning_{name}",
-            bind="query-params",
+        default, key = getattr(ARTICLE, name), f"pruning_{name}"
+        numbers[name] = column.slider(
+            label, low, high, default, help=help_text, key=key, bind="query-params"
         )
-    return toy.Toy(**picked)
+    return toy.Toy(**numbers)
 
 
 def show() -> None:
@@ -73,12 +68,12 @@ def show() -> None:
     with side:
         lesson.try_this(GOOD, BAD)
     with top, st.container(border=True):
-        found = compare(choose())
+        comparison = compare(choose())
     lesson.picture(
-        toy_figures.figure(found),
-        toy_figures.summary(found),
+        toy_figures.figure(comparison),
+        toy_figures.summary(comparison),
         "pruning-or-choosing",
-        lambda: toy_figures.to_frame(found),
+        lambda: toy_figures.to_frame(comparison),
     )
     st.caption(
         "Read from top to bottom. A shape (n,a,b,c,d): n blocks, each of two layers; one makes a "
@@ -88,23 +83,24 @@ def show() -> None:
         "parameter, not drawn. Neither drawn nor counted: the read-out C, which makes answers of "
         "the last outputs."
     )
-    show_numbers(found)
-    show_words(found)
+    show_numbers(comparison)
+    show_words(comparison)
 
 
-def show_numbers(found: toy.Comparison) -> None:
+def show_numbers(comparison: toy.Comparison) -> None:
     """The three networks beside each other, and what the FPTAS took."""
-    T, _, chosen = (network.shape for network in found.networks)
-    errors, promise, space = found.found, found.promise, len(found.found.measured)
+    T, _, chosen = (network.shape for network in comparison.networks)
+    extraction, promise = comparison.found, comparison.promise
     with st.container(horizontal=True):
-        for label, own, before in (
+        for label, count, of_T in (
             ("Parameters stored", chosen.n_parameters, T.n_parameters),
             ("Multiplications", chosen.n_operations, T.n_operations),
         ):
-            change = f"{100 * own / before - 100:.0f} % against T" if own != before else None
-            st.metric(label, f"{own} of {before}", change, delta_color="inverse")
-        st.metric("Error of the choice", percent(found.errors[2]))
-        st.metric("Shapes trained", f"{len(errors.evaluated)} of {space}")
+            change = f"{100 * count / of_T - 100:.0f} % against T" if count != of_T else None
+            st.metric(label, f"{count} of {of_T}", change, delta_color="inverse")
+        st.metric("Error of the choice", percent(comparison.errors[2]))
+        trained = f"{len(extraction.evaluated)} of {len(extraction.measured)}"
+        st.metric("Shapes trained", trained)
         st.metric(
             "Achieved epsilon",
             f"{promise.achieved:.3f}",
@@ -112,9 +108,7 @@ def show_numbers(found: toy.Comparison) -> None:
             "times as large, as much work and as wrong. Errors up to "
             f"{percent(ERROR_FLOOR)} count as equal.",
         )
-    st.dataframe(
-        toy_figures.to_frame(found), hide_index=True, alt="The three networks' sizes and errors"
-    )
+    runs.show_table(toy_figures.to_frame(comparison), {}, "The three networks' sizes and errors")
     lesson.origin("made up", "T's weights: random numbers, and the dead units put in.")
     lesson.origin("computed", "sizes and multiplications, for one input, of dense layers.")
     lesson.origin(
@@ -131,16 +125,14 @@ def show_numbers(found: toy.Comparison) -> None:
         )
 
 
-def show_words(found: toy.Comparison) -> None:
+def show_words(comparison: toy.Comparison) -> None:
     """The lesson, with the numbers of this state."""
-    T, pruned, chosen = found.networks
+    T, pruned, chosen = comparison.networks
     stored, work = T.n_stored, T.shape.n_operations
-    best = (
-        f"no other of the {len(found.found.measured)} shapes has a better W (all were measured "
-        "afterwards, to check)"
-        if found.best == found.chosen
-        else f"a shape that it did not train, {found.best.key}, has a better W"
-    )
+    n_shapes = len(comparison.found.measured)
+    best = f"a shape that it did not train, {comparison.best.key}, has a better W"
+    if comparison.best == comparison.chosen:
+        best = f"no other of the {n_shapes} shapes has a better W (all were measured afterwards)"
     lesson.sentences(
         "**Pruning** sets the smallest weights and biases to zero until the network would err more "
         f"than the choice (or than {percent(ERROR_FLOOR)}): **{pruned.n_zero} zeros among {stored} "
@@ -148,7 +140,7 @@ def show_words(found: toy.Comparison) -> None:
         f"{work} times, and only a sparse format gains.",
         f"**Choosing** takes another shape: **{chosen.n_stored} parameters and "
         f"{chosen.shape.n_operations} multiplications** are all there is, with an error of "
-        f"{percent(found.errors[2])}.",
+        f"{percent(comparison.errors[2])}.",
         "The FPTAS takes the best W, the share of parameters saved times the share of "
         f"multiplications saved, over the error, and {best}: a bargain where T has units to "
         "spare, and a bad one where each of them works.",

@@ -1,14 +1,9 @@
-"""The lesson on pruning: the article's toy by hand, the FPTAS on all its relatives, any state."""
-
-import random
-import time
-from pathlib import Path
+"""The lesson on pruning: the article's toy by hand, the FPTAS on all its relatives, its page."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
-from streamlit.testing.v1 import AppTest
 
 from bort_engine.algorithms.fptas import ERROR_FLOOR, cells, representative, w_coefficient
 from bort_engine.algorithms.pareto import nondominated
@@ -16,8 +11,8 @@ from bort_engine.lab import toy
 from bort_engine.lab.toy import Exam, Network, Shape, Toy
 from bort_engine.show.lessons import toy_figures
 from pages.parts.lessons import pruning
+from tests.show.lessons.conftest import press, words
 
-ROOT = Path(__file__).parents[3]
 any_toy = some.builds(
     Toy, **{name: some.integers(low, high) for name, (low, high) in toy.LIMITS.items()}
 )
@@ -81,12 +76,12 @@ def test_a_number_out_of_range_is_refused_with_those_allowed(name, value):
 # Pruning and choosing.
 
 
-@pytest.mark.parametrize("draw", range(10))
+@pytest.mark.parametrize("draw", range(4))
 def test_on_the_articles_toy_the_fptas_chooses_the_articles_subarchitecture(draw):
-    found = toy.compare(Toy(draw=draw))
-    assert found.chosen.key == found.best.key == Shape(2, 3, 3, 2)
-    assert found.errors[2] < 1e-12
-    cheaper = [e for xi, e in found.found.measured.items() if xi.p < 40]
+    comparison = toy.compare(Toy(draw=draw))
+    assert comparison.chosen.key == comparison.best.key == Shape(2, 3, 3, 2)
+    assert comparison.errors[2] < 1e-12
+    cheaper = [e for xi, e in comparison.found.measured.items() if xi.p < 40]
     assert min(cheaper) > ERROR_FLOOR
 
 
@@ -114,15 +109,15 @@ def test_pruning_goes_on_to_the_tolerance_and_no_further():
 @given(any_toy)
 @settings(max_examples=10, deadline=None)
 def test_the_choice_is_the_best_and_the_promise_is_kept_where_its_assumption_holds(T):
-    found = toy.compare(T)
-    cover, measured, xi = found.found.cover, found.found.measured, found.chosen
-    assert len(measured) == len(toy.candidates(found.networks[0].shape))
+    comparison = toy.compare(T)
+    cover, measured, xi = comparison.found.cover, comparison.found.measured, comparison.chosen
+    assert len(measured) == len(toy.candidates(comparison.networks[0].shape))
 
     def w(xi):
-        return w_coefficient(xi.p, xi.i, measured[xi], found.found.maximum)
+        return w_coefficient(xi.p, xi.i, measured[xi], comparison.found.maximum)
 
     assert w(xi) == max(map(w, cover))
-    assert w(found.best) == max(map(w, measured))
+    assert w(comparison.best) == max(map(w, measured))
     costs = np.array([(s.p, s.i, e) for s, e in cover.items()])
     assert nondominated(costs)[list(cover).index(xi)]
     # Size and work: a theorem. The error: where the order holds, within cells and between them.
@@ -130,96 +125,67 @@ def test_the_choice_is_the_best_and_the_promise_is_kept_where_its_assumption_hol
     assert all(any(s.p <= reach * x.p and s.i <= reach * x.i for s in cover) for x in measured)
     groups = cells(measured, toy.EPSILON).values()
     stands_for = all(
-        measured[representative(members, found.found.maximum)]
+        measured[representative(members, comparison.found.maximum)]
         <= reach * max(measured[x], ERROR_FLOOR)
         for members in groups
         for x in members
     )
-    if stands_for and not found.promise.order_violations:
-        assert found.promise.achieved <= reach - 1
+    if stands_for and not comparison.promise.order_violations:
+        assert comparison.promise.achieved <= reach - 1
     # And the parts sum up.
-    for network in found.networks:
+    for network in comparison.networks:
         assert network.n_stored == network.shape.n_parameters
         assert network.shape.n_operations == network.first.size + network.second.size
-    assert found.networks[1].shape == found.networks[0].shape
-    assert found.errors[1] <= found.tolerance
-    assert toy_figures.figure(found).data
+    assert comparison.networks[1].shape == comparison.networks[0].shape
+    assert comparison.errors[1] <= comparison.tolerance
+    assert toy_figures.figure(comparison).data
 
 
 def test_where_nothing_is_smaller_the_choice_is_T():
-    found = toy.compare(Toy(1, 0, 1, 0, 1, inputs=1))
-    assert found.chosen == found.best == found.found.maximum
-    assert found.networks[2].n_stored == 4 and found.promise.achieved == 0
+    comparison = toy.compare(Toy(1, 0, 1, 0, 1, inputs=1))
+    assert comparison.chosen == comparison.best == comparison.found.maximum
+    assert comparison.networks[2].n_stored == 4 and comparison.promise.achieved == 0
 
 
 def test_where_the_order_holds_the_promise_is_kept():
-    found = toy.compare(Toy(2, 1, 1, 1, 1))
-    assert found.promise.order_pairs > 0 and found.promise.order_violations == 0
-    assert found.promise.achieved <= toy.EPSILON
+    comparison = toy.compare(Toy(2, 1, 1, 1, 1))
+    assert comparison.promise.order_pairs > 0 and comparison.promise.order_violations == 0
+    assert comparison.promise.achieved <= toy.EPSILON
 
 
 # The figure.
 
 
-def drawn(found: toy.Comparison, kind: str) -> list[int]:
+def drawn(comparison: toy.Comparison, kind: str) -> list[int]:
     """Return how many of a kind are drawn in each of the three networks."""
     count = dict.fromkeys(("x", "x2", "x3"), 0)
-    for trace in toy_figures.figure(found).data:
+    for trace in toy_figures.figure(comparison).data:
         if trace.name == kind:
             count[trace.xaxis] = list(trace.x).count(None) or len(trace.x)
     return list(count.values())
 
 
 def test_every_weight_and_unit_is_drawn_in_its_kind():
-    found = toy.compare(Toy())
+    comparison = toy.compare(Toy())
     # Of the 35 zeros six are biases: two hidden units' and four outputs', which are not drawn.
-    assert drawn(found, "Weight") == [56, 56 - 29, 30]
-    assert drawn(found, "Weight at zero") == [0, 29, 0]
-    assert drawn(found, "Input") == [3, 3, 3]
-    assert drawn(found, "Unit at work") == [10, 10, 10]
-    assert drawn(found, "Idle unit") == [6, 6, 0]
-    assert drawn(found, "Wire at 0") == [0, 0, 1]
-    assert "35 of 72 parameters are zero" in toy_figures.summary(found)
-    assert toy_figures.to_frame(found)["Parameters stored"].tolist() == [72, 72, 40]
-
-
-def test_kinds_differ_by_more_than_colour():
-    symbols = [symbol for symbol, _ in toy_figures.KINDS.values()]
-    assert len(set(symbols)) == len(symbols)
-    assert len({line.get("dash") for line, _ in toy_figures.EDGES.values()}) == 2
+    assert drawn(comparison, "Weight") == [56, 56 - 29, 30]
+    assert drawn(comparison, "Weight at zero") == [0, 29, 0]
+    assert drawn(comparison, "Input") == [3, 3, 3]
+    assert drawn(comparison, "Unit at work") == [10, 10, 10]
+    assert drawn(comparison, "Idle unit") == [6, 6, 0]
+    assert drawn(comparison, "Wire at 0") == [0, 0, 1]
+    assert "35 of 72 parameters are zero" in toy_figures.summary(comparison)
+    assert toy_figures.to_frame(comparison)["Parameters stored"].tolist() == [72, 72, 40]
 
 
 # The page.
 
 
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch) -> None:
-    """An Explore page with nothing on record, so that passing through it costs little."""
-    monkeypatch.setattr("bort_engine.search.errors.recorded_tasks", list)
-    monkeypatch.chdir(ROOT)
-
-
-def opened(**query: str) -> AppTest:
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
-    at.run()
-    at.switch_page("pages/learn.py")
-    at.session_state["lesson"] = "pruning"
-    for name, value in query.items():
-        at.query_params[name] = value
-    return at.run()
-
-
-def words(at: AppTest) -> str:
-    return "\n".join(element.value for kind in (at.markdown, at.caption) for element in kind)
-
-
-def test_the_presets_show_what_their_captions_say():
-    at = opened()
+def test_the_presets_show_what_their_captions_say(open_lesson):
+    at = open_lesson(pruning.TITLE)
     for preset in (pruning.BAD, pruning.GOOD):
-        next(b for b in at.button if b.label == preset.label).click().run()
-        assert not at.exception and not at.warning
-        picked = {key: at.slider(key=key).value for key in preset.values}
-        assert picked == preset.values
+        press(at, preset.label)
+        assert {key: at.slider(key=key).value for key in preset.values} == preset.values
     assert "**35 zeros among 72 parameters**" in words(at)
     assert "**40 parameters and 30 multiplications**" in words(at)
     # "A network of little more than half the size gives the same answers."
@@ -231,28 +197,3 @@ def test_the_presets_show_what_their_captions_say():
     T = bad.found.maximum
     assert all(e > ERROR_FLOOR for xi, e in bad.found.measured.items() if xi != T)
     assert bad.chosen.p < 0.25 * T.p and bad.errors[2] > 0.25
-
-
-def test_any_state_is_shown_and_within_a_second():
-    at, rng, times = opened(), random.Random(0), []
-    for _ in range(20):
-        for name in pruning.SLIDERS:
-            at.session_state[f"pruning_{name}"] = rng.randint(*toy.LIMITS[name])
-        started = time.process_time()
-        at.run()
-        times.append(time.process_time() - started)
-        assert not at.exception and not at.warning
-        assert len(at.get("plotly_chart")) == 1 and len(at.dataframe[0].value) == 3
-    assert sorted(times)[len(times) // 2] < 1  # of processor time, since machines are shared
-
-
-def test_an_address_restores_its_state():
-    at = opened(pruning_units="2", pruning_dead_units="0", pruning_blocks="3")
-    assert not at.exception
-    assert "(3,2,3,2,4)" in at.get("plotly_chart")[0].proto.spec
-
-
-@pytest.mark.parametrize("value", ["<b>", "-1", "9" * 400])
-def test_nonsense_in_the_address_is_left_out(value):
-    at = opened(**{f"pruning_{name}": value for name in pruning.SLIDERS})
-    assert not at.exception and not at.warning and len(at.get("plotly_chart")) == 1

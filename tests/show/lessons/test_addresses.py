@@ -1,0 +1,58 @@
+"""Lessons are links: an address restores a lesson's state, and nonsense in one is left out."""
+
+import pytest
+
+from bort_engine.lab.toy import LIMITS
+from pages.parts.lessons import choosing, cost, dial, pruning
+from tests import made_up_record
+from tests.show.lessons.conftest import words
+
+# By title: an address, and what the page says of the state.
+ADDRESSES = {
+    cost.TITLE: (
+        {"cost_source": "bort", "cost_D": "9", "cost_H": "512", "cost_I": "768", "cost_A": "4"}
+        | {"cost_L": "64"},
+        "Moved: 9,4,512,768",
+    ),
+    dial.TITLE: (
+        {"dial_eps": "0.1", "dial_lazy": "false", "dial_cost": "Operations", "dial_seed": "1"}
+        | {"dial_errors": "Made up"},
+        "The promise of 0.1",
+    ),
+    choosing.TITLE: (
+        {"choose_size": "All", "choose_error": "Cross-entropy", "choose_length": "16"}
+        | {"choose_batch": "8", "choose_lost": "12.5"},
+        "the operations at 16 tokens",
+    ),
+    pruning.TITLE: ({f"pruning_{name}": str(high) for name, (_, high) in LIMITS.items()
+                     if name in pruning.SLIDERS}, "zeros among 198 parameters"),
+}  # fmt: skip
+NONSENSE = ("", "-1", "1e999", "<b>" + "9" * 3000)
+
+
+@pytest.mark.parametrize("title", ADDRESSES)
+def test_an_address_restores_its_state(open_lesson, on_record, title):
+    query, says = ADDRESSES[title]
+    at = open_lesson(title, **query)
+    assert {key: str(at.session_state[key]).lower() for key in query} == {
+        key: value.lower() for key, value in query.items()
+    }
+    assert says in words(at)
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE)
+@pytest.mark.parametrize("title", ADDRESSES)
+def test_nonsense_in_the_address_is_left_out(open_lesson, on_record, title, nonsense):
+    at = open_lesson(title, **dict.fromkeys(ADDRESSES[title][0], nonsense))
+    assert not at.warning and len(at.get("plotly_chart")) == 1
+
+
+@pytest.mark.parametrize("title", [dial.TITLE, choosing.TITLE])
+def test_without_a_whole_table_a_lesson_says_what_is_missing(
+    open_lesson, monkeypatch, tmp_path, title
+):
+    part = made_up_record.write(tmp_path / "part.jsonl", missing=1)
+    monkeypatch.setattr("bort_engine.search.errors.tables", lambda: [part])
+    at = open_lesson(title)
+    assert not at.get("plotly_chart") and len(at.warning) == 1
+    assert "no table of all 384 architectures" in at.warning[0].value
