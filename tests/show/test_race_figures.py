@@ -1,5 +1,7 @@
 """Figures of a race whose every score is worked out by hand; see `fake_engine.synthetic_race`."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
