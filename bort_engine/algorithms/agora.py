@@ -8,10 +8,10 @@ Beside the paper (de Wynter 2020, [AGORA], arXiv 2010.07990, Algorithm 1). Lette
     tau    makes at most m new points near a given one
     D, E   `train` and `dev`, pairs of a point x and its label y
 
-A round, with the sets that are left: (1) train f once for each; (2) ask the best for E; (3) tau
+A round, with the sets that remain: (1) train f once with each; (2) ask the best for E; (3) tau
 makes points near each of its mistakes; (4) S labels them and they join D; (5) sort the sets by
 accuracy; (6) remove those that share the longest common sequence, rooted at the first; (7) again,
-until no set is left; the best model is returned. Where the sources are silent, our reading:
+until no set remains; the best model is returned. Where the sources are silent, our reading:
 
 * Step 5 sorts ascending, so the root is the worst set; step 6 removes it and every set whose common
   prefix with it is the longest there is (`prune`). The best set may go with them.
@@ -23,7 +23,7 @@ until no set is left; the best model is returned. Where the sources are silent, 
   the first round, with the most sets, has the most of it.
 * "Replay", re-doing a round, was needed in practice; how is not said. Here: if a round's best
   accuracy is lower than that of the round before it, its points are taken back, made and labelled
-  anew, and it is fitted again. The better try counts (of equals the first); its points stay.
+  anew, and it is fitted again. The better attempt counts (of equals the first): its points stay.
 
 Agora looks at E by design, so accuracies on it flatter: measure the result on data of its own. The
 stated bounds are quoted, not used: if every round repairs half of the mistakes on a balanced binary
@@ -40,6 +40,7 @@ import operator
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from itertools import islice, takewhile
 from typing import Any
 
@@ -94,22 +95,22 @@ class NewPoints:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What happened in one round, or in one of the two tries of a replayed one.
+    """What happened in one round, or in one of the two attempts at a replayed one.
 
     Attributes:
-        at: the round's number, and which try of it this is.
-        made: the points made near the mistakes of the round before, one entry for each mistake;
-            none in the first round.
+        at: the round's number, and which attempt at it this is.
+        new_points: made near the mistakes of the round before, one entry for each mistake; none in
+            the first round.
         n_train: the size of D that was fitted on, those points included.
         theta: the sets fitted, in the order given.
         accuracies: theirs on E, in the same order.
         mistakes: what the best of them gets wrong, in E's order.
-        pruned: the sets taken out after this round, the root first; none if the try was dropped.
+        pruned: the sets removed after this round, the root first; none if the attempt was dropped.
         prefix: how many first elements these share; 0 where the root went alone.
     """
 
     at: RoundId
-    made: tuple[NewPoints, ...]
+    new_points: tuple[NewPoints, ...]
     n_train: int
     theta: tuple[HyperParameters, ...]
     accuracies: tuple[float, ...]
@@ -127,12 +128,17 @@ class Round:
         return self.theta[self.accuracies.index(self.accuracy)]
 
     @property
+    def pairs(self) -> Pairs:
+        """The new points that S labelled."""
+        return [pair for points in self.new_points for pair in points.pairs]
+
+    @property
     def n_added(self) -> int:
-        return sum(len(made.pairs) for made in self.made)
+        return len(self.pairs)
 
     @property
     def counts(self) -> bool:
-        """False for the worse try of a replayed round: its points and accuracies were dropped."""
+        """False for the worse attempt at a replayed round: its points were dropped."""
         return bool(self.pruned)
 
 
@@ -144,7 +150,7 @@ class Outcome:
         theta: the set it was trained with.
         accuracy: its accuracy on E, which the run has looked at.
         labeller_accuracy: that of S on E.
-        rounds: all tries in the order they were made.
+        rounds: all attempts in the order they were made.
     """
 
     model: Model
@@ -173,57 +179,119 @@ def agora(
     m: int = 4,
     agrees: Agrees = operator.eq,
     replays: int = 0,
-    on_round: Callable[[Round], None] = lambda played: None,
+    on_round: Callable[[Round], None] = lambda attempt: None,
 ) -> Outcome:
-    """Play rounds until no set is left, or the best model makes no mistake ([AGORA], Alg. 1).
+    """Go through rounds until no set remains, or the best model is never wrong ([AGORA], Alg. 1).
 
     Args:
         theta: Theta, without repetition; the order matters among equally accurate sets, and the
             order within a set decides what is pruned together.
-        fit: trains f with one set on all pairs given; asked once for each set of a try.
+        fit: trains f with one set on all pairs given; called once for each set of an attempt.
         predict: one guess for each point.
-        label: S, asked once for dev and once for the points of a try. One label for each, or None
-            where it declines, which on dev counts as wrong.
-        tau: asked once a try with all mistakes; for each a list of at most m points. It should
-            draw differently at a second attempt.
+        label: S, called once for dev and once for the points of an attempt. One label for each, or
+            None where it declines, which on dev counts as wrong.
+        tau: called once an attempt with all mistakes; for each a list of at most m points. It
+            should draw differently at a second attempt.
         agrees: whether a guess (of f or S) is right, given dev's y.
         replays: how many rounds may be done a second time, over the whole run.
-        on_round: told each try, in the order made, once its round is settled.
+        on_round: called with each attempt, in their order, once its round is settled.
 
     Raises:
         ValueError: S is not right on more than 2/3 of dev; an argument is empty, repeated or out
-            of range; a function gave more or fewer than it was asked for.
+            of range; a function returned more or fewer than it was asked for.
     """
     _check(theta, train, dev, m, replays)
     labeller_accuracy = _labeller_accuracy(dev, label, agrees)
-    game = _Game(dev, fit, predict, label, tau, m, agrees)
-    left, data, before, rounds = tuple(theta), tuple(train), None, []
+    grade = partial(_grade, dev, predict, agrees)
+    new_points_near = partial(_new_points, tau, label, m)
+    attempt_at = partial(_attempt, fit, grade, new_points_near)
+    remaining, data, last, rounds = tuple(theta), tuple(train), None, []
     model: Model = None
-    for number in range(1, len(theta) + 1):
-        first, model = game.play(RoundId(number, 1), left, data, before)
-        tries = [first]
-        if before is not None and first.accuracy < before.accuracy and replays:
+    number = 1
+    while remaining and (last is None or last.mistakes):
+        # Steps 3 and 4 for the last round's mistakes, then 1 and 2; twice, if that made it worse.
+        attempts = [attempt_at(RoundId(number, 1), remaining, data, last)]
+        fell = last is not None and attempts[0][0].accuracy < last.accuracy
+        if fell and replays:
             replays -= 1
-            second, other = game.play(RoundId(number, 2), left, data, before)
-            tries.append(second)
-            model = other if second.accuracy > first.accuracy else model
-        before = max(tries, key=lambda one: one.accuracy)
-        pruned, prefix = prune(ranked(before))
-        for one in tries:
-            rounds.append(replace(one, pruned=pruned, prefix=prefix) if one is before else one)
+            attempts.append(attempt_at(RoundId(number, 2), remaining, data, last))
+        last, model = max(attempts, key=lambda attempt: attempt[0].accuracy)  # of equals the first
+        data = (*data, *last.pairs)
+        # Steps 5 and 6.
+        pruned, prefix = prune(ranked(last))
+        remaining = tuple(candidate for candidate in remaining if candidate not in pruned)
+        for attempt, _ in attempts:
+            counting = replace(attempt, pruned=pruned, prefix=prefix)
+            rounds.append(counting if attempt is last else attempt)
             on_round(rounds[-1])
-        left = tuple(one for one in left if one not in pruned)
-        data += tuple(pair for made in before.made for pair in made.pairs)
-        if not left or not before.mistakes:
-            break
-    assert before is not None, "there is at least one set"
-    return Outcome(model, before.best, before.accuracy, labeller_accuracy, tuple(rounds))
+        number += 1  # step 7
+    assert last is not None, "there is at least one set"
+    return Outcome(model, last.best, last.accuracy, labeller_accuracy, tuple(rounds))
 
 
-def ranked(played: Round) -> list[HyperParameters]:
+def _attempt(
+    fit: Fit,
+    grade: Callable[[Model], tuple[float, tuple[Mistake, ...]]],
+    new_points_near: Callable[[Sequence[Mistake], RoundId], tuple[NewPoints, ...]],
+    at: RoundId,
+    remaining: Sets,
+    data: Pairs,
+    last: Round | None,
+) -> tuple[Round, Model]:
+    """Return what happened in an attempt at a round, and its best model; no other is kept."""
+    # Steps 3 and 4: what S labels near the mistakes of the last round joins D.
+    new_points = new_points_near(last.mistakes, at) if last else ()
+    data = (*data, *(pair for points in new_points for pair in points.pairs))
+    # Steps 1 and 2: f is trained with each set; of equals the first set is the best.
+    best: Model = None
+    mistakes: tuple[Mistake, ...] = ()
+    accuracies: list[float] = []
+    for theta in remaining:
+        model = fit(theta, data, at)
+        accuracy, wrong = grade(model)
+        if not accuracies or accuracy > max(accuracies):
+            best, mistakes = model, wrong
+        accuracies.append(accuracy)
+        del model  # before the next one is fitted
+    attempt = Round(at, new_points, len(data), tuple(remaining), tuple(accuracies), mistakes)
+    return attempt, best
+
+
+def _grade(
+    dev: Pairs, predict: Predict, agrees: Agrees, model: Model
+) -> tuple[float, tuple[Mistake, ...]]:
+    """Step 2: return a model's accuracy on E, and what it gets wrong there."""
+    guesses = _counted("predict", predict(model, [x for x, _ in dev]), len(dev))
+    mistakes = tuple(
+        Mistake(position, x, y, guess)
+        for position, ((x, y), guess) in enumerate(zip(dev, guesses, strict=True))
+        if not agrees(guess, y)
+    )
+    return (len(dev) - len(mistakes)) / len(dev), mistakes
+
+
+def _new_points(
+    tau: Tau, label: Label, m: int, mistakes: Sequence[Mistake], at: RoundId
+) -> tuple[NewPoints, ...]:
+    """Steps 3 and 4: return points near each mistake, with S's labels."""
+    lists = _counted("tau", tau(mistakes, m, at), len(mistakes))
+    near = [tuple(points) for points in lists]
+    most = max(map(len, near))
+    if most > m:
+        raise ValueError(f"tau made {most} points near a mistake; make at most m = {m}.")
+    # S sees all of them in one call, which for a network is a few large batches.
+    flat = [x for points in near for x in points]
+    labels = iter(_counted("label", label(flat, at), len(flat)) if flat else ())
+    return tuple(
+        NewPoints(mistake, points, tuple(islice(labels, len(points))))
+        for mistake, points in zip(mistakes, near, strict=True)
+    )
+
+
+def ranked(attempt: Round) -> list[HyperParameters]:
     """Step 5: a round's sets, the worst first; of equals the later given counts as worse."""
-    accuracy = dict(zip(played.theta, played.accuracies, strict=True))
-    return sorted(reversed(played.theta), key=accuracy.__getitem__)
+    accuracy = dict(zip(attempt.theta, attempt.accuracies, strict=True))
+    return sorted(reversed(attempt.theta), key=accuracy.__getitem__)  # sorting keeps ties in order
 
 
 def prune(worst_first: Sets) -> tuple[tuple[HyperParameters, ...], int]:
@@ -232,6 +300,8 @@ def prune(worst_first: Sets) -> tuple[tuple[HyperParameters, ...], int]:
     The common prefix of each other set with the root is taken; all whose prefix is the longest go
     with the root. Where none shares even the first element, the root goes alone.
     """
+    # (1, 2, 3), (1, 9, 3), (1, 2, 4): the root shares one element with the second and two with the
+    # third, so it goes with the third, which failed by what it has in common with the worst.
     root, *others = worst_first
     shared = [_common_prefix(root, other) for other in others]
     longest = max(shared, default=0)
@@ -244,63 +314,8 @@ def _common_prefix(a: HyperParameters, b: HyperParameters) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], both))
 
 
-@dataclass(slots=True)
-class _Game:
-    """What stays the same from round to round."""
-
-    dev: Pairs
-    fit: Fit
-    predict: Predict
-    label: Label
-    tau: Tau
-    m: int
-    agrees: Agrees
-
-    def play(
-        self, at: RoundId, left: Sets, data: Pairs, before: Round | None
-    ) -> tuple[Round, Model]:
-        """Steps 3 and 4 for the mistakes of the round before, if any, then 1 and 2.
-
-        Return the try and its best model; no other model is kept.
-        """
-        made = self._make(before.mistakes, at) if before else ()
-        data = (*data, *(pair for one in made for pair in one.pairs))
-        best: Model = None
-        fewest: tuple[Mistake, ...] | None = None
-        accuracies = []
-        for theta in left:
-            model = self.fit(theta, data, at)
-            wrong = self._mistakes(model)
-            accuracies.append((len(self.dev) - len(wrong)) / len(self.dev))
-            if fewest is None or len(wrong) < len(fewest):
-                best, fewest = model, wrong
-            del model  # before the next one is fitted
-        assert fewest is not None, "there is at least one set"
-        return Round(at, made, len(data), tuple(left), tuple(accuracies), fewest), best
-
-    def _mistakes(self, model: Model) -> tuple[Mistake, ...]:
-        guesses = _counted("predict", self.predict(model, [x for x, _ in self.dev]), len(self.dev))
-        return tuple(
-            Mistake(position, x, y, guess)
-            for position, ((x, y), guess) in enumerate(zip(self.dev, guesses, strict=True))
-            if not self.agrees(guess, y)
-        )
-
-    def _make(self, mistakes: Sequence[Mistake], at: RoundId) -> tuple[NewPoints, ...]:
-        lists = _counted("tau", self.tau(mistakes, self.m, at), len(mistakes))
-        near = [tuple(points) for points in lists]
-        most = max(map(len, near))
-        if most > self.m:
-            raise ValueError(f"tau made {most} points near a mistake; make at most m = {self.m}.")
-        flat = [x for points in near for x in points]
-        labels = iter(_counted("label", self.label(flat, at), len(flat)) if flat else ())
-        return tuple(
-            NewPoints(mistake, points, tuple(islice(labels, len(points))))
-            for mistake, points in zip(mistakes, near, strict=True)
-        )
-
-
 def _counted(function: str, returned: Iterable[Any], n: int) -> list[Any]:
+    """Return the results as a list; refuse them unless there are n."""
     listed = list(returned)
     if len(listed) != n:
         raise ValueError(f"{function} was asked for {n} and gave {len(listed)}; give one for each.")
@@ -324,9 +339,9 @@ def _labeller_accuracy(dev: Pairs, label: Label, agrees: Agrees) -> float:
 def _check(theta: Sets, train: Pairs, dev: Pairs, m: int, replays: int) -> None:
     if not theta:
         raise ValueError("Theta is empty; give at least one hyper-parameter set.")
-    for one in theta:
-        if theta.count(one) > 1:
-            raise ValueError(f"Theta has {one!r} {theta.count(one)} times; give each set once.")
+    for candidate in theta:
+        if (n := theta.count(candidate)) > 1:
+            raise ValueError(f"Theta has {candidate!r} {n} times; give each set once.")
     for name, pairs in (("train", train), ("dev", dev)):
         if not pairs:
             raise ValueError(f"{name} is empty; give at least one labelled example.")

@@ -11,17 +11,21 @@ Nothing here knows of BERT, torch or text: any AB^nC family comes as `Candidate`
 function. The paper's own selection, every k-th architecture by size, is `selection="stride"`. The
 default, `"cover"`, is an approximation scheme in the usual sense: at most polynomially many cells
 in 1/epsilon are trained, and the result is within a factor 1 + epsilon of everything else.
+
+In reading order: T and W; the cells and their representatives; `Cover`, the state of a search;
+`extract` and `refine`, the two loops over it; `guarantee`, the check of the result.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from bort_engine.algorithms.lazy import Guess, Laziness
 from bort_engine.algorithms.pareto import achieved_epsilon
 
 SELECTIONS = ("cover", "stride", "exhaustive")
@@ -29,6 +33,9 @@ SELECTIONS = ("cover", "stride", "exhaustive")
 # by 8.2 % at the 95th percentile.
 TOLERANCE = 0.05
 ERROR_FLOOR = 1e-3  # W divides by the error: below this, errors count as equal
+# What `refine` goes through. From 0.3: on the recorded table, wider ones first prove what the finer
+# ones have no use for.
+EPSILONS = (0.3, 0.2, 0.1, 0.05, 0.02)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +54,127 @@ class Candidate:
     tie: tuple[float, ...] = ()
 
 
-Errors = Callable[[Sequence[Any]], Iterable[float]]
-Guess = Callable[[Mapping[Candidate, float]], np.ndarray]  # from what is measured, e of all
+Errors = Callable[[Sequence[Any]], Iterable[float]]  # of candidates' keys, in order
 Cell = tuple[int, int]
+
+
+def maximum_point(candidates: Iterable[Candidate], own: Any = None) -> Candidate:
+    """Return T, the most parameters and the longest inference ([OSE], Definition 8).
+
+    Where several tie in p (they differ in the number of heads), `own`, the source itself, is taken
+    if it is among them, else the largest `tie`.
+    """
+    return max(candidates, key=lambda xi: (xi.p, xi.key == own, xi.tie, xi.i))
+
+
+def w_coefficient(p: float, i: float, e: float, T: Candidate) -> float:
+    """Return W(xi), to be maximised ([OSE], as restated in the QOSE white paper, eq. 1).
+
+    The share of T's parameters saved, times the share of its inference cost saved, over the error.
+    It is 0 where p or i reaches T's, so that two negative factors never make a positive one.
+    """
+    if p >= T.p or i >= T.i:
+        return 0.0
+    # The floor keeps W finite, and differences between tiny errors from deciding it.
+    return (T.p - p) / T.p * (T.i - i) / T.i / max(e, ERROR_FLOOR)
+
+
+def w_optimum(errors: dict[Candidate, float], T: Candidate) -> Candidate:
+    """Return the W-maximiser; ties go to the smaller error, p and i, so that it is on the front."""
+    return max(
+        errors,
+        key=lambda xi: (w_coefficient(xi.p, xi.i, errors[xi], T), -errors[xi], -xi.p, -xi.i),
+    )
+
+
+def cells(candidates: Iterable[Candidate], epsilon: float) -> dict[Cell, list[Candidate]]:
+    """Group candidates by (floor(log p / log(1 + eps)), floor(log i / log(1 + eps)))."""
+    # On logarithmic axes all cells are equally wide: two members of one differ by less than a
+    # factor 1 + epsilon in p and in i, so any of them covers the others in both.
+    width = math.log1p(epsilon)
+    grouped: dict[Cell, list[Candidate]] = {}
+    for xi in candidates:
+        cell = (math.floor(math.log(xi.p) / width), math.floor(math.log(xi.i) / width))
+        grouped.setdefault(cell, []).append(xi)
+    return grouped
+
+
+def cell_bound(candidates: Sequence[Candidate], epsilon: float) -> float:
+    """Return the most cells there can be: polynomial in 1/epsilon and in the input's size."""
+    # The range of log p holds so many whole cells, and reaches into at most two more; so for i.
+    width = math.log1p(epsilon)
+    p, i = [xi.p for xi in candidates], [xi.i for xi in candidates]
+    return (2 + math.log(max(p) / min(p)) / width) * (2 + math.log(max(i) / min(i)) / width)
+
+
+def representative(members: Iterable[Candidate], T: Candidate) -> Candidate:
+    """Return a cell's largest member, or T if that is one of them."""
+    # Any member covers the others in p and i. For e, take the one that should err least: along the
+    # AB^nC order the error falls as p grows, so no other member contains the one of largest p.
+    return max(members, key=lambda xi: (xi is T, xi.p, xi.tie, xi.i))
+
+
+class Cover:
+    """The state of a search: what is measured, and which cells are not settled yet.
+
+    `ask` for candidates, measure them and `tell` their errors, until none is asked for.
+
+    Attributes:
+        errors: e of everything that is measured or was known before.
+        evaluated: e of the representatives that were needed, in the order they were asked for.
+        skipped: the cells that are proven covered, and their members.
+    """
+
+    def __init__(
+        self,
+        groups: dict[Cell, list[Candidate]],
+        T: Candidate,
+        known: Mapping[Candidate, float],
+        laziness: Laziness | None = None,
+    ) -> None:
+        self.errors = dict(known)
+        self.evaluated: dict[Candidate, float] = {}
+        self.skipped: dict[Cell, list[Candidate]] = {}
+        self._groups, self._laziness = groups, laziness
+        self._open = {cell: representative(members, T) for cell, members in groups.items()}
+        if laziness is None:
+            by_size = sorted(self._open.items(), key=lambda item: (item[1] is not T, -item[1].p))
+            self._open = dict(by_size)
+            self._first = list(self._open.values())
+        else:
+            # T first: it contains all others, so its error bounds theirs from below. Then the
+            # smallest, which covers all others in p and i. No two prove more of the rest.
+            self._first = [T, min(self._open.values(), key=lambda xi: (xi.p * xi.i, xi.p))]
+            for xi, error in known.items():
+                laziness.tell(xi, error)
+
+    @property
+    def n_settled(self) -> int:
+        return len(self.evaluated) + len(self.skipped)
+
+    def ask(self) -> list[Candidate]:
+        """Return what to measure next: all at once or, lazily, one; none if all is settled."""
+        unmeasured = [xi for xi in self._first if xi not in self.errors]
+        if unmeasured:
+            return unmeasured if self._laziness is None else unmeasured[:1]
+        for cell, xi in list(self._open.items()):
+            if xi in self.errors:  # just told, or known before: that counts, but is not asked for
+                self.evaluated[xi] = self.errors[xi]
+                del self._open[cell]
+        if self._laziness is None:
+            return []
+        # One at a time from here on, since each error may prove further cells covered.
+        for cell in self._laziness.covered(self._open):
+            self.skipped[cell] = self._groups[cell]
+            del self._open[cell]
+        still_open = list(self._open.values())
+        return [self._laziness.farthest(still_open, self.errors)] if still_open else []
+
+    def tell(self, xi: Candidate, error: float) -> None:
+        """Learn the error of a candidate that was asked for."""
+        self.errors[xi] = self.evaluated[xi] = error
+        if self._laziness is not None:
+            self._laziness.tell(xi, error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,56 +207,6 @@ class Extraction:
     def cover(self) -> dict[Candidate, float]:
         """The returned set S."""
         return self.evaluated | self.known
-
-
-def maximum_point(candidates: Iterable[Candidate], own: Any = None) -> Candidate:
-    """Return T, the most parameters and the longest inference ([OSE], Definition 8).
-
-    Where several tie in p (they differ in the number of heads), `own`, the source itself, is taken
-    if it is among them, else the largest `tie`.
-    """
-    return max(candidates, key=lambda xi: (xi.p, xi.key == own, xi.tie, xi.i))
-
-
-def w_coefficient(p: float, i: float, e: float, T: Candidate) -> float:
-    """Return W(xi), to be maximised ([OSE], as restated in the QOSE white paper, eq. 1).
-
-    The share of T's parameters saved, times the share of its inference cost saved, over the error.
-    It is 0 where p or i reaches T's, so that two negative factors never make a positive one.
-    """
-    if p >= T.p or i >= T.i:
-        return 0.0
-    return (T.p - p) / T.p * (T.i - i) / T.i / max(e, ERROR_FLOOR)
-
-
-def w_optimum(errors: dict[Candidate, float], T: Candidate) -> Candidate:
-    """Return the W-maximiser; ties go to the smaller error, p and i, so that it is on the front."""
-    return max(
-        errors,
-        key=lambda xi: (w_coefficient(xi.p, xi.i, errors[xi], T), -errors[xi], -xi.p, -xi.i),
-    )
-
-
-def cells(candidates: Iterable[Candidate], epsilon: float) -> dict[Cell, list[Candidate]]:
-    """Group candidates by (floor(log p / log(1 + eps)), floor(log i / log(1 + eps)))."""
-    width = math.log1p(epsilon)
-    grouped: dict[Cell, list[Candidate]] = {}
-    for xi in candidates:
-        cell = (math.floor(math.log(xi.p) / width), math.floor(math.log(xi.i) / width))
-        grouped.setdefault(cell, []).append(xi)
-    return grouped
-
-
-def cell_bound(candidates: Sequence[Candidate], epsilon: float) -> float:
-    """Return the most cells there can be: polynomial in 1/epsilon and in the input's size."""
-    width = math.log1p(epsilon)
-    p, i = [xi.p for xi in candidates], [xi.i for xi in candidates]
-    return (2 + math.log(max(p) / min(p)) / width) * (2 + math.log(max(i) / min(i)) / width)
-
-
-def representative(members: Iterable[Candidate], T: Candidate) -> Candidate:
-    """Return a cell's largest member: by the AB^nC ordering the one with the least error."""
-    return max(members, key=lambda xi: (xi is T, xi.p, xi.tie, xi.i))
 
 
 def extract(
@@ -177,37 +252,31 @@ def extract(
     """
     _check(candidates, epsilon, selection, interval, spot_checks)
     T = maximum_point(candidates, own)
-    e = {xi: known[xi.key] for xi in candidates if known and xi.key in known}
-    grouped = _select(candidates, T, epsilon, selection, interval)
-    wanted = {cell: representative(members, T) for cell, members in grouped.items()}
-    asked: dict[Candidate, float] = {}
-    skipped: dict[Cell, list[Candidate]] = {}
-    on_settled(0, len(grouped))
-
-    def ask(batch: Sequence[Candidate]) -> None:
-        fresh = [xi for xi in batch if xi not in e]
-        for xi, error in zip(fresh, errors([xi.key for xi in fresh]) if fresh else (), strict=True):
-            e[xi] = error
-            asked[xi] = error
-            on_settled(len(asked) + len(skipped), len(grouped))
-        asked.update((xi, e[xi]) for xi in batch)
-
-    if lazy and selection == "cover":
-        _ask_lazily(candidates, grouped, wanted, T, e, ask, skipped, epsilon, tolerance, guess)
-    else:
-        ask(sorted(wanted.values(), key=lambda xi: (xi is not T, -xi.p)))
-    on_settled(len(grouped), len(grouped))  # also where the last was known, or proven covered
-    others = {xi: error for xi, error in e.items() if xi not in asked}
-    rest = [xi for xi in candidates if xi not in e]
-    chosen = np.random.default_rng(seed).permutation(len(rest))[:spot_checks]
-    checks = [rest[int(index)] for index in chosen]
-    found = dict(zip(checks, errors([xi.key for xi in checks]) if checks else (), strict=True))
-    bound = cell_bound(candidates, epsilon) if selection == "cover" else float(len(grouped))
-    return Extraction(T, asked, others, found, len(grouped), bound, skipped)
-
-
-# From 0.3: on the recorded table, wider ones first prove what the finer ones have no use for.
-EPSILONS = (0.3, 0.2, 0.1, 0.05, 0.02)
+    groups, laziness = cells(candidates, epsilon), None
+    if selection != "cover":
+        every = _by_size(candidates, T)[:: interval if selection == "stride" else 1]
+        groups = {(rank, 0): [xi] for rank, xi in enumerate(every)}
+    elif lazy:
+        laziness = Laziness(candidates, groups, epsilon, tolerance, ERROR_FLOOR, guess)
+    earlier = {xi: known[xi.key] for xi in candidates if known and xi.key in known}
+    cover = Cover(groups, T, earlier, laziness)
+    on_settled(0, len(groups))
+    while batch := cover.ask():
+        for xi, error in _measured(batch, errors):
+            cover.tell(xi, error)
+            on_settled(cover.n_settled, len(groups))
+    on_settled(len(groups), len(groups))  # also where the last was known, or proven covered
+    unmeasured = [xi for xi in candidates if xi not in cover.errors]
+    drawn = np.random.default_rng(seed).permutation(len(unmeasured))[:spot_checks]
+    return Extraction(
+        maximum=T,
+        evaluated=cover.evaluated,
+        known={xi: error for xi, error in earlier.items() if xi not in cover.evaluated},
+        checks=dict(_measured([unmeasured[row] for row in drawn], errors)),
+        n_cells=len(groups),
+        bound=cell_bound(candidates, epsilon) if selection == "cover" else float(len(groups)),
+        skipped=cover.skipped,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,10 +288,6 @@ class Refinement:
 
     errors: dict[Candidate, float]
     finished: dict[float, int]
-
-
-class _Spent(Exception):
-    """The budget is used up."""
 
 
 def refine(
@@ -240,33 +305,41 @@ def refine(
     Ours: so the scheme can be stopped at any time, and compared with searches that are given a
     budget and no epsilon. What is left of the budget after the last epsilon goes to the rest.
     """
-    by_key = {xi.key: xi for xi in candidates}
-    known: dict[Any, float] = {}
+    for epsilon in epsilons:
+        _check(candidates, epsilon)
+    T = maximum_point(candidates, own)
+    trained: dict[Candidate, float] = {}
     finished: dict[float, int] = {}
+    for epsilon in epsilons:
+        groups = cells(candidates, epsilon)
+        laziness = Laziness(candidates, groups, epsilon, tolerance, ERROR_FLOOR, guess)
+        known = {xi: trained[xi] for xi in candidates if xi in trained}
+        cover = Cover(groups, T, known, laziness)
+        while batch := cover.ask():
+            if len(trained) == budget:
+                return Refinement(trained, finished)
+            for xi, error in _measured(batch, errors):
+                trained[xi] = error
+                cover.tell(xi, error)
+        finished[epsilon] = len(trained)
+    rest = [xi for xi in _by_size(candidates, T) if xi not in trained]
+    trained |= _measured(rest[: budget - len(trained)], errors)
+    return Refinement(trained, finished)
 
-    def ask(keys: Sequence[Any]) -> Iterable[float]:
-        for key in keys:
-            if len(known) == budget:
-                raise _Spent
-            (known[key],) = errors([key])
-            yield known[key]
 
-    try:
-        for epsilon in epsilons:
-            extract(
-                candidates,
-                ask,
-                epsilon=epsilon,
-                tolerance=tolerance,
-                known=dict(known),
-                own=own,
-                guess=guess,
-            )
-            finished[epsilon] = len(known)
-        extract(candidates, ask, selection="exhaustive", known=dict(known), own=own)
-    except _Spent:
-        pass
-    return Refinement({by_key[key]: error for key, error in known.items()}, finished)
+def _measured(batch: Sequence[Candidate], errors: Errors) -> Iterator[tuple[Candidate, float]]:
+    """Yield each candidate of a batch with its error, as soon as that is there."""
+    return zip(batch, errors([xi.key for xi in batch]) if batch else (), strict=True)
+
+
+def _by_size(candidates: Iterable[Candidate], T: Candidate) -> list[Candidate]:
+    return sorted(candidates, key=lambda xi: (xi is not T, -xi.p, -xi.i))
+
+
+def check_epsilon(epsilon: float) -> None:
+    """Raise a ValueError unless epsilon is above 0 and at most 1."""
+    if not 0 < epsilon <= 1:
+        raise ValueError(f"epsilon is {epsilon!r}; allowed: above 0, at most 1. Try 0.2.")
 
 
 def check_epsilon(epsilon: float) -> None:
@@ -276,7 +349,11 @@ def check_epsilon(epsilon: float) -> None:
 
 
 def _check(
-    candidates: Sequence[Candidate], epsilon: float, selection: str, interval: int, spot_checks: int
+    candidates: Sequence[Candidate],
+    epsilon: float,
+    selection: str = "cover",
+    interval: int = 1,
+    spot_checks: int = 0,
 ) -> None:
     check_epsilon(epsilon)
     if selection not in SELECTIONS:
@@ -290,94 +367,19 @@ def _check(
     assert all(xi.p > 0 and xi.i > 0 for xi in candidates), "costs must be positive"
 
 
-def _select(
-    candidates: Sequence[Candidate], T: Candidate, epsilon: float, selection: str, interval: int
-) -> dict[Cell, list[Candidate]]:
-    """Return groups of which one member each is wanted."""
-    if selection == "cover":
-        return cells(candidates, epsilon)
-    by_size = sorted(candidates, key=lambda xi: (xi is not T, -xi.p, -xi.i))
-    every = by_size[:: interval if selection == "stride" else 1]
-    return {(rank, 0): [xi] for rank, xi in enumerate(every)}
+def order_violations(
+    order: np.ndarray, errors: np.ndarray, tolerance: float = TOLERANCE
+) -> tuple[int, int, float]:
+    """Count where errors, shape (n,), rise along the AB^nC order, places of shape (n, k).
 
-
-def _ask_lazily(
-    candidates: Sequence[Candidate],
-    grouped: dict[Cell, list[Candidate]],
-    wanted: dict[Cell, Candidate],
-    T: Candidate,
-    e: dict[Candidate, float],
-    ask: Callable[[Sequence[Candidate]], None],
-    skipped: dict[Cell, list[Candidate]],
-    epsilon: float,
-    tolerance: float,
-    guess: Guess | None,
-) -> None:
-    """Measure T and the smallest, then always what is likely the farthest from covered.
-
-    Ours. A cell is closed without training when each member is proven covered within 1 + epsilon;
-    it then goes into `skipped`. The guess decides the order only, never what counts as proven.
+    Return the pairs of which one contains the other; those where the container errs more by a
+    larger share than the tolerance; and the largest such share of all pairs, or 0.
     """
-    known = _Known(candidates, tolerance)
-    row = {xi: n for n, xi in enumerate(candidates)}
-    members = {cell: [row[xi] for xi in group] for cell, group in grouped.items()}
-    for s in e:
-        known.note(s, e[s])
-    still_open = dict(wanted)
-    following = [T, min(wanted.values(), key=_volume)]
-    while following:
-        for xi in following:
-            if xi not in e:
-                ask([xi])
-                known.note(xi, e[xi])
-        proven = likely = known.factors(known.floor)
-        for cell, xi in list(still_open.items()):
-            if xi in e:
-                ask([xi])  # already known: counted, not trained
-                del still_open[cell]
-            elif (proven[members[cell]] <= 1 + epsilon).all():
-                skipped[cell] = grouped[cell]
-                del still_open[cell]
-        if guess is not None and still_open:
-            likely = known.factors(np.maximum(known.floor, guess(e)))
-        farthest = [(likely[row[xi]], proven[row[xi]], xi.p, xi) for xi in still_open.values()]
-        following = [xi for *_, xi in sorted(farthest, key=lambda far: far[:-1])[-1:]]
-
-
-class _Known:
-    """What measured architectures tell of all, while e does not rise along the AB^nC order.
-
-    `floor` is what the error of each candidate is at least, shape (n,): a measured one bounds the
-    errors of all that it contains from below, but for the tolerance.
-    """
-
-    def __init__(self, candidates: Sequence[Candidate], tolerance: float) -> None:
-        self.floor = np.zeros(len(candidates))
-        self._p = np.array([xi.p for xi in candidates])
-        self._i = np.array([xi.i for xi in candidates])
-        self._order = np.array([xi.order for xi in candidates])
-        self._tolerance = tolerance
-        self._costs: list[np.ndarray] = []  # for each measured one, its factor in p and i over all
-        self._errors: list[float] = []
-
-    def note(self, s: Candidate, e: float) -> None:
-        """Learn that e(s) is e."""
-        self._costs.append(np.maximum(s.p / self._p, s.i / self._i))
-        self._errors.append(e)
-        inside = (self._order <= np.array(s.order)).all(axis=1) & bool(s.order)  # none, no bound
-        self.floor[inside] = np.maximum(self.floor[inside], e * (1 - self._tolerance))
-
-    def factors(self, errors: np.ndarray) -> np.ndarray:
-        """Return how far the nearest measured one is from each candidate, if those are the errors.
-
-        It is at most that times as large, as slow and as wrong. Shapes (n,).
-        """
-        own = np.maximum(self._errors, ERROR_FLOOR)[:, None]
-        return np.maximum(self._costs, own / np.maximum(errors, ERROR_FLOOR)).min(axis=0)
-
-
-def _volume(xi: Candidate) -> tuple[float, float]:
-    return (xi.p * xi.i, xi.p)
+    inside = (order[:, None, :] <= order[None, :, :]).all(axis=2)
+    inner, outer = np.nonzero(inside & ~inside.T)  # equals contain each other and make no pair
+    excess = errors[outer] / np.maximum(errors[inner], ERROR_FLOOR) - 1
+    worst = max(0.0, float(excess.max(initial=0.0)))
+    return len(excess), int((excess > tolerance).sum()), worst
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,19 +407,10 @@ class Guarantee:
 def guarantee(extraction: Extraction, tolerance: float = TOLERANCE) -> Guarantee:
     """Check an extraction's promise, and the assumption under it, on everything measured."""
     measured = extraction.measured
-
-    def costs(errors: dict[Candidate, float]) -> np.ndarray:
-        return np.array([(xi.p, xi.i, max(errors[xi], ERROR_FLOOR)) for xi in errors])
-
-    order = np.array([xi.order for xi in measured])
-    e = np.array(list(measured.values()))
-    inside = (order[:, None, :] <= order[None, :, :]).all(axis=2)
-    inner, outer = np.nonzero(inside & ~inside.T)
-    excess = e[outer] / np.maximum(e[inner], ERROR_FLOOR) - 1
-    return Guarantee(
-        achieved=achieved_epsilon(costs(extraction.cover), costs(measured)),
-        n_measured=len(measured),
-        order_pairs=len(excess),
-        order_violations=int((excess > tolerance).sum()),
-        worst_violation=max(0.0, float(excess.max(initial=0.0))),
+    cover, costs = (
+        np.array([(xi.p, xi.i, max(e, ERROR_FLOOR)) for xi, e in errors.items()])
+        for errors in (extraction.cover, measured)
     )
+    order, errors = np.array([xi.order for xi in measured]), np.array(list(measured.values()))
+    held = order_violations(order, errors, tolerance)
+    return Guarantee(achieved_epsilon(cover, costs), len(measured), *held)

@@ -601,7 +601,7 @@ class _Arm:
         told |= {
             "counts": played.counts,
             "mistakes": [_mistake(m, labels) for m in played.mistakes],
-            "made": [_made(made, labels) for made in played.made],
+            "made": [_made(made, labels) for made in played.new_points],
             "pruned": [list(theta) for theta in played.pruned],
             "prefix": played.prefix,
         }

@@ -163,7 +163,9 @@ class _Game:
         self.report(number, "counting pieces, loops and hollows")
         on_box = self.box[best.predict(self.box.astype(np.float32)).astype(bool)]
         right = best.predict(self.test.astype(np.float32)) == on(self.test)
-        made = [(x, near, says) for near, one in enumerate(played.made) for x, says in one.pairs]
+        made = [
+            (x, near, says) for near, one in enumerate(played.new_points) for x, says in one.pairs
+        ]
         truly = on(np.array([x for x, _, _ in made])) if made else np.empty(0)
         kept = sorted(self.rng(5, number).permutation(len(made))[: MOST_KEPT["made"]].tolist())
         self.rounds.append(

@@ -89,7 +89,7 @@ def test_three_rounds_on_the_line_by_hand():
 
     assert first == Round(
         at=RoundId(1, 1),
-        made=(),
+        new_points=(),
         n_train=2,
         theta=(c, a0, b, a2),
         accuracies=(0.4, 0.8, 0.5, 0.6),
@@ -99,7 +99,7 @@ def test_three_rounds_on_the_line_by_hand():
     )
     assert (first.best, first.accuracy, first.n_added) == (a0, 0.8, 0)
 
-    assert [(made.near, made.points, made.labels) for made in second.made] == [
+    assert [(made.near, made.points, made.labels) for made in second.new_points] == [
         (first.mistakes[0], (5, 6), (False, False)),
         (first.mistakes[1], (6, 7), (False, False)),
     ]
@@ -111,7 +111,7 @@ def test_three_rounds_on_the_line_by_hand():
     assert (second.best, second.mistakes) == (a0, (Mistake(7, 7, True, False),))
     assert (second.pruned, second.prefix, second.n_added, second.n_train) == ((b,), 0, 4, 6)
 
-    assert [(made.near.x, made.points, made.labels) for made in third.made] == [
+    assert [(made.near.x, made.points, made.labels) for made in third.new_points] == [
         (7, (7, 8), (False, True))
     ]
     assert (third.theta, third.accuracies, third.best) == ((a0, a2), (0.9, 0.9), a0)
@@ -141,7 +141,7 @@ def test_declined_points_are_recorded_but_not_trained_on():
     outcome = line.play([("a", 0), ("b", 0.5)])
     first, second = outcome.rounds
     assert (first.accuracies, first.pruned) == ((0.8, 0.8), (("b", 0.5),))
-    assert [made.labels for made in second.made] == [(False, None), (None, True)]
+    assert [made.labels for made in second.new_points] == [(False, None), (None, True)]
     assert (second.n_added, second.n_train) == (2, 4)
     assert line.fitted[-1] == (("a", 0), [*ENDS, (5, False), (7, True)])
     assert outcome.accuracy == second.accuracy == 0.9
@@ -188,7 +188,7 @@ def test_soft_labels_reach_the_training_as_they_are_where_agrees_understands_the
 def test_where_tau_makes_nothing_s_is_not_asked_and_the_data_stay():
     line = Line(says=lambda x: x >= 7)
     outcome = line.play([("a", 0), ("b", 0)], tau=lambda mistakes, m, at: [[] for _ in mistakes])
-    assert [made.points for made in outcome.rounds[1].made] == [(), ()]
+    assert [made.points for made in outcome.rounds[1].new_points] == [(), ()]
     assert [at for at, _ in line.labelled] == [RoundId(0, 1)]
     assert [train for _, train in line.fitted] == [ENDS] * 3
 
@@ -483,7 +483,7 @@ def test_without_replays_train_only_grows_by_what_s_labelled(game):
     for before, after, played in zip(trains, trains[1:], outcome.rounds[1:], strict=False):
         labelled = [
             x
-            for made in played.made
+            for made in played.new_points
             for x, y in zip(made.points, made.labels, strict=True)
             if y is not None
         ]
