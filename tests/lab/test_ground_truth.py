@@ -16,22 +16,22 @@ def nested(*errors: float) -> tuple[list[Candidate], list[float]]:
 
 
 def test_noise_is_the_relative_difference_of_two_tables():
-    found = noise(np.array([0.4, 0.5, 0.6]), np.array([0.4, 0.5, 0.9]))
-    assert found.median == 0
+    measured = noise(np.array([0.4, 0.5, 0.6]), np.array([0.4, 0.5, 0.9]))
+    assert measured.median == 0
     # 0.3 apart around 0.75; the 95th percentile lies nine tenths of the way from 0 to it.
-    assert found.p95 == pytest.approx(0.9 * 0.4)
-    assert found.kendall_tau == pytest.approx(1)
+    assert measured.p95 == pytest.approx(0.9 * 0.4)
+    assert measured.kendall_tau == pytest.approx(1)
 
 
 def test_only_what_rises_by_more_than_the_tolerance_breaks_the_order():
     candidates, errors = nested(0.50, 0.51, 0.60)
-    found = order(candidates, errors)
+    held = order(candidates, errors)
     # 0.51 over 0.50 is 2 %; 0.60 is 20 % over the first and 17.6 % over the second.
-    assert (found.pairs, found.violations) == (3, 2)
-    assert found.worst == pytest.approx(0.2)
+    assert (held.pairs, held.violations) == (3, 2)
+    assert held.worst == pytest.approx(0.2)
 
 
-def test_the_surface_of_a_power_law_has_no_error():
+def test_the_predictor_of_a_power_law_has_no_error():
     shapes = list(SearchSpace.parse("D=1-3 A=2,4 H=96,192 I=192,384", sources["minilm-l6"]))
     candidates = [Candidate(a, 1.0, 1.0) for a in shapes]
     errors = [0.9 * a.num_hidden_layers**-0.2 * a.hidden_size**-0.1 for a in shapes]
