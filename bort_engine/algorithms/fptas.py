@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -367,19 +367,24 @@ def _check(
     assert all(xi.p > 0 and xi.i > 0 for xi in candidates), "costs must be positive"
 
 
-def order_violations(
-    order: np.ndarray, errors: np.ndarray, tolerance: float = TOLERANCE
-) -> tuple[int, int, float]:
-    """Count where errors, shape (n,), rise along the AB^nC order, places of shape (n, k).
+class Order(NamedTuple):
+    """Pairs of which one contains the other; those where the container errs more, and by how much.
 
-    Return the pairs of which one contains the other; those where the container errs more by a
-    larger share than the tolerance; and the largest such share of all pairs, or 0.
+    `worst` is a share of the smaller error, 0 where none errs more.
     """
+
+    pairs: int
+    violations: int
+    worst: float
+
+
+def order_violations(order: np.ndarray, errors: np.ndarray, tolerance: float = TOLERANCE) -> Order:
+    """Count where errors (n,) rise along the AB^nC order (n, k) by more than the tolerance."""
     inside = (order[:, None, :] <= order[None, :, :]).all(axis=2)
     inner, outer = np.nonzero(inside & ~inside.T)  # equals contain each other and make no pair
     excess = errors[outer] / np.maximum(errors[inner], ERROR_FLOOR) - 1
     worst = max(0.0, float(excess.max(initial=0.0)))
-    return len(excess), int((excess > tolerance).sum()), worst
+    return Order(len(excess), int((excess > tolerance).sum()), worst)
 
 
 @dataclass(frozen=True, slots=True)

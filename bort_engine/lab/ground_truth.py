@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from bort_engine.algorithms import fptas
+from bort_engine.algorithms.fptas import Candidate, Order
 from bort_engine.algorithms.pareto import achieved_epsilon
 from bort_engine.search.predictor import ErrorPredictor, guesser, shape_features
 
@@ -30,15 +31,6 @@ class Noise:
     median: float
     p95: float
     kendall_tau: float
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """Pairs of which one contains the other, and those where the container errs more."""
-
-    pairs: int
-    violations: int
-    worst: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +55,20 @@ def noise(first: np.ndarray, second: np.ndarray) -> Noise:
 
 
 def order(
-    candidates: Sequence[fptas.Candidate],
-    errors: Sequence[float],
-    tolerance: float = fptas.TOLERANCE,
+    candidates: Sequence[Candidate], errors: Sequence[float], tolerance: float = fptas.TOLERANCE
 ) -> Order:
     """Count where the error rises along the AB^nC order by more than the tolerance."""
     places = np.array([xi.order for xi in candidates])
-    return Order(*fptas.order_violations(places, np.array(errors, dtype=float), tolerance))
+    return fptas.order_violations(places, np.array(errors, dtype=float), tolerance)
 
 
-def surface(candidates: Sequence[fptas.Candidate], errors: Sequence[float]) -> ErrorPredictor:
+def surface(candidates: Sequence[Candidate], errors: Sequence[float]) -> ErrorPredictor:
     """Fit a predictor to the whole table, by `Architecture`s as keys: see its leave-one-out."""
     return ErrorPredictor.fit([shape_features(xi.key) for xi in candidates], errors)
 
 
 def covers(
-    candidates: Sequence[fptas.Candidate],
+    candidates: Sequence[Candidate],
     errors: Sequence[float],
     epsilons: Sequence[float] = EPSILONS,
     tolerance: float = fptas.TOLERANCE,

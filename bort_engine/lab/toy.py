@@ -10,7 +10,7 @@ A block is Linear(b -> a), ReLU, Linear(a -> d). The article's figure counts but
 for d is not b; ours runs, so wires are free of parameters: a block reads the first b outputs of the
 block before it, and those that are missing are 0. A hands over the inputs; C, a linear read-out, is
 fitted to T's answers and counts nothing, as embeddings and classifier count nothing in "B^n".
-The candidates go through `bort_engine.fptas` as BERT's do.
+The candidates go through `algorithms.fptas` as BERT's do.
 """
 
 from __future__ import annotations
@@ -21,15 +21,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bort_engine.algorithms.fptas import (
-    ERROR_FLOOR,
-    Candidate,
-    Extraction,
-    Guarantee,
-    extract,
-    guarantee,
-    w_optimum,
-)
+from bort_engine.algorithms import fptas
+from bort_engine.algorithms.fptas import Candidate
 
 EPSILON = 0.05  # costs are small whole numbers: with a larger one, 40 and 42 are the same
 SAMPLES = 200  # inputs to fit a read-out on, and as many fresh ones to measure the error on
@@ -117,25 +110,21 @@ class Network:
 
     @property
     def n_zero(self) -> int:
-        return sum(int((array == 0).sum()) for array in self.arrays)
+        return self.n_stored - sum(map(np.count_nonzero, self.arrays))
 
     def inherit(self, shape: Shape) -> Network:
         """Return the smaller network of the first blocks and of their most active units."""
         n, a, b, d = shape
-        return Network(
-            self.first[:n, :a, :b],
-            self.first_bias[:n, :a],
-            self.second[:n, :d, :a],
-            self.second_bias[:n, :d],
-        )
+        first, first_bias = self.first[:n, :a, :b], self.first_bias[:n, :a]
+        return Network(first, first_bias, self.second[:n, :d, :a], self.second_bias[:n, :d])
 
     def values(self, x: np.ndarray) -> list[np.ndarray]:
         """Return the inputs, then each block's hidden units and outputs, each (m, its width)."""
         rows = [x[:, : self.shape.inputs]]
         for first, first_bias, second, second_bias in zip(*self.arrays, strict=True):
-            wires = min(first.shape[1], rows[-1].shape[1])  # a missing one is 0 and adds nothing
-            sums = rows[-1][:, :wires] @ first[:, :wires].T + first_bias
-            hidden = np.maximum(sums, 0)
+            # Of b wires to read, the block before gives d: a missing one is 0 and adds nothing.
+            wires = min(first.shape[1], rows[-1].shape[1])
+            hidden = np.maximum(rows[-1][:, :wires] @ first[:, :wires].T + first_bias, 0)
             rows += [hidden, hidden @ second.T + second_bias]
         return rows
 
@@ -146,14 +135,16 @@ def largest(toy: Toy) -> Network:
     Weights into a dead unit, out of it, and from a wire that is always 0 have faded to almost 0.
     """
     rng = np.random.default_rng(toy.draw)
+    # Sample inputs go through each layer as it is drawn, so that its units can be scaled by them.
     wires = rng.standard_normal((SAMPLES, toy.inputs))
     layers: list[tuple[np.ndarray, np.ndarray]] = []
     for _ in range(toy.blocks):
         first, sums = _layer(rng, wires, toy.inputs, toy.units, toy.dead_units)
         width = toy.units + toy.dead_units
-        second, wires = _layer(rng, np.maximum(sums, 0), width, toy.outputs, toy.dead_outputs)
-        wires = wires[:, : toy.inputs]
+        second, outputs = _layer(rng, np.maximum(sums, 0), width, toy.outputs, toy.dead_outputs)
+        wires = outputs[:, : toy.inputs]
         layers += [first, second]
+    # Layers alternate: the even ones are the blocks' first, the odd ones their second.
     weights, biases = zip(*layers, strict=True)
     return Network(*(np.stack(each[at::2]) for at in (0, 1) for each in (weights, biases)))
 
@@ -165,13 +156,16 @@ def _layer(
 
     `values` are those of the inputs that are not always 0; there are `width` inputs.
     """
+    alive = values.shape[1]
     weights = rng.standard_normal((working + dead, width))
     bias = rng.uniform(-0.5, 0.5, working + dead)
-    sums = values @ weights[:working, : values.shape[1]].T
+    sums = values @ weights[:working, :alive].T
+    # Unit k is scaled to a standard deviation of FALL ** k over the inputs, and centred, so that
+    # its ReLU is neither always on nor always off.
     moves = FALL ** np.arange(working)
     scale = np.append(moves / sums.std(axis=0), np.full(dead, FADED))
     weights *= scale[:, None]
-    weights[:, values.shape[1] :] *= FADED
+    weights[:, alive:] *= FADED
     sums *= scale[:working]
     bias[working:] *= FADED
     bias[:working] = bias[:working] * moves - sums.mean(axis=0)
@@ -196,11 +190,12 @@ class Exam:
         0 is T itself; 1 is no better than always giving T's average answer.
         """
         outputs = network.values(self.x)[-1]
-        read = np.hstack([outputs, np.ones((len(outputs), 1))])
+        features = np.hstack([outputs, np.ones((len(outputs), 1))])
         # rcond: what has faded must not be blown up again.
-        C = np.linalg.lstsq(read[:SAMPLES], self.answers[:SAMPLES], rcond=STILL)[0]
+        C = np.linalg.lstsq(features[:SAMPLES], self.answers[:SAMPLES], rcond=STILL)[0]
         fresh = self.answers[SAMPLES:]
-        return float(((read[SAMPLES:] @ C - fresh) ** 2).sum() / fresh.var(axis=0).sum() / SAMPLES)
+        squares = ((features[SAMPLES:] @ C - fresh) ** 2).sum()
+        return float(squares / fresh.var(axis=0).sum() / SAMPLES)
 
 
 def candidates(T: Shape) -> list[Candidate]:
@@ -215,8 +210,8 @@ def candidates(T: Shape) -> list[Candidate]:
 def prune(T: Network, exam: Exam, tolerance: float) -> Network:
     """Set T's smallest parameters to zero, one by one, while the error is within the tolerance."""
     pruned = T
-    for size in np.sort(np.concatenate([np.abs(array).ravel() for array in T.arrays])):
-        fewer = Network(*(np.where(np.abs(array) > size, array, 0.0) for array in T.arrays))
+    for threshold in np.sort(np.concatenate([np.abs(array).ravel() for array in T.arrays])):
+        fewer = Network(*(np.where(np.abs(array) > threshold, array, 0.0) for array in T.arrays))
         if exam.error(fewer) > tolerance:
             break
         pruned = fewer
@@ -227,10 +222,11 @@ def idle(network: Network, x: np.ndarray) -> list[np.ndarray]:
     """Return which units do nothing, by row as in `values`: they move nothing that reads them."""
     rows, (n, _, b, d) = network.values(x), network.shape
     layers = (layer for block in zip(network.first, network.second, strict=True) for layer in block)
-    reads = [np.abs(layer).max(axis=0) for layer in layers] + [np.ones(d)]  # C reads the last
-    for at in range(2, 2 * n, 2):  # a block reads b of the d outputs before it
-        reads[at] = np.append(reads[at], np.zeros(max(0, d - b)))[:d]
-    return [row.std(axis=0) * read < STILL for row, read in zip(rows, reads, strict=True)]
+    # How strongly each unit is read: the largest weight on it in the next layer, 1 by C at the end.
+    reads = [np.abs(layer).max(axis=0) for layer in layers] + [np.ones(d)]
+    for row in range(2, 2 * n, 2):  # a block reads b of the d outputs before it
+        reads[row] = np.append(reads[row], np.zeros(max(0, d - b)))[:d]
+    return [values.std(axis=0) * read < STILL for values, read in zip(rows, reads, strict=True)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -244,8 +240,8 @@ class Comparison:
     errors: tuple[float, float, float]
     exam: Exam
     tolerance: float
-    found: Extraction
-    promise: Guarantee
+    found: fptas.Extraction
+    promise: fptas.Guarantee
     chosen: Candidate
     best: Candidate
 
@@ -257,24 +253,23 @@ def compare(toy: Toy) -> Comparison:
     """
     T = largest(toy)
     exam = Exam.of(T, toy.draw)
-    xis = candidates(T.shape)
-    found = extract(
-        xis,
+    family = candidates(T.shape)
+    extraction = fptas.extract(
+        family,
         lambda shapes: (exam.error(T.inherit(shape)) for shape in shapes),
         epsilon=EPSILON,
-        spot_checks=len(xis),
+        spot_checks=len(family),
     )
-    chosen = w_optimum(found.cover, found.maximum)
-    tolerance = max(found.cover[chosen], ERROR_FLOOR)
-    networks = T, prune(T, exam, tolerance), T.inherit(chosen.key)
-    T_error, pruned_error, error = (exam.error(network) for network in networks)
+    chosen = fptas.w_optimum(extraction.cover, extraction.maximum)
+    tolerance = max(extraction.cover[chosen], fptas.ERROR_FLOOR)
+    pruned, small = prune(T, exam, tolerance), T.inherit(chosen.key)
     return Comparison(
-        networks,
-        (T_error, pruned_error, error),
-        exam,
-        tolerance,
-        found,
-        guarantee(found),
-        chosen,
-        w_optimum(found.measured, found.maximum),
+        networks=(T, pruned, small),
+        errors=(exam.error(T), exam.error(pruned), exam.error(small)),
+        exam=exam,
+        tolerance=tolerance,
+        found=extraction,
+        promise=fptas.guarantee(extraction),
+        chosen=chosen,
+        best=fptas.w_optimum(extraction.measured, extraction.maximum),
     )
