@@ -1,5 +1,6 @@
 """Dominance by hand and against pymoo; the epsilon-indicator by hand and by brute force."""
 
+import moocore
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -7,7 +8,13 @@ from hypothesis import strategies as st
 from pymoo.indicators.hv import HV
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
-from bort_engine.algorithms.pareto import achieved_epsilon, hypervolume, nondominated
+from bort_engine.algorithms.pareto import (
+    achieved_epsilon,
+    achieved_epsilons,
+    factors,
+    hypervolume,
+    nondominated,
+)
 
 
 def test_dominance_is_the_one_drawn():
@@ -57,11 +64,22 @@ positive_rows = st.lists(st.tuples(*[st.floats(0.01, 100)] * 3), min_size=1, max
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(positive_rows, positive_rows)
-def test_the_achieved_epsilon_is_that_of_brute_force(cover, costs):
+def test_the_indicator_is_that_of_brute_force_and_moocores_after_each_row(cover, costs):
     worst = max(min(max(a / b for a, b in zip(s, x, strict=True)) for s in cover) for x in costs)
-    found = achieved_epsilon(np.array(cover), np.array(costs))
-    assert found == pytest.approx(max(0.0, worst - 1))
+    running = achieved_epsilons(np.array(cover), np.array(costs))
+    assert running[-1] == achieved_epsilon(np.array(cover), np.array(costs))
+    assert running[-1] == pytest.approx(max(0.0, worst - 1))
+    theirs = [moocore.epsilon_mult(cover[: n + 1], ref=costs) - 1 for n in range(len(cover))]
+    assert running == pytest.approx(np.maximum(theirs, 0), abs=1e-9)
+    assert (np.diff(running) <= 0).all()
     assert achieved_epsilon(np.array(cover + costs), np.array(costs)) == 0
+
+
+def test_factors_say_how_much_worse_each_row_is_than_each_other():
+    # (2, 4) against (2, 2): 1 and 2 times; (3, 1) against (1, 4): 3 and a quarter; ...
+    expected = [[2, 2, 4 / 6], [1.5, 3, 0.5]]
+    measured = factors(np.array([(2, 4), (3, 1)]), np.array([(2, 2), (1, 4), (6, 6)]))
+    assert measured == pytest.approx(np.array(expected))
 
 
 def test_the_achieved_epsilon_by_hand():
