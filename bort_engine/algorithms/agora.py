@@ -56,17 +56,13 @@ Pairs = Sequence[tuple[X, Y]]
 
 @dataclass(frozen=True, slots=True)
 class RoundId:
-    """Where in the run something is done: what is asked at one `RoundId` is asked at no other.
+    """Where in the run a function is called: each is called at most once at each `RoundId`.
 
     With it as the key (and theta, for `fit`) a killed run can be resumed from what was remembered.
-
-    Attributes:
-        number: the round, from 1; 0 is before the first, when S labels E.
-        attempt: 2 if the round is replayed, else 1.
     """
 
-    number: int
-    attempt: int
+    number: int  # the round, from 1; 0 is before the first, when S labels E
+    attempt: int  # 2 if the round is replayed, else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +213,7 @@ def agora(
             attempts.append(attempt_at(RoundId(number, 2), remaining, data, last))
         last, model = max(attempts, key=lambda attempt: attempt[0].accuracy)  # of equals the first
         data = (*data, *last.pairs)
-        # Steps 5 and 6.
+        # Steps 5 and 6: the worst set leaves, with those most like it.
         pruned, prefix = prune(ranked(last))
         remaining = tuple(candidate for candidate in remaining if candidate not in pruned)
         for attempt, _ in attempts:
@@ -239,7 +235,8 @@ def _attempt(
     last: Round | None,
 ) -> tuple[Round, Model]:
     """Return what happened in an attempt at a round, and its best model; no other is kept."""
-    # Steps 3 and 4: what S labels near the mistakes of the last round joins D.
+    # Steps 3 and 4: what S labels near the mistakes of the last round joins D. A dropped attempt
+    # leaves no trace: D is made anew from what the rounds that count have added.
     new_points = new_points_near(last.mistakes, at) if last else ()
     data = (*data, *(pair for points in new_points for pair in points.pairs))
     # Steps 1 and 2: f is trained with each set; of equals the first set is the best.
@@ -252,7 +249,7 @@ def _attempt(
         if not accuracies or accuracy > max(accuracies):
             best, mistakes = model, wrong
         accuracies.append(accuracy)
-        del model  # before the next one is fitted
+        del model  # a network's memory is free before the next one is fitted
     attempt = Round(at, new_points, len(data), tuple(remaining), tuple(accuracies), mistakes)
     return attempt, best
 
@@ -281,6 +278,7 @@ def _new_points(
         raise ValueError(f"tau made {most} points near a mistake; make at most m = {m}.")
     # S sees all of them in one call, which for a network is a few large batches.
     flat = [x for points in near for x in points]
+    # The labels come back in one row; each mistake takes as many as it has points.
     labels = iter(_counted("label", label(flat, at), len(flat)) if flat else ())
     return tuple(
         NewPoints(mistake, points, tuple(islice(labels, len(points))))
@@ -302,6 +300,7 @@ def prune(worst_first: Sets) -> tuple[tuple[HyperParameters, ...], int]:
     """
     # (1, 2, 3), (1, 9, 3), (1, 2, 4): the root shares one element with the second and two with the
     # third, so it goes with the third, which failed by what it has in common with the worst.
+    # No other root is looked at: a longer prefix that two better sets share says nothing here.
     root, *others = worst_first
     shared = [_common_prefix(root, other) for other in others]
     longest = max(shared, default=0)
@@ -325,6 +324,7 @@ def _counted(function: str, returned: Iterable[Any], n: int) -> list[Any]:
 def _labeller_accuracy(dev: Pairs, label: Label, agrees: Agrees) -> float:
     """Return the share of E that S gets right; refuse S unless it is above 2/3."""
     guesses = _counted("label", label([x for x, _ in dev], RoundId(0, 1)), len(dev))
+    # To decline is not to be right: a labeller may not pass by answering the easy ones only.
     answers = zip(guesses, dev, strict=True)
     n_right = sum(guess is not None and bool(agrees(guess, y)) for guess, (_, y) in answers)
     if Fraction(n_right, len(dev)) <= MIN_LABELLER_ACCURACY:

@@ -148,10 +148,6 @@ class Cover:
             for xi, error in known.items():
                 laziness.tell(xi, error)
 
-    @property
-    def n_settled(self) -> int:
-        return len(self.evaluated) + len(self.skipped)
-
     def ask(self) -> list[Candidate]:
         """Return what to measure next: all at once or, lazily, one; none if all is settled."""
         unmeasured = [xi for xi in self._first if xi not in self.errors]
@@ -254,18 +250,21 @@ def extract(
     T = maximum_point(candidates, own)
     groups, laziness = cells(candidates, epsilon), None
     if selection != "cover":
+        # Each of those selected has a cell to itself, so that the same loop measures them all.
         every = _by_size(candidates, T)[:: interval if selection == "stride" else 1]
         groups = {(rank, 0): [xi] for rank, xi in enumerate(every)}
     elif lazy:
         laziness = Laziness(candidates, groups, epsilon, tolerance, ERROR_FLOOR, guess)
+    # What is known of others than these candidates is none of ours.
     earlier = {xi: known[xi.key] for xi in candidates if known and xi.key in known}
     cover = Cover(groups, T, earlier, laziness)
     on_settled(0, len(groups))
     while batch := cover.ask():
         for xi, error in _measured(batch, errors):
             cover.tell(xi, error)
-            on_settled(cover.n_settled, len(groups))
+            on_settled(len(cover.evaluated) + len(cover.skipped), len(groups))
     on_settled(len(groups), len(groups))  # also where the last was known, or proven covered
+    # The spot-checks are drawn from all that the cover stands for without having measured it.
     unmeasured = [xi for xi in candidates if xi not in cover.errors]
     drawn = np.random.default_rng(seed).permutation(len(unmeasured))[:spot_checks]
     return Extraction(
@@ -313,6 +312,7 @@ def refine(
     for epsilon in epsilons:
         groups = cells(candidates, epsilon)
         laziness = Laziness(candidates, groups, epsilon, tolerance, ERROR_FLOOR, guess)
+        # Cells of two epsilons are not nested, so each cover begins anew, but trains nothing twice.
         known = {xi: trained[xi] for xi in candidates if xi in trained}
         cover = Cover(groups, T, known, laziness)
         while batch := cover.ask():
@@ -329,6 +329,7 @@ def refine(
 
 def _measured(batch: Sequence[Candidate], errors: Errors) -> Iterator[tuple[Candidate, float]]:
     """Yield each candidate of a batch with its error, as soon as that is there."""
+    # `errors` may be a generator that trains: what it has yielded is told before the next starts.
     return zip(batch, errors([xi.key for xi in batch]) if batch else (), strict=True)
 
 
@@ -380,8 +381,9 @@ class Order(NamedTuple):
 
 def order_violations(order: np.ndarray, errors: np.ndarray, tolerance: float = TOLERANCE) -> Order:
     """Count where errors (n,) rise along the AB^nC order (n, k) by more than the tolerance."""
+    # inside[k, l]: k is contained in l. Equals contain each other and make no pair.
     inside = (order[:, None, :] <= order[None, :, :]).all(axis=2)
-    inner, outer = np.nonzero(inside & ~inside.T)  # equals contain each other and make no pair
+    inner, outer = np.nonzero(inside & ~inside.T)
     excess = errors[outer] / np.maximum(errors[inner], ERROR_FLOOR) - 1
     worst = max(0.0, float(excess.max(initial=0.0)))
     return Order(len(excess), int((excess > tolerance).sum()), worst)
@@ -412,6 +414,7 @@ class Guarantee:
 def guarantee(extraction: Extraction, tolerance: float = TOLERANCE) -> Guarantee:
     """Check an extraction's promise, and the assumption under it, on everything measured."""
     measured = extraction.measured
+    # Below the floor errors count as equal, as in W: a ratio of two of them would mean nothing.
     cover, costs = (
         np.array([(xi.p, xi.i, max(e, ERROR_FLOOR)) for xi, e in errors.items()])
         for errors in (extraction.cover, measured)

@@ -47,7 +47,7 @@ class Laziness:
         self._order = np.array([xi.order for xi in candidates])
         self._measured: list[tuple[float, float, float]] = []  # p, i and e of each measured one
         self._least = np.full(len(candidates), error_floor)  # lower bounds of the errors
-        self._proven = np.full(len(candidates), np.inf)
+        self._proven = np.full(len(candidates), np.inf)  # distances at errors equal to `_least`
 
     def tell(self, xi: Candidate, error: float) -> None:
         """Learn that e(xi) is `error`."""
@@ -63,6 +63,7 @@ class Laziness:
         Each member must be covered, not the representative alone: nobody looks there again.
         """
         self._proven = self._distances(self._least)
+        # The lower bound is the worst case: at any larger error a candidate is nearer to covered.
         limit = 1 + self._epsilon
         return [cell for cell in cells if (self._proven[self._rows[cell]] <= limit).all()]
 
