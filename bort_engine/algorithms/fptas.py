@@ -109,8 +109,8 @@ def cell_bound(candidates: Sequence[Candidate], epsilon: float) -> float:
 
 def representative(members: Iterable[Candidate], T: Candidate) -> Candidate:
     """Return a cell's largest member, or T if that is one of them."""
-    # Any member covers the others in p and i. For e, take the one that should err least: along the
-    # AB^nC order the error falls as p grows, so no other member contains the one of largest p.
+    # Any member covers the others in p and i. For e, take the one that should err least: whatever
+    # contains another has the larger p (or tie), so nothing in the cell contains its largest.
     return max(members, key=lambda xi: (xi is T, xi.p, xi.tie, xi.i))
 
 
@@ -143,7 +143,7 @@ class Cover:
             self._first = list(self._open.values())
         else:
             # T first: it contains all others, so its error bounds theirs from below. Then the
-            # smallest, which covers all others in p and i. No two prove more of the rest.
+            # smallest: nearly all others cost more, so it covers them if its error is low enough.
             self._first = [T, min(self._open.values(), key=lambda xi: (xi.p * xi.i, xi.p))]
             for xi, error in known.items():
                 laziness.tell(xi, error)
