@@ -343,12 +343,6 @@ def check_epsilon(epsilon: float) -> None:
         raise ValueError(f"epsilon is {epsilon!r}; allowed: above 0, at most 1. Try 0.2.")
 
 
-def check_epsilon(epsilon: float) -> None:
-    """Raise ValueError where epsilon is out of range."""
-    if not 0 < epsilon <= 1:
-        raise ValueError(f"epsilon is {epsilon!r}; allowed: above 0, at most 1. Try 0.2.")
-
-
 def _check(
     candidates: Sequence[Candidate],
     epsilon: float,
