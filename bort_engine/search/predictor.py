@@ -62,24 +62,24 @@ class ErrorPredictor:
         Raises:
             ValueError: there are fewer points than unknowns plus one.
         """
-        x, y = np.log(features), np.log(errors)
-        design = np.column_stack([np.ones(len(y)), x])
+        y = np.log(errors)
+        design = np.column_stack([np.ones(len(y)), np.log(features)])
         n_points, unknowns = design.shape
         if n_points <= unknowns:
             raise ValueError(
                 f"{n_points} points are too few for a predictor with {unknowns} unknowns; "
                 "evaluate more architectures."
             )
-        from sklearn.linear_model import LinearRegression
-
-        model = LinearRegression().fit(x, y)
-        # The hat matrix maps y to what is fitted; its diagonal, the leverage, is how much a point
-        # draws the fit to itself. Left out, it is missed by its residual / (1 - leverage).
-        leverage = np.diag(design @ np.linalg.pinv(design)).clip(0, 1 - 1e-9)
-        left_out = (y - model.predict(x)) / (1 - leverage)
+        # numpy's least squares: importing scikit-learn's takes a second and a half of every front.
+        inverse = np.linalg.pinv(design)
+        intercept, *slopes = (inverse @ y).tolist()
+        # design @ inverse, the hat matrix, maps y to what is fitted; its diagonal, the leverage, is
+        # how much a point draws the fit to itself. Left out, it is missed by its residual over
+        # one minus that.
+        leverage = np.diag(design @ inverse).clip(0, 1 - 1e-9)
+        left_out = (y - design @ (inverse @ y)) / (1 - leverage)
         off = float(np.median(np.abs(np.expm1(-left_out))))
-        slopes = tuple(map(float, model.coef_))
-        return cls(tuple(names), float(model.intercept_), slopes, off, n_points)
+        return cls(tuple(names), intercept, tuple(slopes), off, n_points)
 
     def predict(self, features: Sequence[float]) -> float:
         """Return the predicted error at one point of positive features."""

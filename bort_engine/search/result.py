@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from bort_engine.algorithms import fptas
-from bort_engine.algorithms.pareto import nondominated
+from bort_engine.algorithms.pareto import knee, nondominated
 from bort_engine.encoder.latency import LatencyReport
 from bort_engine.encoder.space import Architecture
 from bort_engine.runs import records
@@ -263,10 +263,9 @@ class Front:
         able = [p for p in self.pareto if not p.at_chance]
         if not able:
             return None
-        logs = np.log([(p.n_parameters, p.latency_ms, max(p.shown_error, 1e-6)) for p in able])
-        spread = np.ptp(logs, axis=0)
-        scaled = (logs - logs.min(axis=0)) / np.where(spread > 0, spread, 1.0)
-        return able[int(scaled.sum(axis=1).argmin())]
+        # An error of 0 has no logarithm; none that a person could tell from it is below 1e-6.
+        costs = [(p.n_parameters, p.latency_ms, max(p.shown_error, 1e-6)) for p in able]
+        return able[knee(np.array(costs))]
 
     @property
     def recommended(self) -> Point:

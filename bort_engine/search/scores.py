@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from bort_engine.algorithms.pareto import hypervolume, nondominated
+from bort_engine.algorithms.pareto import achieved_epsilons, hypervolume, nondominated
 from bort_engine.encoder.latency import LatencyReport
 from bort_engine.runs import records
 from bort_engine.runs.provenance import Origin, Provenance
@@ -49,8 +49,6 @@ class Truth:
         self._low = known.min(axis=0)
         self._spread = np.maximum(np.ptp(known, axis=0), 1e-12)
         self._whole = self._volume(self.front)
-        # By which factor row j must be allowed to be worse to stand in for a point of the front.
-        self._factor = (costs[:, None, :] / self.front[None, :, :]).max(axis=2)
 
     def _volume(self, costs: np.ndarray) -> float:
         scaled = (costs - self._low) / self._spread
@@ -62,8 +60,7 @@ class Truth:
         The multiplicative epsilon-indicator of what is trained against the truth, minus one
         (Zitzler et al. 2003).
         """
-        best = np.minimum.accumulate(self._factor[list(trace)], axis=0)
-        return np.maximum(best.max(axis=1) - 1, 0.0)
+        return achieved_epsilons(self.costs[list(trace)], self.front)
 
     def hypervolumes(self, trace: Sequence[int]) -> np.ndarray:
         """Return the share of the truth's hypervolume that is dominated after each training.

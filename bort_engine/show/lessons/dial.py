@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bort_engine.algorithms import fptas
-from bort_engine.algorithms.pareto import nondominated
+from bort_engine.algorithms.pareto import factors, nondominated
 from bort_engine.lab import ground_truth
 from bort_engine.search.candidates import candidate
 from bort_engine.search.predictor import guesser
@@ -124,8 +124,8 @@ def cover(
     trained = np.array([row[xi] for xi in extraction.evaluated])
     costs = np.array([(xi.p, xi.i, max(errors[xi.key], fptas.ERROR_FLOOR)) for xi in candidates])
     # By which factor each trained shape misses each shape of the table, at the worst of the three.
-    factors = (costs[trained][:, None] / costs[None]).max(axis=2)
-    nearest = factors.min(axis=0)  # minus one, its largest is the epsilon that is achieved
+    missed_by = factors(costs[trained], costs)
+    nearest = missed_by.min(axis=0)  # minus one, its largest is the epsilon that is achieved
     worst = int(nearest.argmax())
     return Cover(
         table,
@@ -141,7 +141,7 @@ def cover(
         bound=extraction.bound,
         achieved=max(0.0, float(nearest[worst]) - 1),
         worst=worst,
-        stand_in=int(trained[factors[:, worst].argmin()]),
+        stand_in=int(trained[missed_by[:, worst].argmin()]),
     )
 
 
