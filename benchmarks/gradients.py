@@ -10,9 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
@@ -23,10 +21,10 @@ from accelerate import Accelerator
 
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import Architecture
+from bort_engine.runs import records
 from bort_engine.runs.provenance import Provenance
-from bort_engine.runs.records import write_json
 from bort_engine.search.evaluate import Evaluator, Setup
-from bort_engine.show.lessons.abnc import GRADIENTS
+from bort_engine.show.lessons.abnc import GRADIENTS, Gradient, Gradients
 
 SOURCE, TASK = sources["minilm-l6"], "rotten-tomatoes"
 # The space's corners and its middle; the source itself is never trained.
@@ -62,32 +60,23 @@ def noted(norms: list[float], limits: set[float]) -> Iterator[None]:
 
 def main() -> None:
     setup = Setup(SOURCE.name, TASK)
-    oracle = Evaluator(SOURCE, setup)
-    shapes, limits = [], set()
+    evaluator = Evaluator(SOURCE, setup)
+    trainings, limits = [], set()
     for shape in SHAPES[: int(sys.argv[1]) if len(sys.argv) > 1 else None]:
-        oracle.teacher  # noqa: B018  prepared before, so that only the student's steps are noted
+        evaluator.teacher  # noqa: B018  prepared before, so that only the student's steps are noted
         norms: list[float] = []
         with noted(norms, limits):
-            found = oracle.evaluate(Architecture.parse(shape))
-        shapes.append({"architecture": shape, "error": found.error, "norms": norms})
+            evaluation = evaluator.evaluate(Architecture.parse(shape))
+        training = Gradient(evaluation.architecture, evaluation.error, tuple(norms))
+        trainings.append(training)
         print(
-            f"{shape}: median {median(norms):.3g}, largest {max(norms):.3g} at step "
-            f"{norms.index(max(norms)) + 1} of {len(norms)}; e {found.error:.4f} nats",
+            f"{shape}: median {training.median:.3g}, largest {max(norms):.3g} at step "
+            f"{norms.index(max(norms)) + 1} of {len(norms)}; e {evaluation.error:.4f} nats",
             flush=True,
         )
     (limit,) = limits
-    write_json(
-        GRADIENTS,
-        {
-            "schema": 1,
-            "what": "norm of the gradient of all weights at each step, before clipping",
-            "source": SOURCE.name,
-            "setup": asdict(setup),
-            "clipped_at": limit,
-            **asdict(Provenance.here()),
-            "shapes": shapes,
-        },
-    )
+    gradients = Gradients(setup, limit, tuple(trainings), Provenance.here())
+    records.write(GRADIENTS, gradients)
 
 
 main()

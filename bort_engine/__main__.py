@@ -363,7 +363,7 @@ def _torus(options: argparse.Namespace, arguments: list[str]) -> None:
         )
 
     found = _as_job("torus", options, arguments, work)
-    print(json.dumps(found.to_json()) if options.json else found)
+    print(records.dump_line(found).decode() if options.json else found)
 
 
 def _ledger(options: argparse.Namespace, arguments: list[str]) -> None:
@@ -380,7 +380,7 @@ def _ledger(options: argparse.Namespace, arguments: list[str]) -> None:
         )
 
     found = _as_job("ledger", options, arguments, work)
-    print(json.dumps(found.to_json()) if options.json else found)
+    print(records.dump_line(found).decode() if options.json else found)
 
 
 def _fetch(options: argparse.Namespace, arguments: list[str]) -> None:

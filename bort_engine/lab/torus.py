@@ -1,6 +1,6 @@
-"""Agora on a torus: the algorithm of agora_rounds on a toy small enough to watch ([AGORA]).
+"""The verb `torus`: Agora on a toy small enough to watch, points on a torus or off it ([AGORA]).
 
-The toy of the paper is points in R^3 that lie on a torus or off it (torus_world). How ours is made:
+How the paper's parts are made here, on the points of torus_world:
 
     D      true labels, half of them on the torus, but none of these in a sector of it: what is on
            the torus there, the train set has never seen
@@ -18,29 +18,33 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from bort_engine.algorithms import agora as agora_rounds
 from bort_engine.algorithms.agora import Mistake, Pairs, Round, RoundId
+from bort_engine.lab import torus_world as world
 from bort_engine.lab.torus_run import (
     LEARNERS,
     MAX_SEEDS,
-    MOST_KEPT,
-    Asked,
-    Played,
-    Points,
+    MOST_CLOUD,
+    MOST_NEW,
+    Config,
+    Configs,
+    NewPoint,
+    Point,
     Score,
-    Set,
     Torus,
+    TorusRound,
+    TorusSettings,
+    config_name,
 )
-from bort_engine.lab.torus_world import ALIVE, BORN, N_SHAPE, betti, draw, errs, even, on
-from bort_engine.runs.events import Cancelled, Progress, Stop, never, silent
+from bort_engine.runs import records
+from bort_engine.runs.events import Cancelled, Progress, Stop, check, never, silent
 from bort_engine.runs.provenance import Provenance
 
 RADIUS, M = 0.3, 16  # of tau's ball, a standard deviation in each direction; points a mistake
@@ -48,14 +52,9 @@ N_TEST, N_BOX = 4000, 12000
 STEPS, LAST_STEPS, BATCH = 900, 200, 256  # a training's steps, and those at a tenth of the rate
 
 
-def pairs(points: np.ndarray) -> list[tuple[tuple[float, ...], bool]]:
-    """Return points with their true labels, as agora_rounds has them."""
-    return list(zip(map(tuple, points.tolist()), on(points).tolist(), strict=True))
-
-
 @dataclass(frozen=True, slots=True)
 class Guesser:
-    """It says "on" as often as it is told to, of whatever it is asked."""
+    """It says "on" for this share of the points, whatever they are."""
 
     share: float
     rng: np.random.Generator
@@ -64,16 +63,18 @@ class Guesser:
         return self.rng.random(len(points)) < self.share
 
 
-def fit(learner: str, theta: Set, points: np.ndarray, labels: np.ndarray, seed: int) -> Any:
+def fit(learner: str, config: Config, points: np.ndarray, labels: np.ndarray, seed: int) -> Any:
     """Train f on points, shape (n, 3), from the same start for a seed; return what can predict."""
     if learner == "guesser":
-        return Guesser(theta[0], np.random.default_rng([seed, len(points), int(100 * theta[0])]))
+        rng = np.random.default_rng([seed, len(points), int(100 * config[0])])
+        return Guesser(config[0], rng)
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
     from threadpoolctl import threadpool_limits
 
-    width, rate = theta
+    width, rate = config
     batch: Any = min(BATCH, len(points))  # sklearn's annotation knows of "auto" only
+    # sklearn counts epochs: as many as make the same number of steps, however many points there are
     epochs = [max(1, round(steps * BATCH / len(points))) for steps in (STEPS, LAST_STEPS)]
     network = MLPClassifier(
         (int(width),) * 3,
@@ -92,144 +93,131 @@ def fit(learner: str, theta: Set, points: np.ndarray, labels: np.ndarray, seed: 
     return network
 
 
-class _Accepted(Exception):
-    """Agora takes the labeller, and would go on to train."""
-
-
-@dataclass
 class _Game:
-    """One seed's world, and the functions that agora_rounds asks for; `rounds` as they end."""
+    """One seed's points and labeller, and what Agora asks for; `rounds` as they end."""
 
-    asked: Asked
-    on_progress: Progress = silent
-    stop: Stop = never
-    rounds: list[Played] = field(default_factory=list)
-    _models: dict[Set, Any] = field(default_factory=dict)
-    _done: int = 0
+    def __init__(
+        self, settings: TorusSettings, on_progress: Progress = silent, stop: Stop = never
+    ) -> None:
+        self.settings, self.on_progress, self.stop = settings, on_progress, stop
+        self.train = world.draw(settings.points, self.rng(0), sector=False)
+        self.dev = world.draw(settings.n_dev, self.rng(1))
+        self.test = world.draw(N_TEST, self.rng(2))
+        self.box = world.draw_evenly(N_BOX, self.rng(3))
+        self.rounds: list[TorusRound] = []
+        self._models: dict[Any, Any] = {}  # by config
+        self._n_fitted = 0
 
     def rng(self, *purpose: int) -> np.random.Generator:
-        return np.random.default_rng([self.asked.seed, *purpose])
+        """Return a stream of its own for each purpose, so that none shifts another."""
+        return np.random.default_rng([self.settings.seed, *purpose])
 
-    @cached_property
-    def test(self) -> np.ndarray:
-        return draw(N_TEST, self.rng(2))
-
-    @cached_property
-    def box(self) -> np.ndarray:
-        return even(N_BOX, self.rng(3))
-
-    def play(self, fit: Callable[[Set, Pairs, RoundId], Any] | None = None) -> float:
+    def play(self) -> float:
         """Play all rounds; return the labeller's accuracy on dev.
 
         Raises:
             ValueError: Agora refuses the labeller.
-            Cancelled: asked to stop, between two trainings.
+            Cancelled: asked to stop, before a training.
         """
         return agora_rounds.agora(
-            LEARNERS[self.asked.learner],
-            pairs(draw(self.asked.points, self.rng(0), sector=False)),
-            pairs(draw(self.asked.n_dev, self.rng(1))),
-            fit=fit or self.fit,
+            LEARNERS[self.settings.learner],
+            _with_truth(self.train),
+            _with_truth(self.dev),
+            fit=self.fit,
             predict=lambda model, points: model.predict(np.array(points, np.float32)).tolist(),
             label=self.label,
             tau=self.tau,
             m=M,
-            on_round=self.note,
+            on_round=self.keep,
         ).labeller_accuracy
 
-    def fit(self, theta: Set, data: Pairs, at: RoundId) -> Any:
-        if self.stop():
-            raise Cancelled("stopped")
-        self.report(at.number, f"{called(theta)}, {len(data)} points")
+    def fit(self, config: Any, data: Pairs, at: RoundId) -> Any:
+        check(self.stop)
+        self.report(at.number, f"{config_name(config)}, {len(data)} points")
         points, labels = np.array([x for x, _ in data], np.float32), np.array([y for _, y in data])
-        self._models[theta] = fit(self.asked.learner, theta, points, labels, self.asked.seed)
-        self._done += 1
-        return self._models[theta]
+        settings = self.settings
+        self._models[config] = fit(settings.learner, config, points, labels, settings.seed)
+        self._n_fitted += 1
+        return self._models[config]
 
     def label(self, points: Sequence[Any], at: RoundId) -> list[bool]:
-        known = np.array(points)
-        return (on(known) ^ errs(known, self.asked.labeller, self.asked.seed)).tolist()
+        array = np.array(points)
+        wrong = world.label_errors(array, self.settings.labeller, self.settings.seed)
+        return (world.is_on(array) ^ wrong).tolist()
 
-    def tau(self, mistakes: Sequence[Mistake], m: int, at: RoundId) -> Iterator[Points]:
+    def tau(self, mistakes: Sequence[Mistake], m: int, at: RoundId) -> Iterator[tuple[Point, ...]]:
         rng = self.rng(4, at.number)
         for mistake in mistakes:
-            ball = np.array(mistake.x) + rng.normal(0, RADIUS, (m, 3))
-            yield _points(np.round(ball, 3))
+            yield _points(np.round(np.array(mistake.x) + rng.normal(0, RADIUS, (m, 3)), 3))
 
-    def note(self, played: Round) -> None:
+    def keep(self, played: Round) -> None:
         """Measure a round's best model, and let its models go."""
         number, best = played.at.number, self._models[played.best]
         self._models.clear()
         self.report(number, "counting pieces, loops and hollows")
         on_box = self.box[best.predict(self.box.astype(np.float32)).astype(bool)]
-        right = best.predict(self.test.astype(np.float32)) == on(self.test)
-        made = [
-            (x, near, says) for near, one in enumerate(played.new_points) for x, says in one.pairs
+        right = best.predict(self.test.astype(np.float32)) == world.is_on(self.test)
+        new = [
+            NewPoint(point, near, label)
+            for near, group in enumerate(played.new_points)
+            for point, label in group.pairs
         ]
-        truly = on(np.array([x for x, _, _ in made])) if made else np.empty(0)
-        kept = sorted(self.rng(5, number).permutation(len(made))[: MOST_KEPT["made"]].tolist())
+        truth = world.is_on(np.array([x.point for x in new])) if new else np.empty(0)
+        kept = sorted(self.rng(5, number).permutation(len(new))[:MOST_NEW].tolist())
         self.rounds.append(
-            Played(
-                theta=played.theta,
+            TorusRound(
+                configs=cast(Configs, played.theta),
                 accuracies=played.accuracies,
                 test=float(right.mean()),
                 n_train=played.n_train,
-                n_made=len(made),
-                labels_right=float((truly == [says for *_, says in made]).mean()) if made else None,
-                pruned=played.pruned,
+                n_new=len(new),
+                labels_right=float((truth == [x.labelled_on for x in new]).mean()) if new else None,
+                pruned=cast(Configs, played.pruned),
                 prefix=played.prefix,
-                betti=betti(on_box),
+                betti=world.betti_numbers(on_box),
                 n_on=len(on_box),
-                cloud=_points(on_box[: MOST_KEPT["cloud"]]),
+                cloud=_points(on_box[:MOST_CLOUD]),
                 mistakes=tuple(mistake.x for mistake in played.mistakes),
-                made=tuple(made[i][0] for i in kept),
-                near=tuple(made[i][1] for i in kept),
-                says=tuple(made[i][2] for i in kept),
+                new=tuple(new[i] for i in kept),
             )
         )
 
     def report(self, number: int, detail: str) -> None:
         """Say how many trainings are done, of how many there can still be."""
-        before = sum(len(one.theta) for one in self.rounds)
-        left = len(LEARNERS[self.asked.learner])
+        n_before = sum(len(row.configs) for row in self.rounds)
+        left = len(LEARNERS[self.settings.learner])
         if self.rounds:
-            left = len(self.rounds[-1].theta) - len(self.rounds[-1].pruned)
-        total = before + left * (left + 1) // 2
-        stage = f"training, seed {self.asked.seed}"
-        event = {"stage": stage, "done": self._done, "total": total}
+            left = len(self.rounds[-1].configs) - len(self.rounds[-1].pruned)
+        # At least one config leaves after each round, so at most left + (left - 1) + ... + 1.
+        total = n_before + left * (left + 1) // 2
+        stage = f"training, seed {self.settings.seed}"
+        event = {"stage": stage, "done": self._n_fitted, "total": total}
         self.on_progress(event | {"detail": f"round {number - 1}: {detail}"})
 
 
-def called(theta: Set) -> str:
-    """Name a hyper-parameter set."""
-    if len(theta) == 1:
-        return f"“on” {100 * theta[0]:.0f} % of the time"
-    return f"width {theta[0]:g}, learning rate {theta[1]:g}"
+def _with_truth(points: np.ndarray) -> list[tuple[Point, bool]]:
+    return list(zip(_points(points), world.is_on(points).tolist(), strict=True))
 
 
-def _points(array: np.ndarray) -> Points:
+def _points(array: np.ndarray) -> tuple[Point, ...]:
     return tuple(map(tuple, array.tolist()))
 
 
-def labeller_right(asked: Asked) -> int:
-    """Return on how many of the `asked.n_dev` dev points S is right."""
-    dev = draw(asked.n_dev, np.random.default_rng([asked.seed, 1]))
-    return int((~errs(dev, asked.labeller, asked.seed)).sum())
+def labeller_right(settings: TorusSettings) -> int:
+    """Return on how many of the `settings.n_dev` dev points S is right."""
+    wrong = world.label_errors(_Game(settings).dev, settings.labeller, settings.seed)
+    return int((~wrong).sum())
 
 
-def refusal(asked: Asked) -> str:
+def refusal(settings: TorusSettings) -> str:
     """Return the line with which Agora refuses a labeller, before any training; else nothing."""
-
-    def accept(theta: Set, data: Pairs, at: RoundId) -> Any:
-        raise _Accepted
-
     try:
-        _Game(asked).play(accept)
-    except _Accepted:
+        _Game(settings, stop=lambda: True).play()  # accepted, it stops before the first training
+    except Cancelled:
         return ""
     except ValueError as e:
         return str(e)
-    raise AssertionError("something is trained, or the labeller refused")
+    raise AssertionError("a game that is to stop does not end")
 
 
 def torus(
@@ -243,37 +231,43 @@ def torus(
     on_progress: Progress = silent,
     stop: Stop = never,
 ) -> Torus:
-    """Play Agora on the torus, with `seeds` seeds from `seed` on; write `out`/torus.json.
+    """Play Agora on points of a torus, with `seeds` seeds from `seed` on.
+
+    Args:
+        labeller: how often it is right, a share.
+        points: with true labels, to train on.
+        learner: network, or guesser.
+        seed: of points, errors and trainings.
+        seeds: how many, from the seed on.
+        out: a folder for torus.json.
 
     Raises:
         ValueError: an argument is out of range, or Agora refuses the labeller (its figure is said).
         Cancelled: asked to stop, between two trainings.
     """
-    asked = Asked(labeller, points, learner, seed)
+    settings = TorusSettings(labeller, points, learner, seed)
     if type(seeds) is not int or not 1 <= seeds <= MAX_SEEDS:
         raise ValueError(f"seeds is {seeds!r}; allowed: 1 to {MAX_SEEDS}. Try 1.")
-    each = [replace(asked, seed=own) for own in range(seed, seed + seeds)]
-    games = [_Game(own, on_progress, stop) for own in each]
-    began, on_dev, scores = time.monotonic(), [], []
+    each = [replace(settings, seed=number) for number in range(seed, seed + seeds)]
+    games = [_Game(of_seed, on_progress, stop) for of_seed in each]
+    began, labeller_dev, scores = time.monotonic(), [], []
     for game in games:
         cpu = time.process_time()
-        on_dev.append(game.play())
-        first, last = game.rounds[0], game.rounds[-1]
+        labeller_dev.append(game.play())
         cpu = round(time.process_time() - cpu, 2)
-        scores.append(Score(game.asked.seed, first.test, last.test, last.betti, cpu))
+        first, last = game.rounds[0], game.rounds[-1]
+        scores.append(Score(game.settings.seed, first.test, last.test, last.betti, cpu))
     run = Torus(
-        asked=asked,
-        labeller_dev=on_dev[0],
+        settings=settings,
+        labeller_dev=labeller_dev[0],
         rounds=tuple(games[0].rounds),
         scores=tuple(scores),
         seconds=round(time.monotonic() - began, 1),
-        provenance=asdict(Provenance.here("numpy", "scikit-learn", "ripser"))
-        | {
-            "settings": f"{M} points a mistake, ball {RADIUS}; {STEPS} and {LAST_STEPS} steps of "
-            f"{BATCH}; shape of {N_SHAPE} among {N_BOX} points, from {BORN} to {ALIVE}; "
-            f"{N_TEST} test points",
-        },
+        method=f"{M} points a mistake, ball {RADIUS}; {STEPS} and {LAST_STEPS} steps of {BATCH}; "
+        f"shape of {world.N_SHAPE} among {N_BOX} points, from {world.BORN} to {world.ALIVE}; "
+        f"{N_TEST} test points",
+        provenance=Provenance.here("numpy", "scikit-learn", "ripser"),
     )
     if out is not None:
-        run.save(Path(out) / "torus.json")
+        records.write(Path(out) / "torus.json", run)
     return run

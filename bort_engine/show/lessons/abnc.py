@@ -6,13 +6,14 @@ errors and gradients are read from records.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from annotated_types import MinLen
 
 from bort_engine.algorithms import fptas
 from bort_engine.data.resources import ASSETS
@@ -21,8 +22,11 @@ from bort_engine.encoder.latency import Calibration
 from bort_engine.encoder.sources import Source, sources
 from bort_engine.encoder.space import Architecture, SearchSpace
 from bort_engine.lab import ground_truth
+from bort_engine.runs import records
+from bort_engine.runs.provenance import Provenance
+from bort_engine.runs.records import Positive
 from bort_engine.search.candidates import candidate, costs_of
-from bort_engine.search.evaluate import EvaluationTable
+from bort_engine.search.evaluate import EvaluationTable, Setup
 from bort_engine.show.lessons.anatomy import Costs, Split, calibration_of, costs, heads_for, percent
 
 if TYPE_CHECKING:
@@ -44,10 +48,11 @@ RULES = (
 
 @dataclass(frozen=True, slots=True)
 class Gradient:
-    """The norms of one brief training's gradients, step by step."""
+    """The norms of one brief training's gradients, step by step; `error` is what it ended with."""
 
     architecture: Architecture
-    norms: tuple[float, ...]
+    error: Positive
+    norms: Annotated[tuple[Positive, ...], MinLen(1)]
 
     @property
     def median(self) -> float:
@@ -60,11 +65,18 @@ class Gradient:
 
 @dataclass(frozen=True, slots=True)
 class Gradients:
-    """What `benchmarks/gradients.py` recorded; norms are taken before they are clipped."""
+    """What `benchmarks/gradients.py` records of brief trainings."""
 
-    trainings: tuple[Gradient, ...]
-    clipped_at: float
-    origin: str
+    AGAIN: ClassVar[str] = "run benchmarks/gradients.py to make it anew"
+
+    schema: Literal[2] = field(default=2, kw_only=True)
+    what: str = field(
+        default="norm of all weights' gradient at each step, before it is clipped", kw_only=True
+    )
+    setup: Setup
+    clipped_at: Positive
+    shapes: tuple[Gradient, ...]
+    provenance: Provenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,35 +212,20 @@ def read_gradients(path: Path = GRADIENTS) -> Gradients | None:
     Raises:
         ValueError: the file is damaged.
     """
-    if not path.is_file():
-        return None
-    try:
-        plain = json.loads(path.read_text())
-        trainings = tuple(
-            Gradient(Architecture.parse(row["architecture"]), tuple(map(float, row["norms"])))
-            for row in plain["shapes"]
-        )
-        if not all(t.norms and min(t.norms) > 0 and math.isfinite(t.ratio) for t in trainings):
-            raise ValueError("a norm is missing, not finite or not positive")
-        origin = f"{plain['machine']}, {plain['made_on']}, {plain['versions']}"
-        return Gradients(trainings, float(plain["clipped_at"]), origin)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
-        raise ValueError(
-            f"{path} cannot be read ({e}); run benchmarks/gradients.py to make it anew."
-        ) from e
+    return records.read(path, Gradients) if path.is_file() else None
 
 
 def check_gradients(found: Gradients | None) -> Check:
     """Are the gradients of the brief trainings bounded, by a stated factor over their median?"""
     name = "Gradients stay bounded"
-    if found is None or not found.trainings:
+    if found is None or not found.shapes:
         return Check(name, "unknown", "not measured.")
-    worst = max(found.trainings, key=lambda training: training.ratio)
-    steps = sum(len(training.norms) for training in found.trainings)
+    worst = max(found.shapes, key=lambda training: training.ratio)
+    steps = sum(len(training.norms) for training in found.shapes)
     return Check(
         name,
         _verdict(worst.ratio <= BOUND, worst.ratio <= BOUND**2),
-        f"in {steps} steps of {len(found.trainings)} brief trainings, the largest norm is "
+        f"in {steps} steps of {len(found.shapes)} brief trainings, the largest norm is "
         f"{worst.ratio:.1f} times its training's median ({worst.architecture}).",
     )
 
@@ -246,7 +243,7 @@ def to_frame(found: Gradients) -> pd.DataFrame:
             "At step": training.norms.index(max(training.norms)) + 1,
             "Largest / median": round(training.ratio, 1),
         }
-        for training in found.trainings
+        for training in found.shapes
     ]
     return pd.DataFrame(rows)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -18,24 +18,19 @@ from bort_engine.data.resources import ASSETS
 from bort_engine.encoder.costs import PartCounts, n_operations, n_parameters
 from bort_engine.encoder.sources import Source
 from bort_engine.lab.ledger import BASE, BORT, LARGE, LENGTHS, MODELS, SWAPPED, Ledger, Spread
-from bort_engine.show.theme import BLUE, GREEN, GREY, LEGEND, PURPLE, millions
+from bort_engine.show.theme import BLUE, GREEN, GREY, PURPLE, laid_out, log_axis, millions
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-TITLES = {
-    BORT.name: "Bort, as released",
-    SWAPPED.name: "Bort, H and I swapped",
-    BASE.name: "BERT-base",
-    LARGE.name: "BERT-large",
-}
+TITLES = ("Bort, as released", "Bort, H and I swapped", "BERT-base", "BERT-large")  # of MODELS
 GOOD = 128  # tokens
-SIZE, EFFECTIVE = "Size", "Effective size"
-AGAINST = {"Speed, BERT-large": LARGE, "Speed, BERT-base": BASE}
+SIZE, EFFECTIVE, SPEED = "Size", "Effective size", "Speed, BERT-large"
+SPEEDS = {SPEED: (LARGE, "faster_than_large"), "Speed, BERT-base": (BASE, "faster_than_base")}
+NAMES = [SIZE, EFFECTIVE, *SPEEDS]
 SHAPES = ((BORT, ""), (SWAPPED, ", H and I swapped"))
 NOT_OURS = "not reproduced"
-TICKS = (1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 40, 60, 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +46,12 @@ class Published:
 def published() -> dict[str, Published]:
     """Return the published figures by name."""
     plain = json.loads((ASSETS / "published.json").read_text())
-    found = {}
+    figures = {}
     for name, claim in plain["claims"].items():
         source = plain["sources"][claim["source"]]
         where = f"{source['name']}, {claim['place']}"
-        found[name] = Published(claim["value"], where, source["url"])
-    return found
+        figures[name] = Published(claim["value"], where, source["url"])
+    return figures
 
 
 def counted(source: Source) -> PartCounts:
@@ -70,10 +65,10 @@ def share(source: Source, effective: bool = False) -> float:
 
     "Effective (that is, not counting the embedding layer)": [BORT], abstract.
     """
-    own, large = counted(source), counted(LARGE)
+    small, large = counted(source), counted(LARGE)
     if effective:
-        return (own.total - own.embeddings) / (large.total - large.embeddings)
-    return own.total / large.total
+        return (small.total - small.embeddings) / (large.total - large.embeddings)
+    return small.total / large.total
 
 
 def operations(slow: Source, fast: Source, length: int) -> float:
@@ -98,22 +93,23 @@ def claims(ledger: Ledger | None, length: int) -> list[Claim]:
 
     A speed is recomputed as the ratio of operations, and timed where the ledger has the length.
     """
-    told, found = published(), []
+    figures, rows = published(), []
     timed = ledger if ledger and length in ledger.lengths else None
-    for swapped, own in ((False, BORT), (True, SWAPPED)):
-        small, effective = told["share_percent"].value, told["effective_percent"].value
-        found.append(Claim(SIZE, swapped, 100 / small, 1 / share(own)))
-        found.append(Claim(EFFECTIVE, swapped, 100 / effective, 1 / share(own, True)))
-        for (name, other), key in zip(AGAINST.items(), ("large", "base"), strict=True):
-            clock = timed.ratio(other.name, own.name, length) if timed else None
-            said, expected = told[f"faster_than_{key}"].value, operations(other, own, length)
-            found.append(Claim(name, swapped, said, expected, clock))
-    return sorted(found, key=lambda claim: [SIZE, EFFECTIVE, *AGAINST].index(claim.name))
+    small, effective = figures["share_percent"].value, figures["effective_percent"].value
+    for bort, _ in SHAPES:
+        swapped = bort is SWAPPED
+        rows.append(Claim(SIZE, swapped, 100 / small, 1 / share(bort)))
+        rows.append(Claim(EFFECTIVE, swapped, 100 / effective, 1 / share(bort, True)))
+        for name, (slow, key) in SPEEDS.items():
+            clock = timed.ratio(slow.name, bort.name, length) if timed else None
+            recomputed = operations(slow, bort, length)
+            rows.append(Claim(name, swapped, figures[key].value, recomputed, clock))
+    return sorted(rows, key=lambda claim: NAMES.index(claim.name))
 
 
 def speed(ledger: Ledger | None, length: int) -> tuple[float, bool]:
     """Return how many times BERT-large's speed Bort has, and whether that was timed."""
-    claim = next(c for c in claims(ledger, length) if c.name == next(iter(AGAINST)))
+    claim = next(claim for claim in claims(ledger, length) if claim.name == SPEED)
     return (claim.timed.median, True) if claim.timed else (claim.recomputed, False)
 
 
@@ -133,8 +129,8 @@ def farthest(ledger: Ledger | None) -> int:
     return max(others, key=lambda n: abs(math.log(speed(ledger, n)[0] / goal)))
 
 
-def preset_says(ledger: Ledger | None, length: int) -> str:
-    """Say Bort's speed at a length, and how that stands to what was published."""
+def preset_summary(ledger: Ledger | None, length: int) -> str:
+    """Return Bort's speed at a length, and how that stands to what was published."""
     times, timed = speed(ledger, length)
     how = "by the clock" if timed else "by operations, untimed"
     goal = published()["faster_than_large"].value
@@ -144,62 +140,58 @@ def preset_says(ledger: Ledger | None, length: int) -> str:
 
 def sentences(ledger: Ledger | None, length: int) -> tuple[str, str, str]:
     """Return the lesson in three sentences, from the numbers."""
-    told, own, other = published(), counted(BORT), counted(SWAPPED)
-    a, b = BORT.architecture, SWAPPED.architecture
-    times, timed = speed(ledger, length)
-    clock = f", and by the clock it is {times:.1f} times as fast" * timed
+    figures, times = published(), speed(ledger, length)
+    clock = f", and by the clock it is {times[0]:.1f} times as fast" * times[1]
     return (
-        f"A size can be counted: the released shape {a} has {millions(own.total)} parameters, "
-        f"{100 * share(BORT):.1f} % of BERT-large, where {told['parameters_m'].value} M and "
-        f"{told['share_percent'].value} % were published.",
-        f"With the hidden size H and the intermediate size I exchanged ({b}), and a pooler and an "
-        f"output head on top, it counts {other.total:,}: the published sizes fit that network.",
+        f"A size can be counted: the released shape {BORT.architecture} has "
+        f"{millions(counted(BORT).total)} parameters, {100 * share(BORT):.1f} % of BERT-large, "
+        f"where {figures['parameters_m'].value} M and {figures['share_percent'].value} % were "
+        "published.",
+        f"With the hidden size H and the intermediate size I exchanged ({SWAPPED.architecture}), "
+        f"and a pooler and an output head on top, it counts {counted(SWAPPED).total:,}: the "
+        "published sizes fit that network.",
         f"A speed depends on how many tokens are read, and no number was published with it: at "
         f"{length} tokens Bort needs {operations(LARGE, BORT, length):.1f} times fewer operations "
-        f"than BERT-large{clock}; published is {told['faster_than_large'].value} times.",
+        f"than BERT-large{clock}; published is {figures['faster_than_large'].value} times.",
     )
-
-
-# Tables.
 
 
 def table(ledger: Ledger | None, length: int) -> pd.DataFrame:
     """Return one row a claim: published, recomputed, timed, and where it was published."""
     import pandas as pd
 
-    told, by_claim = published(), {(c.name, c.swapped): c for c in claims(ledger, length)}
-    rows: list[dict[str, Any]] = []
-
-    def add(claim: str, said: str, key: str, recomputed: str, timed: str = "") -> None:
-        where = {"Where it is published": told[key].where, "Link": told[key].url}
-        row = {"Claim": claim, "Published": said, "Recomputed": recomputed, "Timed": timed}
-        rows.append(row | where)
-
-    add("Architecture D,A,H,I", told["architecture"].value, "architecture", "counted below")
-    less = told["smaller_percent"].value
-    sizes: tuple[tuple[str, str, str, Callable[[Source], str]], ...] = (
-        ("Parameters", "parameters_m", " M", lambda own: f"{counted(own).total:,}"),
-        ("Embeddings", "embeddings_m", " M", lambda own: f"{counted(own).embeddings:,}"),
-        ("Size, of BERT-large", "share_percent", f" % ({less} % smaller)",
-         lambda own: f"{100 * share(own):.1f} %"),
-        ("Effective size, of BERT-large", "effective_percent", " %",
-         lambda own: f"{100 * share(own, True):.1f} %"),
-    )  # fmt: skip
-    for claim, key, unit, count in sizes:
-        for own, end in SHAPES:
-            add(f"{claim}{end}", f"{told[key].value}{unit}", key, count(own))
-    for name, key in zip(AGAINST, ("faster_than_large", "faster_than_base"), strict=True):
-        for own, end in SHAPES:
-            claim = by_claim[name, own is SWAPPED]
-            recomputed = f"{claim.recomputed:.1f}x, by operations"
-            add(f"{name}, {length} tokens{end}", f"{told[key].value:g}x", key, recomputed,
-                _timed(claim.timed))  # fmt: skip
+    figures = published()
+    value = {name: figure.value for name, figure in figures.items()}
+    # Each row: the claim, as published, recomputed, timed; and the name of the published figure.
+    rows = [("Architecture D,A,H,I", value["architecture"], "counted below", "", "architecture")]
+    for claim, key, unit in (
+        ("Parameters", "parameters_m", " M"),
+        ("Embeddings", "embeddings_m", " M"),
+        ("Size, of BERT-large", "share_percent", f" % ({value['smaller_percent']} % smaller)"),
+        ("Effective size, of BERT-large", "effective_percent", " %"),
+    ):
+        for bort, ending in SHAPES:
+            recomputed = {
+                "parameters_m": f"{counted(bort).total:,}",
+                "embeddings_m": f"{counted(bort).embeddings:,}",
+                "share_percent": f"{100 * share(bort):.1f} %",
+                "effective_percent": f"{100 * share(bort, True):.1f} %",
+            }
+            rows.append((claim + ending, f"{value[key]}{unit}", recomputed[key], "", key))
+    for claim in claims(ledger, length):
+        if claim.name in SPEEDS:
+            name = f"{claim.name}, {length} tokens{SHAPES[claim.swapped][1]}"
+            recomputed, timed = f"{claim.recomputed:.1f}x, by operations", _timed(claim.timed)
+            rows.append((name, f"{claim.published:g}x", recomputed, timed, SPEEDS[claim.name][1]))
     for name, key in (("GLUE", "glue"), ("SuperGLUE", "superglue")):
-        said = f"{told[key].value} (BERT-large {told[f'{key}_large'].value})"
-        add(f"{name} test score", said, key, NOT_OURS)
-    won = f"{told['tasks_won'].value} of {told['tasks'].value}"
-    add("Tasks better than BERT-large", won, "tasks_won", NOT_OURS)
-    return pd.DataFrame(rows)
+        both = f"{value[key]} (BERT-large {value[f'{key}_large']})"
+        rows.append((f"{name} test score", both, NOT_OURS, "", key))
+    better = f"{value['tasks_won']} of {value['tasks']}"
+    rows.append(("Tasks better than BERT-large", better, NOT_OURS, "", "tasks_won"))
+    return pd.DataFrame(
+        [(*row, figures[key].where, figures[key].url) for *row, key in rows],
+        columns=["Claim", "Published", "Recomputed", "Timed", "Where it is published", "Link"],
+    )
 
 
 def _timed(spread: Spread | None) -> str:
@@ -213,108 +205,87 @@ def times_table(ledger: Ledger, length: int) -> pd.DataFrame:
     import pandas as pd
 
     rows = []
-    for name, source in MODELS.items():
-        ms = ledger.ms(name, length)
-        work = n_operations(source.architecture, source, length).total
-        rows.append(
-            {
-                "Model": TITLES[name],
-                "D,A,H,I": str(source.architecture),
-                "Operations (billions)": work / 1e9,
-                "Median (ms)": ms.median,
-                "Quartiles from": ms.low,
-                "to (ms)": ms.high,
-                "Rounds": ms.n,
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-# The figure, and its message.
+    for title, (name, source) in zip(TITLES, MODELS.items(), strict=True):
+        ms, shape = ledger.ms(name, length), source.architecture
+        billions = n_operations(shape, source, length).total / 1e9
+        rows.append((title, str(shape), billions, ms.median, ms.low, ms.high, ms.n))
+    times = ["Median (ms)", "Quartiles from", "to (ms)"]
+    return pd.DataFrame(
+        rows, columns=["Model", "D,A,H,I", "Operations (billions)", *times, "Rounds"]
+    )
 
 
 def figure(ledger: Ledger | None, length: int) -> go.Figure:
     """Draw every claim's ratios on one logarithmic axis; its range is the same for all lengths."""
     import plotly.graph_objects as go
 
-    drawn, found = go.Figure(), claims(ledger, length)
-    names = [SIZE, EFFECTIVE, *AGAINST]
-    for row, name in enumerate(names):
-        x = next(claim.published for claim in found if claim.name == name)
+    drawn, rows = go.Figure(), claims(ledger, length)
+    released, swapped = ([c for c in rows if c.swapped == which] for which in (False, True))
+    for row, claim in enumerate(released):
         line = {"color": PURPLE, "width": 1, "dash": "dot"}
+        x = claim.published
         drawn.add_shape(type="line", x0=x, x1=x, y0=row - 0.4, y1=row + 0.4, line=line)
         if row:
             drawn.add_hline(y=row - 0.5, line={"color": GREY, "width": 0.5})
-
-    def draw(
-        legend: str, mark: tuple[str, str], rows: Sequence[Claim], up: float, how: str
-    ) -> None:
-        spreads = [claim.timed for claim in rows] if how == "timed" else []
-        x = [s.median for s in spreads if s] or [getattr(claim, how) for claim in rows]
-        texts = [f"{legend}: {value:.1f} times" for value in x]
-        error, ring = None, 2 if mark[1].endswith("open") else 0
-        if spreads:
-            high = [max(s.high - s.median, 0) for s in spreads if s]
-            low = [max(s.median - s.low, 0) for s in spreads if s]
-            error = {"type": "data", "symmetric": False, "array": high, "arrayminus": low}
-            texts = [f"{legend}: {_timed(s)}" for s in spreads if s]
-        drawn.add_scatter(
-            x=x,
-            y=[names.index(claim.name) + up for claim in rows],
-            error_x=error,
-            name=legend,
-            mode="markers",
-            marker={"color": mark[0], "symbol": mark[1], "size": 12, "line": {"width": ring}},
-            text=texts,
-            hovertemplate="%{text}<extra></extra>",
-        )
-
-    own = [claim for claim in found if not claim.swapped]
-    swapped = [claim for claim in found if claim.swapped]
-    draw("Published", (PURPLE, "diamond"), own, -0.25, "published")
-    draw("Recomputed", (BLUE, "circle"), own, 0, "recomputed")
-    draw("Recomputed, swapped", (BLUE, "circle-open"), swapped, 0, "recomputed")
-    if any(claim.timed for claim in own):
-        draw("Timed", (GREEN, "square"), [c for c in own if c.timed], 0.25, "timed")
-        swapped = [c for c in swapped if c.timed]
-        draw("Timed, swapped", (GREEN, "square-open"), swapped, 0.25, "timed")
-    low, high = _reach(ledger)
-    ticks = [tick for tick in TICKS if low <= tick <= high]
-    drawn.update_xaxes(
-        title="Times smaller, or faster (ratio)",
-        type="log",
-        range=[math.log10(low), math.log10(high)],
-        tickvals=ticks,
-        ticktext=[f"{tick:g}" for tick in ticks],
-    )
+    published_by_row = [(claim, claim.published) for claim in released]
+    _add_marks(drawn, "Published", PURPLE, "diamond", -0.25, published_by_row)
+    for of_shape, ending, ring in ((released, "", ""), (swapped, ", swapped", "-open")):
+        counts = [(claim, claim.recomputed) for claim in of_shape]
+        _add_marks(drawn, f"Recomputed{ending}", BLUE, f"circle{ring}", 0, counts)
+        times = [(claim, claim.timed) for claim in of_shape if claim.timed]
+        if times:
+            _add_marks(drawn, f"Timed{ending}", GREEN, f"square{ring}", 0.25, times)
+    every = [claim for n in lengths(ledger) for claim in claims(ledger, n)]
+    ends = [value for claim in every for value in (claim.published, claim.recomputed)]
+    ends += [value for c in every if c.timed for value in (c.timed.low, c.timed.high)]
+    drawn.update_xaxes(log_axis(min(ends), max(ends)), title="Times smaller, or faster (ratio)")
     drawn.update_yaxes(
-        tickvals=list(range(len(names))),
-        ticktext=[name.replace(", ", ",<br>").replace(" size", "<br>size") for name in names],
-        range=[len(names) - 0.5, -0.5],
+        tickvals=list(range(len(NAMES))),
+        ticktext=[name.replace(", ", ",<br>").replace(" size", "<br>size") for name in NAMES],
+        range=[len(NAMES) - 0.5, -0.5],
         showgrid=False,
         zeroline=False,
     )
-    margin = {"l": 10, "r": 20, "t": 10, "b": 10}
-    return drawn.update_layout(height=460, margin=margin, legend=LEGEND, hovermode="closest")
+    return laid_out(drawn, 460)
 
 
-def _reach(ledger: Ledger | None) -> tuple[float, float]:
-    """Return the ends of the axis: all that any length will show fits in."""
-    every = [claim for length in lengths(ledger) for claim in claims(ledger, length)]
-    values = [value for c in every for value in (c.published, c.recomputed)]
-    values += [value for c in every if c.timed for value in (c.timed.low, c.timed.high)]
-    values += [c.timed.median for c in every if c.timed]
-    return min(values) / 1.15, max(values) * 1.15
+def _add_marks(
+    drawn: go.Figure,
+    legend: str,
+    colour: str,
+    symbol: str,
+    up: float,
+    values: Sequence[tuple[Claim, float | Spread]],
+) -> None:
+    """Add one kind of mark, a claim's row moved by `up`; a spread also has its quartiles."""
+    spreads = [value for _, value in values if isinstance(value, Spread)]
+    x = [value.median if isinstance(value, Spread) else value for _, value in values]
+    texts = [f"{value:.1f} times" for value in x] if not spreads else map(_timed, spreads)
+    above, below = [s.high - s.median for s in spreads], [s.median - s.low for s in spreads]
+    bars = {"type": "data", "symmetric": False, "array": above, "arrayminus": below}
+    drawn.add_scatter(
+        x=x,
+        y=[NAMES.index(claim.name) + up for claim, _ in values],
+        error_x=bars if spreads else None,
+        name=legend,
+        mode="markers",
+        marker={
+            "color": colour,
+            "symbol": symbol,
+            "size": 12,
+            "line": {"width": 2 if symbol.endswith("open") else 0},
+        },
+        text=[f"{legend}: {text}" for text in texts],
+        hovertemplate="%{text}<extra></extra>",
+    )
 
 
 def summary(ledger: Ledger | None, length: int) -> str:
-    """Say the picture's message, for those who cannot see it."""
-    said = []
+    """Return the picture's message, for those who cannot see it."""
+    texts = []
     for claim in claims(ledger, length):
         if not claim.swapped:
             clock = f", timed {claim.timed.median:.1f}" if claim.timed else ""
-            said.append(
-                f"{claim.name}: published {claim.published:.1f}, recomputed "
-                f"{claim.recomputed:.1f}{clock}"
-            )
-    return f"Times smaller or faster at {length} tokens. {'; '.join(said)}"
+            ratios = f"published {claim.published:.1f}, recomputed {claim.recomputed:.1f}{clock}"
+            texts.append(f"{claim.name}: {ratios}")
+    return f"Times smaller or faster at {length} tokens. {'; '.join(texts)}"

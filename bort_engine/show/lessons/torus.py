@@ -1,7 +1,7 @@
-"""A run of Agora on the torus, round by round: its points, its accuracies, its shape.
+"""A run of Agora on the torus, round by round: its points, its accuracies, its shape, in words.
 
-Compute, then draw: `layers`, `accuracies` and `table` make the numbers. Rounds are counted from 0:
-in round 0 no point was made yet. Each kind of point has its colour and its symbol.
+Compute, then draw: `layers`, `accuracies` and the tables make the numbers. Rounds are counted from
+0: in round 0 no point was made yet. Each kind of point has its colour and its symbol.
 """
 
 from __future__ import annotations
@@ -13,87 +13,86 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bort_engine.algorithms.agora import MIN_LABELLER_ACCURACY
-from bort_engine.lab.torus import RADIUS, called
-from bort_engine.lab.torus_run import BETTI, Betti, Point, Torus
-from bort_engine.lab.torus_world import BOX, RING, TUBE, on
-from bort_engine.show.lessons.torus_words import round_said
-from bort_engine.show.theme import BLUE, GREEN, GREY, LEGEND, ORANGE, PURPLE, SKY, VERMILION
+from bort_engine.lab.torus import RADIUS
+from bort_engine.lab.torus_run import GAIN, TORUS_BETTI, Betti, Point, Torus, config_name
+from bort_engine.lab.torus_world import ALIVE, BORN, BOX, RING, TUBE, is_on
+from bort_engine.show.theme import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, laid_out
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-SHAPE = ("Pieces", "Loops", "Hollows")
+CAMERA = {"eye": {"x": 1.0, "y": 0.5, "z": 1.35}}
+POINTS = (
+    "Drag to turn. Dots and light squares: points of the box that the model calls on. Crosses: "
+    "mistakes on dev. Diamonds: points made for this round, near the mistakes of the one before; "
+    f"filled where S says on. Lengths have no unit: the ring's radius is {RING:g}, the tube's "
+    f"{TUBE:g}."
+)
+SHAPE = (
+    "Betti numbers of what the model calls on. A torus is 1 piece with 2 loops (around the tube, "
+    "along the ring) and 1 hollow (the inside of the tube). They are counted on points drawn "
+    f"evenly from the whole box: what is there once points up to {BORN:g} apart are joined, and "
+    f"still there at {ALIVE:g}."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Points that are drawn alike, with a text for each."""
+    """Points that are drawn alike; without a text for each, the name is that of all."""
 
     name: str
     symbol: str
     colour: str
     size: int
     points: tuple[Point, ...]
-    texts: tuple[str, ...]
+    texts: tuple[str, ...] = ()
 
 
 def layers(run: Torus, number: int) -> list[Layer]:
     """Return what there is to see in a round: called on, mistaken, and newly made points."""
-    played = run.rounds[number]
-    truth = on(np.array(played.cloud).reshape(-1, 3))
-    before = run.rounds[number - 1].mistakes if number else ()
-    made = list(zip(played.made, played.near, played.says, strict=True))
+    shown = run.rounds[number]
+    mistakes_before = run.rounds[number - 1].mistakes if number else ()
+    truth = is_on(np.array(shown.cloud).reshape(-1, 3))
 
-    def of_cloud(right: bool) -> tuple[Point, ...]:
-        return tuple(x for x, true in zip(played.cloud, truth, strict=True) if true == right)
+    def called_on(rightly: bool) -> tuple[Point, ...]:
+        pairs = zip(shown.cloud, truth, strict=True)
+        return tuple(point for point, true in pairs if true == rightly)
 
-    def new(says: bool) -> Layer:
-        points = [(x, before[near]) for x, near, said in made if said == says]
-        what = "on" if says else "off"
+    def new(label: str, symbol: str, colour: str) -> Layer:
+        points = [x for x in shown.new if x.labelled_on == (label == "on")]
+        near = (", ".join(f"{value:.2f}" for value in mistakes_before[x.near]) for x in points)
         return Layer(
-            f"New: S says {what}",
-            "diamond" if says else "diamond-open",
-            GREEN if says else PURPLE,
+            f"New: S says {label}",
+            symbol,
+            colour,
             3,
-            tuple(x for x, _ in points),
-            tuple(f"new, near the mistake at {_at(m)}; S says {what}" for _, m in points),
+            tuple(x.point for x in points),
+            tuple(f"new, near the mistake at {at}; S says {label}" for at in near),
         )
 
-    found = [
-        _layer("Called on, rightly", "circle", BLUE, 2, of_cloud(True)),
-        _layer("Called on, wrongly", "square", SKY, 2, of_cloud(False)),
-        new(True),
-        new(False),
-        _layer("Mistakes on dev", "cross", VERMILION, 3, played.mistakes),
-    ]
-    return [layer for layer in found if layer.points]
-
-
-def _layer(name: str, symbol: str, colour: str, size: int, points: tuple[Point, ...]) -> Layer:
-    return Layer(name, symbol, colour, size, points, (name.lower(),) * len(points))
-
-
-def _at(point: Point) -> str:
-    return ", ".join(f"{value:.2f}" for value in point)
+    every = (
+        Layer("Called on, rightly", "circle", BLUE, 2, called_on(True)),
+        Layer("Called on, wrongly", "square", SKY, 2, called_on(False)),
+        new("on", "diamond", GREEN),
+        new("off", "diamond-open", PURPLE),
+        Layer("Mistakes on dev", "cross", VERMILION, 3, shown.mistakes),
+    )
+    return [layer for layer in every if layer.points]
 
 
 @cache
 def outline() -> tuple[list[float | None], ...]:
     """Return a few circles of the torus's middle surface as one broken line: x, y and z."""
     turn = np.linspace(0, 2 * np.pi, 49)
-    lines = []
-    for angle in np.linspace(0, 2 * np.pi, 17)[:-1]:  # around the tube
-        ring = RING + TUBE * np.cos(turn)
-        lines.append((ring * np.cos(angle), ring * np.sin(angle), TUBE * np.sin(turn)))
-    for angle in np.linspace(0, 2 * np.pi, 5)[:-1]:  # along it
-        ring = RING + TUBE * np.cos(angle)
-        height = np.full_like(turn, TUBE * np.sin(angle))
-        lines.append((ring * np.cos(turn), ring * np.sin(turn), height))
+    around_tube = [(angle, turn) for angle in np.linspace(0, 2 * np.pi, 17)[:-1]]
+    along_ring = [(turn, angle) for angle in np.linspace(0, 2 * np.pi, 5)[:-1]]
     xyz: tuple[list[float | None], ...] = ([], [], [])
-    for line in lines:
-        for values, own in zip(xyz, line, strict=True):
-            values += [*own.round(3).tolist(), None]
+    for on_ring, on_tube in (*around_tube, *along_ring):  # a point's two angles, one of them fixed
+        radius = RING + TUBE * np.cos(on_tube)
+        circle = (radius * np.cos(on_ring), radius * np.sin(on_ring), TUBE * np.sin(on_tube))
+        for line, values in zip(xyz, np.broadcast_arrays(*circle), strict=True):
+            line += [*values.round(3).tolist(), None]
     return xyz
 
 
@@ -108,42 +107,33 @@ def cloud_figure(run: Torus, number: int) -> go.Figure:
         x=x, y=y, z=z, mode="lines", line=line, opacity=0.4, name="The torus", hoverinfo="skip"
     )
     for layer in layers(run, number):
-        xs, ys, zs = zip(*layer.points, strict=True)
+        x, y, z = zip(*layer.points, strict=True)
         figure.add_scatter3d(
-            x=xs,
-            y=ys,
-            z=zs,
+            x=x,
+            y=y,
+            z=z,
             name=layer.name,
             mode="markers",
             marker={"symbol": layer.symbol, "color": layer.colour, "size": layer.size},
-            text=layer.texts,
+            text=layer.texts or layer.name.lower(),
             hovertemplate="%{text}<br>x %{x:.2f}, y %{y:.2f}, z %{z:.2f}<extra></extra>",
         )
     axis = {"backgroundcolor": "rgba(0,0,0,0)", "gridcolor": GREY, "color": GREY, "nticks": 4}
-    width, depth, height = (BOX + 2 * RADIUS).tolist()  # new points may lie outside the box
-    figure.update_layout(
-        height=520,
-        margin={"l": 0, "r": 0, "t": 0, "b": 10},
-        legend=LEGEND | {"itemsizing": "constant"},
-        uirevision="torus",  # it stays as it was turned while one goes from round to round
-        scene={
-            "xaxis": axis | {"title": {"text": "x"}, "range": [-width, width]},
-            "yaxis": axis | {"title": {"text": "y"}, "range": [-depth, depth]},
-            "zaxis": axis | {"title": {"text": "z"}, "range": [-height, height]},
-            "aspectmode": "data",
-            "camera": {"eye": {"x": 1.0, "y": 0.5, "z": 1.35}},
-        },
-    )
-    return figure
+    scene: dict[str, Any] = {"aspectmode": "data", "camera": CAMERA}
+    for name, end in zip("xyz", (BOX + 2 * RADIUS).tolist(), strict=True):
+        # A little more than the box, since new points may lie outside it.
+        scene[f"{name}axis"] = axis | {"title": {"text": name}, "range": [-end, end]}
+    # The same uirevision for every round: the view stays as it was turned.
+    kept = {"legend": {"itemsizing": "constant"}, "uirevision": "torus", "scene": scene}
+    return laid_out(figure, 520, top=0, **kept)
 
 
 def accuracies(run: Torus) -> dict[str, list[float | None]]:
     """Return by name, for each round, the share of right answers in percent."""
-    new = [None if one.labels_right is None else 100 * one.labels_right for one in run.rounds]
     return {
-        "Test": [100 * one.test for one in run.rounds],
-        "Dev": [100 * one.dev for one in run.rounds],
-        "Labeller, new points": new,
+        "Test": [100 * row.test for row in run.rounds],
+        "Dev": [100 * row.dev for row in run.rounds],
+        "Labeller, new points": [_percent(row.labels_right) for row in run.rounds],
         "Labeller, dev": [100 * run.labeller_dev] * len(run.rounds),
     }
 
@@ -169,13 +159,12 @@ def accuracy_figure(run: Torus, number: int) -> go.Figure:
             marker={"symbol": symbol, "size": 10},
             hovertemplate=f"{name}, round %{{x}}: %{{y:.1f}} %<extra></extra>",
         )
-    ring = {"symbol": "circle-open", "size": 20, "color": GREY, "line": {"width": 3}}
     figure.add_scatter(
         x=[number],
         y=[values["Test"][number]],
         name="This round",
         mode="markers",
-        marker=ring,
+        marker={"symbol": "circle-open", "size": 20, "color": GREY, "line": {"width": 3}},
         hoverinfo="skip",
     )
     figure.add_hline(
@@ -186,10 +175,7 @@ def accuracy_figure(run: Torus, number: int) -> go.Figure:
     )
     figure.update_xaxes(title="Round", dtick=1, range=[-0.3, max(len(run.rounds) - 0.7, 0.7)])
     figure.update_yaxes(title="Right answers (%)", range=[40, 102])
-    figure.update_layout(
-        height=330, margin={"l": 10, "r": 10, "t": 10, "b": 10}, legend=LEGEND, hovermode="closest"
-    )
-    return figure
+    return laid_out(figure, 330)
 
 
 def shape_table(run: Torus, number: int) -> pd.DataFrame:
@@ -197,67 +183,125 @@ def shape_table(run: Torus, number: int) -> pd.DataFrame:
     import pandas as pd
 
     rows = [
-        {"": "this round" if k == number else "", "Round": str(k)} | _shape(one.betti)
-        for k, one in enumerate(run.rounds)
+        {"": "this round" if k == number else "", "Round": str(k)} | _shape(row.betti)
+        for k, row in enumerate(run.rounds)
     ]
-    return pd.DataFrame([*rows, {"": "to be reached", "Round": "a torus"} | _shape(BETTI)])
-
-
-def _shape(numbers: Betti) -> dict[str, int]:
-    return dict(zip(SHAPE, numbers, strict=True))
+    return pd.DataFrame([*rows, {"": "to be reached", "Round": "a torus"} | _shape(TORUS_BETTI)])
 
 
 def table(run: Torus) -> pd.DataFrame:
     """Return everything about the rounds but the points, one row each."""
     import pandas as pd
 
-    return pd.DataFrame(
-        [
-            {
-                "Round": k,
-                "Trained on (points)": one.n_train,
-                "New points": one.n_made,
-                "Labeller right on new (%)": _percent(one.labels_right),
-                "Sets trained": len(one.theta),
-                "Best set": called(one.best),
-                "Dev (%)": 100 * one.dev,
-                "Test (%)": 100 * one.test,
-                "Mistakes on dev": len(one.mistakes),
-                "Points called on": one.n_on,
-            }
-            | _shape(one.betti)
-            for k, one in enumerate(run.rounds)
-        ]
-    )
+    rows = [
+        {
+            "Round": k,
+            "Trained on (points)": row.n_train,
+            "New points": row.n_new,
+            "Labeller right on new (%)": _percent(row.labels_right),
+            "Sets trained": len(row.configs),
+            "Best set": config_name(row.best),
+            "Dev (%)": 100 * row.dev,
+            "Test (%)": 100 * row.test,
+            "Mistakes on dev": len(row.mistakes),
+            "Points called on": row.n_on,
+        }
+        | _shape(row.betti)
+        for k, row in enumerate(run.rounds)
+    ]
+    return pd.DataFrame(rows)
 
 
 def points_table(run: Torus, number: int) -> pd.DataFrame:
     """Return the points that a round's picture shows, with what they are."""
     import pandas as pd
 
-    rows = [(layer.name, *x) for layer in layers(run, number) for x in layer.points]
+    rows = [(layer.name, *point) for layer in layers(run, number) for point in layer.points]
     return pd.DataFrame(rows, columns=["Kind", "x", "y", "z"])
+
+
+def _shape(betti: Betti) -> dict[str, int]:
+    return dict(zip(("Pieces", "Loops", "Hollows"), betti, strict=True))
 
 
 def _percent(share: float | None) -> float | None:
     return None if share is None else 100 * share
 
 
-# A chart's message, for those who cannot see it.
+# The same in words, also for those who cannot see a chart.
 
 
-def cloud_summary(run: Torus, number: int) -> str:
-    """Say what the cloud shows, for those who cannot see it."""
-    seen = ", ".join(f"{len(one.points)} {one.name.lower()}" for one in layers(run, number))
-    return f"Points in three dimensions over the outline of a torus: {seen}. " + round_said(
-        run, number
+def origin(run: Torus) -> str:
+    """Return a run's settings, where, when and with what it was made, and how long it took."""
+    settings = run.settings
+    return (
+        f"labeller {settings.labeller:g}, {settings.points:,} points, {settings.learner}, seed "
+        f"{settings.seed}; {run.provenance}; {run.scores[0].cpu_seconds:.0f} s of processor time."
     )
 
 
+def cloud_summary(run: Torus, number: int) -> str:
+    """Return what the cloud shows."""
+    counts = ", ".join(f"{len(x.points)} {x.name.lower()}" for x in layers(run, number))
+    outline = "Points in three dimensions over the outline of a torus"
+    return f"{outline}: {counts}. {round_summary(run, number)}"
+
+
 def accuracy_summary(run: Torus) -> str:
-    """Say what the accuracies are, round by round."""
-    said = [
-        f"round {k} test {100 * one.test:.1f} %, dev {100 * one.dev:.1f} %"
-        for k, one in enumerate(run.rounds)
-    ]
-    return f"Right answers: {'; '.join(said)}; the labeller {100 * run.labeller_dev:.1f} % on dev"
+    """Return the accuracies, round by round."""
+    rows = (
+        f"round {k} test {100 * row.test:.1f} %, dev {100 * row.dev:.1f} %"
+        for k, row in enumerate(run.rounds)
+    )
+    return f"Right answers: {'; '.join(rows)}; the labeller {100 * run.labeller_dev:.1f} % on dev"
+
+
+def shape_summary(betti: Betti) -> str:
+    """Return a shape's numbers in words."""
+    names = zip(betti, ("piece", "loop", "hollow"), strict=True)
+    pieces, loops, hollows = (f"{n} {name}{'s' * (n != 1)}" for n, name in names)
+    return f"{pieces}, {loops} and {hollows}"
+
+
+def round_summary(run: Torus, number: int) -> str:
+    """Return what a round is, and what came of it."""
+    shown = run.rounds[number]
+    text = f"Round 0: before Agora, trained on the {shown.n_train:,} given points only."
+    if number:
+        text = (
+            f"Round {number}: {shown.n_new:,} new points near "
+            f"{len(run.rounds[number - 1].mistakes)} mistakes, "
+            f"{100 * (shown.labels_right or 0):.1f} % of them labelled rightly."
+        )
+    return (
+        f"{text} Right on {100 * shown.test:.1f} % of the test points; what it calls on has "
+        f"{shape_summary(shown.betti)}."
+    )
+
+
+def run_summary(run: Torus) -> str:
+    """Return what came of a whole run, and in how many of its seeds it worked."""
+    first, last = run.rounds[0], run.rounds[-1]
+    closed = "as a torus has" if last.betti == TORUS_BETTI else "unlike a torus"
+    return (
+        f"From round 0 to round {len(run.rounds) - 1}, test accuracy went from "
+        f"{100 * first.test:.1f} to {100 * last.test:.1f} % ({100 * (last.test - first.test):+.1f} "
+        f"points), and the shape from {shape_summary(first.betti)} to "
+        f"{shape_summary(last.betti)}, {closed}. {_seeds(run)}"
+    )
+
+
+def _seeds(run: Torus) -> str:
+    n = len(run.scores)
+    if n == 1:
+        return ""
+    seeds = f"{n} seeds played alike ({run.scores[0].seed} to {run.scores[-1].seed})"
+    gained, closed = sum(x.gained for x in run.scores), sum(x.closed for x in run.scores)
+    both = sum(x.gained and x.closed for x in run.scores)
+    points = f"at least {100 * GAIN:.0f} points"
+    if both == n:
+        return f"It held in all of the {seeds}: a gain of {points}, and a torus's shape at the end."
+    return (
+        f"It is not always so: of {seeds}, {gained} gained {points}, {closed} ended with the shape "
+        f"of a torus, and {both} did both."
+    )

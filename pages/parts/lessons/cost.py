@@ -199,7 +199,7 @@ def show_property(moved: anatomy.Costs, source: Source) -> None:
     except (ValueError, OSError) as e:
         st.warning(literal(e), icon=":material/warning:")
         return
-    where = gradients.origin if gradients else "nothing yet."
+    where = str(gradients.provenance) if gradients else "nothing yet."
     show_checks([abnc.check_gradients(gradients)], "recorded", where)
     if gradients:
         with st.expander("Gradients, training by training", icon=":material/table:"):

@@ -1,29 +1,36 @@
 """Agora on a torus, round by round: on record, or played here with other settings."""
 
-from pathlib import Path
+from dataclasses import asdict
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from bort_engine.lab.torus import labeller_right, refusal
-from bort_engine.lab.torus_run import LEARNERS, MAX_POINTS, MAX_SEED, MIN_POINTS, Asked, Torus
-from bort_engine.runs import jobs
+from bort_engine.lab.torus_run import (
+    LEARNERS,
+    MAX_POINTS,
+    MAX_SEED,
+    MIN_POINTS,
+    RECORDED,
+    Torus,
+    TorusSettings,
+)
 from bort_engine.runs.text import literal
-from bort_engine.show.lessons import torus, torus_words
-from pages.parts import lesson, runs
+from bort_engine.show.lessons import torus
+from pages.parts import lesson, lesson_run, runs
 
 TITLE = "Agora on a torus"
 IDEA = (
     "A small network learns what it was never shown, by asking a labeller that is often wrong "
     "about new points near its own mistakes."
 )
-RUN = "torus_run"  # the part of the address that names a run played here; untrusted
+RUN = lesson_run.address("torus")
 
 
 def preset(labeller: float, learner: str, number: int) -> dict[str, float | str]:
     """Return what a preset sets."""
-    settings = {"points": 2000, "seed": 0, "labeller": labeller, "learner": learner}
-    return {f"torus_{name}": value for name, value in (settings | {"round": number}).items()}
+    values = {"points": 2000, "seed": 0, "labeller": labeller, "learner": learner, "round": number}
+    return {f"torus_{name}": value for name, value in values.items()}
 
 
 GOOD = lesson.Preset(
@@ -39,52 +46,29 @@ BAD = lesson.Preset(
 )
 
 
-def asked() -> Asked:
+def settings() -> TorusSettings:
     """Return what the form holds. It came from a browser, so it may raise ValueError."""
     names = ("labeller", "points", "learner", "seed")
     labeller, *others = (st.session_state[f"torus_{name}"] for name in names)
-    return Asked(round(labeller, 4), *others)
+    return TorusSettings(round(labeller, 4), *others)
 
 
+@runs.reporting()
 def start() -> None:
-    try:
-        own = asked()
-        options = {"labeller": own.labeller, "points": own.points, "learner": own.learner}
-        words = [str(w) for k, v in (options | {"seed": own.seed}).items() for w in (f"--{k}", v)]
-        st.query_params[RUN] = jobs.start("torus", words).id
-    except (ValueError, OSError) as e:
-        st.session_state["problem"] = str(e)
-
-
-def close() -> None:
-    st.query_params.pop(RUN, None)
-
-
-@st.cache_resource(max_entries=8, show_spinner=False)
-def read(path: Path, changed: int) -> Torus:
-    """Return a run; it is a value and never changes, so sessions may share it."""
-    return Torus.load(path)
-
-
-def load(path: Path) -> Torus:
-    """Return a finished run. Raises ValueError where its file is missing or damaged."""
-    try:
-        return read(path, path.stat().st_mtime_ns)
-    except OSError as e:
-        raise ValueError(f"{path} is missing; run it again.") from e
+    lesson_run.start("torus", {f"--{name}": value for name, value in asdict(settings()).items()})
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
-def judged(own: Asked) -> tuple[int, str]:
+def judged(form: TorusSettings) -> tuple[int, str]:
     """Return on how many dev points the labeller is right, and Agora's refusal of it, if any."""
-    return labeller_right(own), refusal(own)
+    return labeller_right(form), refusal(form)
 
 
 def show_form() -> str:
     """The settings of a run to be played here; return why Agora would refuse, if it would."""
     st.markdown("**Run it yourself**")
-    one, two = st.columns([3, 2])
-    one.slider(
+    left, right = st.columns([3, 2])
+    left.slider(
         "Labeller's accuracy",
         0.55,
         0.95,
@@ -94,7 +78,7 @@ def show_form() -> str:
         bind="query-params",
         help="S, the labeller, gives the right label with this probability.",
     )
-    two.segmented_control(
+    right.segmented_control(
         "Learner",
         list(LEARNERS),
         default="network",
@@ -102,11 +86,11 @@ def show_form() -> str:
         key="torus_learner",
         bind="query-params",
     )
-    one, two = st.columns(2)
+    left, right = st.columns(2)
     sizes = (MIN_POINTS, MAX_POINTS, 2000, 100)
-    one.number_input("Train points", *sizes, key="torus_points", bind="query-params")
-    two.number_input("Seed", 0, MAX_SEED, 0, key="torus_seed", bind="query-params")
-    n_right, refused = judged(asked())
+    left.number_input("Train points", *sizes, key="torus_points", bind="query-params")
+    right.number_input("Seed", 0, MAX_SEED, 0, key="torus_seed", bind="query-params")
+    n_right, refused = judged(settings())
     st.button(
         "Run it here",
         icon=":material/play_arrow:",
@@ -116,23 +100,10 @@ def show_form() -> str:
     )
     if not refused:
         st.caption(
-            f"S is right on {n_right} of {asked().n_dev} dev points, more than 2/3: Agora takes "
+            f"S is right on {n_right} of {settings().n_dev} dev points, more than 2/3: Agora takes "
             "it. A run takes about half a minute on two cores; you can stop it."
         )
     return refused
-
-
-def show_run(run: jobs.Run, below: DeltaGenerator) -> None:
-    """A run played here, in whatever state it is."""
-    status = run.status()
-    if not status.over:
-        runs.show_live(run)
-    elif status.state == "done":
-        show_rounds(load(run.folder / "torus.json"), "measured here", below)
-    elif status.state == "failed":
-        st.error(f"**This run failed.** {literal(status.message)}", icon=":material/error:")
-    else:
-        st.info("**This run was stopped.** Nothing of it is kept.", icon=":material/pause_circle:")
 
 
 def show_rounds(run: Torus, kind: str, below: DeltaGenerator) -> None:
@@ -144,37 +115,31 @@ def show_rounds(run: Torus, kind: str, below: DeltaGenerator) -> None:
                 st.session_state["torus_round"] = last
             label = "Round (0: before Agora)"
             number = st.slider(label, 0, last, key="torus_round", bind="query-params")
-        st.markdown(f"**{literal(torus_words.round_said(run, number))}**")
-        said = f"{torus_words.title(run)}; {torus_words.where(run)}."
-        lesson.origin(kind, literal(said))
-        if run.asked != asked():
+        st.markdown(f"**{literal(torus.round_summary(run, number))}**")
+        lesson.origin(kind, literal(torus.origin(run)))
+        if run.settings != settings():
             st.caption("Your settings below are others: “Run it here” plays those.")
     with below:
-        show_picture(run, number)
-        st.markdown(literal(f"{torus_words.verdict(run)} {torus_words.seeds_said(run)}"))
-
-
-def show_picture(run: Torus, number: int) -> None:
-    """A round's cloud, and beside it the accuracies and the shape of all rounds."""
-    left, right = st.columns([4, 3])
-    with left:
-        lesson.picture(
-            torus.cloud_figure(run, number),
-            torus.cloud_summary(run, number),
-            "torus-points",
-            lambda: torus.points_table(run, number),
-        )
-        st.caption(torus_words.POINTS)
-    with right:
-        lesson.picture(
-            torus.accuracy_figure(run, number),
-            torus.accuracy_summary(run),
-            "torus-accuracy",
-            lambda: torus.table(run),
-        )
-        shapes = torus.shape_table(run, number)
-        st.dataframe(shapes, hide_index=True, alt="Pieces, loops and hollows, round by round")
-        st.caption(torus_words.SHAPE)
+        left, right = st.columns([4, 3])
+        with left:
+            lesson.picture(
+                torus.cloud_figure(run, number),
+                torus.cloud_summary(run, number),
+                "torus-points",
+                lambda: torus.points_table(run, number),
+            )
+            st.caption(torus.POINTS)
+        with right:
+            lesson.picture(
+                torus.accuracy_figure(run, number),
+                torus.accuracy_summary(run),
+                "torus-accuracy",
+                lambda: torus.table(run),
+            )
+            shapes = torus.shape_table(run, number)
+            st.dataframe(shapes, hide_index=True, alt="Pieces, loops and hollows, round by round")
+            st.caption(torus.SHAPE)
+        st.markdown(literal(torus.run_summary(run)))
 
 
 def show() -> None:
@@ -193,21 +158,17 @@ def show() -> None:
     with left:
         lesson.try_this(GOOD, BAD)
     below, form = st.container(), st.container(border=True)
-    with form:  # shown last, asked first
+    with form:  # shown last, but its settings decide what is shown above
         refused = show_form()
     with right:
         if refused:
             st.error(f"**Refused:** {literal(refused)}", icon=":material/block:")
             lesson.origin("computed", "just now: these dev points, this S, Agora's own check")
         runs.show_problem()
-        run_id = st.query_params.get(RUN)
-        try:
-            if run_id:
-                show_run(runs.find(run_id, "torus"), below)
-            elif not refused:
-                recorded = torus_words.FILES[st.session_state["torus_learner"]]
-                show_rounds(load(recorded), "recorded", below)
-        except ValueError as e:
-            st.warning(literal(str(e)), icon=":material/warning:")
-        if run_id:
-            st.button("Close this run", icon=":material/close:", on_click=close, key="torus-close")
+        if run := lesson_run.run_here("torus", Torus.load, "Nothing of it is kept."):
+            show_rounds(run, "measured here", below)
+            runs.show_close(RUN)
+        elif RUN not in st.query_params and not refused:
+            recorded = RECORDED[st.session_state["torus_learner"]]
+            if run := lesson_run.opened(recorded, Torus.load):
+                show_rounds(run, "recorded", below)

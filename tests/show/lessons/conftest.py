@@ -1,5 +1,6 @@
 """Fixtures of the lessons: made-up records, and the page opened on a lesson as from an address."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from bort_engine.encoder.latency import Calibration, HeldOut, LatencySettings
+from bort_engine.runs import jobs
 from bort_engine.show.lessons.table import Table, tables
 from tests import made_up_record
 
@@ -62,3 +64,11 @@ def words(at: AppTest) -> str:
 def press(at: AppTest, label: str) -> None:
     next(button for button in at.button if button.label == label).click().run()
     assert not at.exception and not at.warning
+
+
+def finish(run: jobs.Run, result: str, text: str | None) -> None:
+    """Let a run that has ended read as done, with this text as the file of its result."""
+    if text is not None:
+        (run.folder / result).write_text(text)
+    path = run.folder / "status.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"state": "done"}))

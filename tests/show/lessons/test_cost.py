@@ -1,6 +1,5 @@
 """The lesson on size, work and time: golden counts, times and verdicts by hand, its page."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ from bort_engine.encoder.latency import Calibration
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import Architecture
 from bort_engine.runs.provenance import Provenance
-from bort_engine.runs.records import dump_line
+from bort_engine.runs.records import dump_line, write
 from bort_engine.search.evaluate import Evaluation, EvaluationTable, Header, Setup
 from bort_engine.show.lessons import abnc, anatomy
 from bort_engine.training.teacher import TeacherReport
@@ -141,10 +140,10 @@ def test_only_the_fullest_tables_count_and_pairs_out_of_order_are_counted(tmp_pa
 @pytest.mark.parametrize(("largest", "verdict"), [(5.0, "pass"), (50.0, "warn"), (500.0, "fail")])
 def test_gradients_are_bounded_by_a_factor_over_their_median(tmp_path, largest, verdict):
     path = tmp_path / "gradients.json"
-    shapes = [{"architecture": "1,2,96,192", "norms": [1, 1, largest]}]
-    made = {"machine": "CPU", "made_on": "2000-01-01", "versions": "torch 0", "clipped_at": 1}
-    path.write_text(json.dumps(made | {"shapes": shapes}))
-    gradients = abnc.read_gradients(path)
+    training = abnc.Gradient(Architecture(1, 2, 96, 192), 0.5, (1.0, 1.0, largest))
+    made = Provenance("CPU", "torch 0", "2000-01-01")
+    setup = Setup("minilm-l6", "rotten-tomatoes")
+    gradients = abnc.read_gradients(write(path, abnc.Gradients(setup, 1.0, (training,), made)))
     check = abnc.check_gradients(gradients)
     assert check.verdict == verdict
     assert "3 steps of 1 brief" in check.says and f"{largest:.1f} times" in check.says
@@ -155,7 +154,7 @@ def test_gradients_that_are_missing_are_not_measured_and_damaged_ones_are_refuse
     assert abnc.read_gradients(tmp_path / "none") is None
     assert abnc.check_gradients(None).verdict == "unknown"
     path = tmp_path / "gradients.json"
-    for text in ("", "[]", '{"shapes": [{"architecture": "1,2,96,192", "norms": []}]}'):
+    for text in ("", "[]", '{"schema": 1}', '{"schema": 2, "shapes": []}'):
         path.write_text(text)
         with pytest.raises(ValueError, match=r"benchmarks/gradients\.py"):
             abnc.read_gradients(path)

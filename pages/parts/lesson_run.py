@@ -1,0 +1,55 @@
+"""A lesson's own run: started from its page, named by its address, shown in whatever state."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import streamlit as st
+
+from bort_engine.runs.text import literal
+from pages.parts import runs
+
+
+def address(command: str) -> str:
+    """Return the part of the address that names the run of this command."""
+    return f"{command}_run"
+
+
+@runs.reporting()
+def start(command: str, options: Mapping[str, object]) -> None:
+    runs.start_run(command, None, options, name=address(command))
+
+
+def opened(path: Path, load: Callable[[Path], runs.Record]) -> runs.Record | None:
+    """Return the record in a file; None, and a line that says why, where it cannot be read."""
+    try:
+        return runs.opened(path, load)
+    except ValueError as e:
+        st.warning(literal(e), icon=":material/warning:")
+        return None
+
+
+def run_here(command: str, load: Callable[[Path], runs.Record], kept: str) -> runs.Record | None:
+    """Show the run that the address names until it is done, then return its result.
+
+    What the address says is untrusted: whatever is wrong with it is one line, and a way back.
+
+    Args:
+        load: reads the file COMMAND.json of the run's folder.
+        kept: says what is kept of a run that failed or was stopped.
+    """
+    run_id = st.query_params.get(address(command))
+    if not run_id:
+        return None
+    try:
+        run = runs.find(run_id, command)
+        status = run.status()
+        if status.state == "done":
+            return runs.opened(run.folder / f"{command}.json", load)
+        if status.over:
+            runs.show_ended(run, status, kept, address(command))
+            return None
+        runs.show_live(run)
+    except ValueError as e:
+        st.warning(literal(e), icon=":material/warning:")
+    runs.show_close(address(command))
+    return None
