@@ -4,27 +4,33 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from bort_engine.data.tasks import TASKS
 from bort_engine.encoder.costs import n_parameters
-from bort_engine.encoder.sources import Source, sources
+from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import Architecture, SearchSpace
 from bort_engine.runs import jobs, records
 from bort_engine.runs.text import literal
 from bort_engine.search import errors as oracles
 from bort_engine.search import front as extract
 from bort_engine.search.result import Front, Point
-from bort_engine.show import front as figures
+from bort_engine.show import front as words
+from bort_engine.show import front_figures as figures
 from pages.parts import runs
 
 PREDICTED = "glue"  # nothing is trained: errors from published scores, in Bort's own space
 TITLES = {name: task.title for name, task in TASKS.items()}
 TITLES[PREDICTED] = "GLUE average, predicted"
 PREFER = {"error": "accurate", "latency": "fast", "size": "small"}
+EPSILON = (
+    "How much larger, slower and worse than any other architecture the nearest one shown may be. "
+    "Small: a finer front, more training. Large: a coarser one, sooner."
+)
+EFFECTIVE = "Leave the embeddings out of the size."
+SURROGATE = "The error that the search works on, instead of wrong answers on dev."
 KEPT = "What was measured is kept; resuming goes on from there."
 START = {"brief": "the source's own weights, sliced", "scratch": "random weights"}
 SELECT = {
@@ -48,35 +54,27 @@ def choose(architecture: Architecture | None) -> None:
         st.query_params["point"] = str(architecture)
 
 
-def clicked() -> None:
+def choose_clicked() -> None:
     choose(figures.chosen(st.session_state["chart"]))
 
 
-def row_selected(shown: list[str]) -> None:
+def choose_row(architectures: list[str]) -> None:
     for row in st.session_state["table"]["selection"]["rows"][:1]:
-        choose(Architecture.parse(shown[row]) if 0 <= row < len(shown) else None)
+        if 0 <= row < len(architectures):
+            choose(Architecture.parse(architectures[row]))
 
 
 @runs.reporting()
 def start(source: str, task: str, epsilon: float) -> None:
     """Start what the form asks for; what it holds came from a browser and is checked."""
     form = st.session_state
-    grid = SearchSpace.parse(form["space"], sources[source])
-    if form["oracle"] == "brief":
-        grid.within(sources[source])
-    options = {
-        "--task": task,
-        "--epsilon": f"{epsilon:g}",
-        "--space": form["space"],
-        "--batch-size": form["batch"],
-        "--sequence-length": form["length"],
-        "--lazy": "on" if form["lazy"] else "off",
-        "--selection": form["selection"],
-        "--oracle": form["oracle"],
-        "--steps": form["steps"],
-        "--teacher-steps": form["teacher_steps"],
-        "--seed": form["seed"],
-    }
+    space = SearchSpace.parse(form["--space"], sources[source])
+    if form["--oracle"] == "brief":
+        space.within(sources[source])
+    options = {"--task": task, "--epsilon": f"{epsilon:g}"}
+    # The form's widgets have the command's options for their keys.
+    options |= {key: form[key] for key in map(str, form) if key.startswith("--")}
+    options["--lazy"] = "on" if form["--lazy"] else "off"
     runs.start_run("front", source, options, "point")
     form["measure_here"] = False  # close the form: the run is behind it
 
@@ -84,56 +82,147 @@ def start(source: str, task: str, epsilon: float) -> None:
 @st.cache_data(max_entries=64, show_spinner=False)
 def look_up(source: str, task: str, epsilon: float) -> Front:
     """Return a front that needs no training. Raises ValueError where there is none."""
-    if task == PREDICTED:
-        return extract.front(
-            source,
-            epsilon=epsilon,
-            search=extract.Search(space="bort"),
-            oracle="glue",
-            latency="recorded",
-        )
-    return extract.front(source, task, epsilon, errors="recorded")
-
-
-def finished(events: list[dict[str, Any]], source: Source) -> pd.DataFrame:
-    """Return one row for each candidate that a run has reported so far."""
-    rows = {}
-    for event in events:
-        with suppress(KeyError, ValueError, TypeError):
-            a = Architecture.parse(event["architecture"])
-            rows[str(a)] = {
-                "Parameters (M)": n_parameters(a, source).total / 1e6,
-                "Wrong on dev (%)": 100 * float(event["dev_error"]),
-            }
-    return pd.DataFrame.from_dict(rows, orient="index")
+    if task != PREDICTED:
+        return extract.front(source, task, epsilon, errors="recorded")
+    search = extract.Search(space="bort")
+    return extract.front(source, epsilon=epsilon, search=search, oracle="glue", latency="recorded")
 
 
 def summary(run: jobs.Run) -> str:
     """Say what a run was asked for, and when."""
-    asked = {"--task": "rotten-tomatoes", "--epsilon": "0.2"} | runs.options(run)
-    return (
-        f"{runs.asked_at(run)}: {asked['source']} on {asked['--task']}, "
-        f"epsilon {asked['--epsilon']}"
-    )
+    options = {"--task": "rotten-tomatoes", "--epsilon": "0.2"} | runs.options(run)
+    task, epsilon = options["--task"], options["--epsilon"]
+    return f"{runs.asked_at(run)}: {options['source']} on {task}, epsilon {epsilon}"
 
 
-def show_candidates(run: jobs.Run, events: list[dict[str, Any]]) -> None:
-    """Show the candidates that a run at work has finished, by size and error."""
-    source = next((sources[w] for w in run.request["arguments"] if w in sources), None)
-    done = finished(events, source) if source else pd.DataFrame()
-    if source and str(source.architecture) in done.index:
-        right = 100 - done["Wrong on dev (%)"][str(source.architecture)]
+def show_candidates(run: jobs.Run, events: list[runs.Event]) -> None:
+    """The candidates that a run at work has finished, by size and error."""
+    source, rows = sources.get(runs.options(run)["source"]), {}
+    if source is None:
+        return
+    for event in events:
+        with suppress(KeyError, ValueError, TypeError):  # what stands in a file may be anything
+            candidate = Architecture.parse(event["architecture"])
+            size = n_parameters(candidate, source).total
+            rows[candidate] = (size / 1e6, 100 * float(event["dev_error"]))
+    if source.architecture in rows:
+        right = 100 - rows[source.architecture][1]
         st.caption(f"The source itself answers {right:.1f} % right on dev.")
-    if done.empty:
+    if not rows:
         st.caption("Each finished candidate will appear below.")
         return
-    st.scatter_chart(
-        done,
-        x="Parameters (M)",
-        y="Wrong on dev (%)",
-        height=300,
-        alt="Finished candidates by size and error on dev",
+    size, error = "Parameters (M)", "Wrong on dev (%)"
+    table = pd.DataFrame(rows.values(), columns=[size, error])
+    alt = "Finished candidates by size and error on dev"
+    st.scatter_chart(table, x=size, y=error, height=300, alt=alt)
+
+
+def show_form(source: str, task: str, epsilon: float) -> None:
+    """What a front measured on this machine can be asked for."""
+    st.markdown(
+        f"Train relatives of **{source}** on **{task}** at epsilon **{epsilon:g}**, "
+        "each for a moment, on this machine."
     )
+    left, right = st.columns(2)
+    left.number_input("Latency: batch size", 1, 1024, 1, key="--batch-size")
+    right.number_input("Latency: tokens", 1, 512, 128, key="--sequence-length")
+    with st.expander("Advanced", icon=":material/tune:"):
+        grids = "`default`, `bort`, or a grid such as `D=1-6 A=2,12 H=96,384 I=192,1536`."
+        st.text_input("Search space", "default", key="--space", help=grids)
+        st.selectbox("Selection", list(SELECT), format_func=SELECT.__getitem__, key="--selection")
+        st.checkbox("Skip what is already covered (lazy)", True, key="--lazy")
+        st.selectbox(
+            "Candidates start from", list(START), format_func=START.__getitem__, key="--oracle"
+        )
+        st.number_input("Training steps of a candidate", 1, 100_000, 30, key="--steps")
+        once = "0 means two epochs. It is done once, and kept."
+        label = "Training steps of the source"
+        st.number_input(label, 0, 100_000, 0, key="--teacher-steps", help=once)
+        st.number_input("Seed", 0, 10**6, 0, key="--seed")
+    st.form_submit_button(
+        "Extract the front",
+        type="primary",
+        icon=":material/play_arrow:",
+        on_click=start,
+        args=[source, task, epsilon],
+    )
+
+
+def show_chart(front: Front) -> None:
+    """The front in two dimensions, or turned by hand in three."""
+    flat, deep = st.tabs(["Front", "3-D"], on_change="rerun", key="tab")
+    alt = words.summary(front)
+    with flat:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            view = st.segmented_control(
+                "Axes",
+                list(figures.VIEWS),
+                default="Size / latency",
+                required=True,
+                label_visibility="collapsed",
+                key="view",
+            )
+            effective = st.toggle("Encoder only", key="effective", help=EFFECTIVE)
+            surrogate = st.toggle(
+                "As ê", key="surrogate", disabled=words.predicted(front), help=SURROGATE
+            )
+        axes = figures.Axes(view, effective, surrogate)
+        st.plotly_chart(
+            figures.scatter(front, axes),
+            key="chart",
+            on_select=choose_clicked,
+            selection_mode="points",
+            config={"displaylogo": False},
+            alt=alt,
+        )
+    if deep.open:
+        deep.plotly_chart(figures.volume(front, axes), alt=alt)
+
+
+def show_points(front: Front) -> None:
+    """The same points as a table, which is also the way by keyboard."""
+    table = words.table(front)
+    runs.show_table(
+        table,
+        words.FORMATS,
+        "All points; select a row to see its card",
+        key="table",
+        height=min(560, 36 * (len(table) + 1)),
+        on_select=partial(choose_row, list(table["D,A,H,I"])),
+        selection_mode="single-row",
+    )
+    st.caption(
+        "Click a point or tick a row to see its card. By keyboard: arrows, Shift with Space."
+    )
+
+
+def show_budgets(front: Front) -> None:
+    """Name the best point within what a person can afford."""
+    columns = st.columns(4)
+    limits = {
+        name: column.slider(*budget, key=f"most-{name}-{budget.low}-{budget.high}")
+        for column, (name, budget) in zip(columns, words.budgets(front).items(), strict=False)
+    }
+    prefer = columns[3].segmented_control(
+        "Then prefer",
+        list(PREFER),
+        default="size",
+        format_func=PREFER.__getitem__,
+        required=True,
+        key="prefer",
+    )
+    best = front.cheapest(prefer, limits["latency"], limits["size"] * 1e6, limits["lost"] / 100)
+    if best is None and not words.above_chance(front):
+        st.markdown("No point here is better than guessing, so none can be recommended.")
+    elif best is None:
+        st.markdown("No point of the front fits these budgets. Widen one of them.")
+    else:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(
+                f"Best within these budgets: **{best.architecture}** ({words.brief(front, best)})",
+                width="content",
+            )
+            st.button("Show it", on_click=choose, args=[best.architecture], key="show")
 
 
 def show_finetune(front: Front, point: Point) -> None:
@@ -150,25 +239,24 @@ def show_finetune(front: Front, point: Point) -> None:
 
 def show_card(front: Front, point: Point) -> None:
     """The chosen point: four numbers against the source, its shape, and why it is on the front."""
-    with st.container(border=True):
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.subheader(str(point.architecture), anchor=False, width="content")
-            for name in figures.names(front, point):
-                st.badge(name, color="orange" if name in figures.WARNINGS else "primary")
-        against = f", against {figures.reference(front)}" * (point != front.source_point)
-        st.caption(f"{figures.shape(point)}{against}.")
-        runs.show_facts(figures.facts(front, point))
-        st.markdown(figures.why(front, point))
-        files: dict[str, tuple[str, Callable[[], str]]] = {
-            "front": ("front.json", lambda: json.dumps(records.dump(front))),
-            "table": ("front.csv", lambda: front.to_frame().to_csv(index=False)),
-        }
-        if source := sources.get(front.source):
-            config = {"model_type": source.model_type} | source.config(point.architecture)
-            files = {"config": ("config.json", lambda: json.dumps(config, indent=2))} | files
-        with st.container(horizontal=True):
-            show_finetune(front, point)
-            runs.show_downloads(files)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(str(point.architecture), anchor=False, width="content")
+        for name in words.names(front, point):
+            st.badge(name, color="orange" if name in words.WARNINGS else "primary")
+    against = f", against {words.reference(front)}" * (point != front.source_point)
+    st.caption(f"{words.shape(point)}{against}.")
+    runs.show_facts(words.facts(front, point))
+    st.markdown(words.why(front, point))
+    files: dict[str, tuple[str, Callable[[], str]]] = {
+        "front": ("front.json", lambda: json.dumps(records.dump(front))),
+        "table": ("front.csv", lambda: front.to_frame().to_csv(index=False)),
+    }
+    if source := sources.get(front.source):
+        config = {"model_type": source.model_type} | source.config(point.architecture)
+        files = {"config": ("config.json", lambda: json.dumps(config, indent=2))} | files
+    with st.container(horizontal=True):
+        show_finetune(front, point)
+        runs.show_downloads(files)
 
 
 st.markdown(
@@ -192,63 +280,21 @@ with st.container(border=True):
     )
     epsilon = columns[2].slider(
         "Epsilon",
-        0.05,
-        1.0,
-        0.2,
-        0.05,
+        *(0.05, 1.0, 0.2, 0.05),
         key="epsilon",
         bind="query-params",
         on_change=runs.leave_run,
-        help="How much larger, slower and worse than any other architecture the nearest one shown "
-        "may be. Small: a finer front, more training. Large: a coarser one, sooner.",
+        help=EPSILON,
     )
-    measured = task if task in TASKS else next(iter(TASKS))
-    with (
-        columns[3].popover(
-            "Measure it here",
-            icon=":material/science:",
-            width="stretch",
-            key="measure_here",
-            on_change="rerun",
-        ),
-        st.form("measure", border=False),
-    ):
-        st.markdown(
-            f"Train relatives of **{source_name}** on **{measured}** at epsilon **{epsilon:g}**, "
-            "each for a moment, on this machine."
-        )
-        parts = st.columns(2)
-        parts[0].number_input("Latency: batch size", 1, 1024, 1, key="batch")
-        parts[1].number_input("Latency: tokens", 1, 512, 128, key="length")
-        with st.expander("Advanced", icon=":material/tune:"):
-            st.text_input(
-                "Search space",
-                "default",
-                key="space",
-                help="`default`, `bort`, or a grid such as `D=1-6 A=2,12 H=96,384 I=192,1536`.",
-            )
-            st.selectbox("Selection", list(SELECT), format_func=SELECT.__getitem__, key="selection")
-            st.checkbox("Skip what is already covered (lazy)", True, key="lazy")
-            st.selectbox(
-                "Candidates start from", list(START), format_func=START.__getitem__, key="oracle"
-            )
-            st.number_input("Training steps of a candidate", 1, 100_000, 30, key="steps")
-            st.number_input(
-                "Training steps of the source",
-                0,
-                100_000,
-                0,
-                key="teacher_steps",
-                help="0 means two epochs. It is done once, and kept.",
-            )
-            st.number_input("Seed", 0, 10**6, 0, key="seed")
-        st.form_submit_button(
-            "Extract the front",
-            type="primary",
-            icon=":material/play_arrow:",
-            on_click=start,
-            args=[source_name, measured, epsilon],
-        )
+    box = columns[3].popover(
+        "Measure it here",
+        icon=":material/science:",
+        width="stretch",
+        key="measure_here",
+        on_change="rerun",
+    )
+    with box, st.form("measure", border=False):
+        show_form(source_name, task if task in TASKS else next(iter(TASKS)), epsilon)
 
 runs.show_problem()
 
@@ -279,105 +325,29 @@ except ValueError as e:
         runs.show_close()
 
 if front is not None:
-    colour = "violet" if figures.predicted(front) else "primary"
+    colour = "violet" if words.predicted(front) else "primary"
     st.markdown(
-        f":{colour}-badge[{figures.badge(front)}] **{figures.title(front)}**  \n"
-        f":small[{figures.origin(front)}]"
+        f":{colour}-badge[{words.badge(front)}] **{words.title(front)}**  \n"
+        f":small[{words.origin(front)}]"
     )
     if run_id:
         runs.show_close()
-
     left, right = st.columns([4, 3])
     with left:
-        flat, deep = st.tabs(["Front", "3-D"], on_change="rerun", key="tab")
-        with flat:
-            with st.container(horizontal=True, vertical_alignment="center"):
-                view = st.segmented_control(
-                    "Axes",
-                    list(figures.VIEWS),
-                    default="Size / latency",
-                    required=True,
-                    label_visibility="collapsed",
-                    key="view",
-                )
-                effective = st.toggle(
-                    "Encoder only", key="effective", help="Leave the embeddings out of the size."
-                )
-                surrogate = st.toggle(
-                    "As ê",
-                    key="surrogate",
-                    disabled=figures.predicted(front),
-                    help="The error that the search works on, instead of wrong answers on dev.",
-                )
-            axes = figures.Axes(view, effective, surrogate)
-            st.plotly_chart(
-                figures.scatter(front, axes),
-                key="chart",
-                on_select=clicked,
-                selection_mode="points",
-                config={"displaylogo": False},
-                alt=figures.summary(front),
-            )
-        if deep.open:
-            deep.plotly_chart(figures.volume(front, axes), alt=figures.summary(front))
+        show_chart(front)
     with right:
-        table = figures.table(front)
-        runs.show_table(
-            table,
-            figures.FORMATS,
-            "All points; select a row to see its card",
-            key="table",
-            height=min(560, 36 * (len(table) + 1)),
-            on_select=partial(row_selected, list(table["D,A,H,I"])),
-            selection_mode="single-row",
-        )
-        st.caption(
-            "Click a point or tick a row to see its card. By keyboard: arrows, Shift with Space."
-        )
-
+        show_points(front)
     with st.container(border=True):
-        columns = st.columns(4)
-        limits = {
-            name: columns[index].slider(
-                r.label, r.low, r.high, r.start, r.step, key=f"most-{name}-{r.low}-{r.high}"
-            )
-            for index, (name, r) in enumerate(figures.budgets(front).items())
-        }
-        prefer = columns[3].segmented_control(
-            "Then prefer",
-            list(PREFER),
-            default="size",
-            format_func=PREFER.__getitem__,
-            required=True,
-            key="prefer",
-        )
-        named = front.cheapest(
-            prefer, limits["latency"], limits["size"] * 1e6, limits["lost"] / 100
-        )
-        with st.container(horizontal=True, vertical_alignment="center"):
-            if named is None:
-                hopeless = all(p.at_chance for p in front.pareto)
-                st.markdown(
-                    "No point here is better than guessing, so none can be recommended."
-                    if hopeless
-                    else "No point of the front fits these budgets. Widen one of them."
-                )
-            else:
-                st.markdown(
-                    f"Best within these budgets: **{named.architecture}** "
-                    f"({figures.brief(front, named)})",
-                    width="content",
-                )
-                st.button("Show it", on_click=choose, args=[named.architecture], key="show")
-
-    wanted = st.query_params.get("point", "")
+        show_budgets(front)
     point = front.recommended
-    try:
-        point = front[Architecture.parse(wanted)] if wanted else point
-    except ValueError as e:
-        st.caption(f"{literal(e)} Here is another one.")
-    show_card(front, point)
+    if text := st.query_params.get("point"):
+        try:
+            point = front[Architecture.parse(text)]
+        except ValueError as e:
+            st.caption(f"{literal(e)} Here is another one.")
+    with st.container(border=True):
+        show_card(front, point)
     with st.expander("What is promised, and how it was checked", icon=":material/verified:"):
-        st.markdown(figures.promise(front))
+        st.markdown(words.promise(front))
 
 runs.show_earlier("front", summary, "point")

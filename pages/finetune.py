@@ -192,7 +192,7 @@ def show_rounds_so_far(run: jobs.Run) -> None:
     try:
         report = report_of(run.folder / "report.json")
     except ValueError as e:
-        st.warning(str(e), icon=":material/warning:")
+        st.warning(literal(e), icon=":material/warning:")
         return
     if report is None or not report.begun:
         st.caption("Each round will appear below once its first training is done.")

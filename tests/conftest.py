@@ -99,12 +99,12 @@ def run_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def wait() -> Callable[[Callable[[], object]], None]:
-    """Wait until something holds, at most 20 seconds."""
+    """Wait until something holds, at most a minute: machines are shared."""
 
     def until(condition: Callable[[], object]) -> None:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while not condition():
-            assert time.monotonic() < end, "waited 20 seconds in vain"
+            assert time.monotonic() < end, "waited a minute in vain"
             time.sleep(0.02)
 
     return until

@@ -94,28 +94,12 @@ def picture(
         config={"displaylogo": False, "toImageButtonOptions": {"filename": name}},
         **chart,
     )
-    with st.container(horizontal=True):
-        st.download_button(
-            "Download picture",
-            lambda: figure.to_html(include_plotlyjs=True, full_html=True),
-            f"{name}.html",
-            "text/html",
-            icon=":material/download:",
-            type="tertiary",
-            on_click="ignore",
-            key=f"{name}-picture",
-        )
-        if table is not None:
-            st.download_button(
-                "Download numbers",
-                lambda: table().to_csv(index=False),
-                f"{name}.csv",
-                "text/csv",
-                icon=":material/table:",
-                type="tertiary",
-                on_click="ignore",
-                key=f"{name}-numbers",
-            )
+    files: dict[str, tuple[str, Callable[[], str]]] = {
+        "picture": (f"{name}.html", lambda: figure.to_html(include_plotlyjs=True, full_html=True))
+    }
+    if table is not None:
+        files["numbers"] = (f"{name}.csv", lambda: table().to_csv(index=False))
+    runs.show_downloads(files, type="tertiary", key=name)
     return event
 
 

@@ -1,18 +1,19 @@
-"""Figures, tables and words of a front, held to facts counted by hand."""
+"""Words, tables and figures of a front, held to facts counted by hand."""
 
 import json
 import math
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 
+from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import Architecture
-from bort_engine.runs.text import literal
 from bort_engine.search.result import Front, Point, mark_pareto
-from bort_engine.show import front as figures
-from bort_engine.show.front import Axes
-from bort_engine.show.theme import millions
+from bort_engine.show import front as words
+from bort_engine.show import front_figures as figures
+from bort_engine.show.front_figures import Axes
+
+BORT = sources["bort"].architecture
 
 
 def small_point(text: str, size: int, ms: float, error: float, dev: float, **more) -> Point:
@@ -43,46 +44,45 @@ def small(front: Front) -> Front:
     return replace(front, points=points, maximum=maximum, best=best, epsilon=0.5)
 
 
-def keys(points) -> list[str]:
-    return [str(p.architecture) for p in points]
-
-
-def test_every_point_is_drawn_once_and_classes_differ_in_colour_and_symbol(small):
-    drawn = {layer.name: keys(layer.points) for layer in figures.layers(small)}
-    assert drawn == {
-        "Beaten by another": ["3,2,8,8"],
-        "No better than guessing": ["1,2,8,8"],
-        "On the front": ["6,2,8,8", "4,2,8,8", "2,2,8,8"],
-    }
-    every = figures.layers(small) + figures.marks(small)
-    assert len({layer.symbol for layer in every}) == len(every)
-    assert len({layer.colour for layer in every}) == len(every)
-
-
-def test_marks_name_the_source_the_optimum_and_the_knee(small):
-    rings = {layer.name: keys(layer.points) for layer in figures.marks(small)}
-    assert rings["Largest"] == ["6,2,8,8"] and rings["Best W"] == ["4,2,8,8"]
-    assert rings["Knee"] == keys([small.knee])
-    assert "Bort" not in rings
-
-
-def test_what_points_are_compared_with_has_its_right_name(small, front):
-    assert figures.reference(small) == "the largest of the space, 6,2,8,8"
-    assert figures.reference(front) == "the source, 6,12,384,1536"
-    assert "Source" in {layer.name for layer in figures.marks(front)}
-
-
-def test_an_optimum_at_chance_is_not_marked_and_not_what_is_shown_first(small):
-    hopeless = replace(small, best=Architecture.parse("1,2,8,8"))
-    assert "Best W" not in {layer.name for layer in figures.marks(hopeless)}
-    assert figures.recommended(small).architecture == small.best
-    assert figures.recommended(hopeless) == hopeless.knee
-    only = replace(hopeless, points=mark_pareto(replace(p, at_chance=True) for p in small.points))
-    assert figures.recommended(only) == only.source_point
+def point(front: Front, text: str) -> Point:
+    return front[Architecture.parse(text)]
 
 
 def trace(figure, name: str):
     return next(t for t in figure.data if t.name == name)
+
+
+def test_every_point_is_drawn_once_and_classes_differ_in_colour_and_symbol(small):
+    layers = figures.layers(small)
+    assert {layer.name: [str(p.architecture) for p in layer.points] for layer in layers} == {
+        "Beaten by another": ["3,2,8,8"],
+        "No better than guessing": ["1,2,8,8"],
+        "On the front": ["6,2,8,8", "4,2,8,8", "2,2,8,8"],
+    }
+    every = layers + figures.marks(small)
+    assert len({layer.symbol for layer in every}) == len(every)
+    assert len({layer.colour for layer in every}) == len(every)
+
+
+def test_landmarks_are_what_all_is_compared_with_the_optimum_the_knee_and_bort(
+    small, front, predicted_front
+):
+    named = words.landmarks(small)
+    assert (named.keys(), named["Largest"]) == ({"Largest", "Best W", "Knee"}, small.source_point)
+    assert str(named["Best W"].architecture) == "4,2,8,8" and named["Knee"] == small.knee
+    assert words.reference(small) == "the largest of the space, 6,2,8,8"
+    assert words.landmarks(front)["Source"] == front.source_point
+    assert words.reference(front) == "the source, 6,12,384,1536"
+    others = tuple(p for p in predicted_front.points if p.architecture != BORT)
+    bort = replace(predicted_front.pareto[0], architecture=BORT)
+    assert words.landmarks(replace(predicted_front, points=(*others, bort)))["Bort"] == bort
+
+
+def test_an_optimum_at_chance_has_no_name_and_is_not_recommended(small):
+    hopeless = replace(small, best=Architecture.parse("1,2,8,8"))
+    assert "Best W" not in words.landmarks(hopeless)
+    assert small.recommended.architecture == small.best
+    assert hopeless.recommended == hopeless.knee
 
 
 def test_the_scatter_shows_what_its_axes_say(small):
@@ -93,17 +93,20 @@ def test_the_scatter_shows_what_its_axes_say(small):
     assert [row[0] for row in on.customdata] == ["6,2,8,8", "4,2,8,8", "2,2,8,8"]
     assert figure.layout.xaxis.title.text == "Parameters (millions)"
     assert figure.layout.yaxis.title.text == "Latency (ms, batch 1, 128 tokens)"
-    assert figure.layout.xaxis.type == figure.layout.yaxis.type == "log"
 
-    encoder = figures.scatter(small, Axes("Size / error", effective=True))
-    assert list(trace(encoder, "On the front").x) == [4, 3, 2]
-    assert list(trace(encoder, "On the front").y) == [10, 15, 25]
-    assert list(trace(encoder, "On the front").marker.color) == [8, 6, 4]
-    assert encoder.layout.yaxis.title.text == "Wrong answers on dev (%)"
-
+    encoder = trace(figures.scatter(small, Axes("Size / error", effective=True)), "On the front")
+    assert list(encoder.x) == [4, 3, 2] and list(encoder.y) == [10, 15, 25]
+    assert list(encoder.marker.color) == [8, 6, 4]
     nats = figures.scatter(small, Axes("Latency / error", surrogate=True))
     assert list(trace(nats, "On the front").y) == [0.40, 0.44, 0.50]
     assert nats.layout.yaxis.title.text == "Surrogate error ê (nats)"
+    with pytest.raises(ValueError, match=r"view is 'up'; allowed: Size / latency, Size / error"):
+        Axes("up")
+
+
+def test_the_volume_shows_the_same_points(small):
+    on = trace(figures.volume(small, Axes()), "On the front")
+    assert (list(on.x), list(on.y), list(on.z)) == ([8, 6, 4], [8, 6, 4], [10, 15, 25])
 
 
 def test_a_figure_depends_on_the_front_and_the_axes_alone(front):
@@ -112,179 +115,142 @@ def test_a_figure_depends_on_the_front_and_the_axes_alone(front):
         assert draw(front, Axes()).to_json() == draw(front, Axes()).to_json()
 
 
-def test_the_cells_are_powers_of_one_plus_epsilon(small):
-    xs, ys = figures.cell_lines(small)
-    columns = sorted({x for x, y in zip(xs, ys, strict=True) if x is not None})
-    ratios = [b / a for a, b in pairwise(columns)]
-    assert ratios == pytest.approx([1.5] * len(ratios))
-    assert columns[0] <= 2 < columns[1] and columns[-2] <= 8 < columns[-1]
-    power = math.log(columns[0] * 1e6) / math.log(1.5)
-    assert power == pytest.approx(round(power))
-    assert "Cells (steps of 50 %)" in [t.name for t in figures.scatter(small, Axes()).data]
+def test_the_cells_are_powers_of_one_plus_epsilon_around_all_points(small):
+    figure = figures.scatter(small, Axes())
+    for axis, unit in ((figure.layout.xaxis, 1e6), (figure.layout.yaxis, 1)):
+        borders = axis.minor.tickvals
+        assert borders[0] <= 2 < borders[1] and borders[-2] <= 8 < borders[-1]
+        powers = [math.log(border * unit) / math.log(1.5) for border in borders]
+        assert powers == pytest.approx([round(powers[0]) + k for k in range(len(powers))])
+    assert trace(figure, "Cells (steps of 50 %)")
+    encoder = figures.scatter(small, Axes(effective=True))  # the search minimised the total size
+    assert encoder.layout.xaxis.minor.tickvals is None
 
 
 def test_the_band_is_the_staircase_divided_by_one_plus_epsilon(small):
     figure = figures.scatter(small, Axes("Size / error", surrogate=True))
     band = trace(figure, "Where the untrained can lie (epsilon 0.5)")
-    assert list(band.x) == pytest.approx([2 / 1.5, 4 / 1.5, 6 / 1.5, 8 / 1.5, 8 / 1.5, 8])
+    assert list(band.x) == pytest.approx([2 / 1.5, 4 / 1.5, 6 / 1.5, 8 / 1.5, 8])
     assert list(band.y) == pytest.approx(
-        [0.69 / 1.5, 0.50 / 1.5, 0.44 / 1.5, 0.40 / 1.5, 0.40 / 1.5, 0.40 / 1.5]
+        [0.69 / 1.5, 0.50 / 1.5, 0.44 / 1.5, 0.40 / 1.5, 0.40 / 1.5]
     )
     dev = figures.scatter(small, Axes("Size / error"))
     assert not [t for t in dev.data if t.name and "untrained" in t.name]  # no promise about dev
 
 
-def test_the_staircase_keeps_the_least_at_each_step():
-    points = [(3.0, 5.0), (1.0, 9.0), (2.0, 9.5), (4.0, 6.0), (5.0, 1.0)]
-    assert figures.staircase(points) == [(1.0, 9.0), (3.0, 5.0), (5.0, 1.0), (5.0, 1.0)]
-
-
 def test_predicted_points_never_look_measured(front, predicted_front):
-    measured = {layer.symbol for layer in figures.layers(front)}
     drawn = figures.layers(predicted_front)
-    assert not {layer.symbol for layer in drawn} & measured
+    assert not {layer.symbol for layer in drawn} & {layer.symbol for layer in figures.layers(front)}
     assert all("predicted" in layer.name for layer in drawn)
     figure = figures.scatter(predicted_front, Axes(surrogate=True))
     bar = trace(figure, "Front (error predicted)").marker.colorbar.title.text
     assert bar == "Predicted error (%, from published GLUE scores)"
-    assert figures.badge(predicted_front) == "Predicted"
-    assert "nothing was trained" in figures.origin(predicted_front)
-    fitted = replace(predicted_front, provenance={"surface": {"leave_one_out": 0.0644}})
-    assert "BERTs, 6.4 % off where one is left out; nothing" in figures.origin(fitted)
-    assert "ê (nats)" not in figures.table(predicted_front)
-    assert "measured" not in figures.why(predicted_front, predicted_front.pareto[0])
-
-
-def test_bort_is_marked_among_the_predicted(predicted_front):
-    bort = replace(predicted_front.pareto[0], architecture=figures.BORT)
-    others = tuple(p for p in predicted_front.points if p.architecture != figures.BORT)
-    marked = figures.marks(replace(predicted_front, points=(*others, bort)))
-    assert ["4,8,1024,768"] in [keys(layer.points) for layer in marked if layer.name == "Bort"]
-
-
-def test_the_volume_shows_the_same_points(small):
-    figure = figures.volume(small, Axes())
-    on = trace(figure, "On the front")
-    assert (list(on.x), list(on.y), list(on.z)) == ([8, 6, 4], [8, 6, 4], [10, 15, 25])
-    assert figure.layout.scene.zaxis.title.text == "Wrong answers on dev (%)"
+    assert words.badge(predicted_front) == "Predicted"
+    assert "nothing was trained" in words.origin(predicted_front)
+    assert "ê (nats)" not in words.table(predicted_front)
+    assert "measured" not in words.why(predicted_front, predicted_front.pareto[0])
 
 
 @pytest.mark.parametrize(
-    ("event", "found"),
+    ("event", "text"),
     [
         ({"selection": {"points": [{"customdata": ["3,12,384,768"]}]}}, "3,12,384,768"),
         ({"selection": {"points": [{"customdata": "3,12,384,768"}]}}, "3,12,384,768"),
         ({"selection": {"points": []}}, None),
         ({"selection": {"points": [{}]}}, None),
         ({"selection": {"points": [{"customdata": ["<img src=x>"]}]}}, None),
-        ({"selection": {"points": [{"customdata": ["3,7,384,768"]}]}}, None),
         ({"selection": {"points": [{"customdata": []}]}}, None),
-        ({}, None),
         (None, None),
     ],
 )
-def test_a_selection_is_read_with_suspicion(event, found):
-    assert figures.chosen(event) == (Architecture.parse(found) if found else None)
-
-
-def test_an_unknown_view_is_refused():
-    with pytest.raises(ValueError, match=r"view is 'up'; allowed: Size / latency, Size / error"):
-        Axes("up")
+def test_a_selection_is_read_with_suspicion(event, text):
+    assert figures.chosen(event) == (Architecture.parse(text) if text else None)
 
 
 def test_the_card_compares_with_the_source(small):
-    point = small[Architecture.parse("2,2,8,8")]
-    assert [(f.label, f.text, f.delta) for f in figures.facts(small, point)] == [
+    half = point(small, "2,2,8,8")
+    assert [(f.label, f.text, f.delta) for f in words.facts(small, half)] == [
         ("Parameters, exact", "4.0 M", "-50 %"),
         ("Encoder only, exact", "2.0 M", "-50 %"),
         ("Latency, predicted", "4.00 ms", "-50 %"),
         ("Right on dev", "75.0 %", "-15.0 points"),
     ]
-    assert [f.delta for f in figures.facts(small, small.source_point)] == [None] * 4
-    assert figures.shape(point) == "2 layers, 2 heads, hidden size 8, intermediate size 8"
-    assert figures.names(small, point) in ([], ["Knee"])
+    assert [f.delta for f in words.facts(small, small.source_point)] == [None] * 4
+    assert words.shape(half) == "2 layers, 2 heads, hidden size 8, intermediate size 8"
 
 
 def test_why_says_what_a_point_beats(small):
-    on = figures.why(small, small[Architecture.parse("4,2,8,8")])
+    on = words.why(small, point(small, "4,2,8,8"))
     assert "25 % smaller and 25 % faster than 6,2,8,8" in on
     assert "12.0 % lower in error ê than 2,2,8,8" in on  # 1 - 0.44 / 0.50
-    off = figures.why(small, small[Architecture.parse("3,2,8,8")])
+    off = words.why(small, point(small, "3,2,8,8"))
     assert off == "Not on the front: 4,2,8,8 is 14 % faster and 8.3 % lower in error ê."
-    assert "never recommended" in figures.why(small, small[Architecture.parse("1,2,8,8")])
+    assert "never recommended" in words.why(small, point(small, "1,2,8,8"))
+    flagged = replace(small.source_point, pareto=False)  # as a file from elsewhere may say
+    alone = replace(small, points=(flagged,), best=small.maximum)
+    assert words.why(alone, flagged) == "Not on the front."
+
+
+def test_why_judges_by_the_size_that_the_search_minimised(small):
+    """The encoder of 4,2,8,8 is the smaller one of two, though its embeddings make it larger."""
+    a = replace(point(small, "4,2,8,8"), n_parameters=9_000_000, n_encoder_parameters=1_000_000)
+    b = replace(point(small, "3,2,8,8"), n_parameters=5_000_000, n_encoder_parameters=2_000_000)
+    points = mark_pareto([small.source_point, a, b], "effective")
+    effective = replace(small, points=points, size="effective")
+    off = words.why(effective, effective[b.architecture])
+    assert (
+        off
+        == "Not on the front: 4,2,8,8 is 50 % smaller and 14 % faster and 8.3 % lower in error ê."
+    )
 
 
 def test_why_has_an_answer_for_every_point(front, predicted_front):
     for each in (front, predicted_front):
-        for point in each.points:
-            assert figures.why(each, point).endswith(".")
+        assert all(words.why(each, p).endswith(".") for p in each.points)
 
 
 def test_the_table_starts_with_the_front_and_flags_the_rest(small):
-    table = figures.table(small)
+    table = words.table(small)
     assert list(table["D,A,H,I"]) == ["2,2,8,8", "4,2,8,8", "6,2,8,8", "1,2,8,8", "3,2,8,8"]
     notes = dict(zip(table["D,A,H,I"], table["Note"], strict=True))
     assert notes["1,2,8,8"] == "No better than guessing"
     assert notes["3,2,8,8"] == "Not on the front"
     assert "Largest" in notes["6,2,8,8"] and "Best W" in notes["4,2,8,8"]
-    assert set(figures.FORMATS) >= set(table.columns) - {"D,A,H,I", "Note"}
+    assert set(words.FORMATS) >= set(table.columns) - {"D,A,H,I", "Note"}
 
 
 def test_budgets_start_with_everything_in_reach(small, front, predicted_front):
-    found = figures.budgets(small)
-    assert (found["latency"].low, found["latency"].high) == (4.0, 8.0)  # the guess is left out
-    assert (found["size"].low, found["size"].high) == (4.0, 8.0)
-    assert (found["lost"].low, found["lost"].high, found["lost"].start) == (0.0, 15.0, 7.6)
+    budgets = words.budgets(small)
+    assert budgets["latency"][1:] == (4.0, 8.0, 8.0, 0.01)  # the guess is left out
+    assert budgets["lost"][1:] == (0.0, 15.0, 7.5, 0.1)
     for each in (small, front, predicted_front):
-        able = [p for p in each.pareto if not p.at_chance]
-        most = figures.budgets(each)
-        assert all(p.latency_ms <= most["latency"].high for p in able)
-        assert all(p.n_parameters <= most["size"].high * 1e6 for p in able)
+        most = words.budgets(each)
+        assert all(p.latency_ms <= most["latency"].high for p in words.above_chance(each))
+        assert all(p.n_parameters <= most["size"].high * 1e6 for p in words.above_chance(each))
         fit = each.cheapest("latency", most["latency"].low + most["latency"].step)
         assert fit is not None and not fit.at_chance
 
 
-def test_a_front_of_one_point_can_be_shown(small):
+def test_a_front_of_one_point_or_of_guesses_only_can_be_shown(small):
     one = replace(small, points=(replace(small.source_point, pareto=True),), best=small.maximum)
-    for view in figures.VIEWS:
-        json.loads(figures.scatter(one, Axes(view, surrogate=True)).to_json())
-    json.loads(figures.volume(one, Axes()).to_json())
-    assert all(r.low < r.high and r.low <= r.start <= r.high for r in figures.budgets(one).values())
-    assert figures.why(one, one.points[0]).startswith("On the front")
-    assert len(figures.table(one)) == 1
-    assert "1 points on the front" in figures.summary(one)
-
-
-def test_names_from_a_file_are_no_markup():
-    assert literal("![x](http://a) :red[b] $c$ <i>") == (
-        r"\!\[x\](http\://a) \:red\[b\] \$c\$ \<i\>"
-    )
-
-
-def test_a_front_where_all_are_at_chance_can_be_shown(small):
     points = mark_pareto(replace(p, at_chance=True) for p in small.points)
     hopeless = replace(small, points=points)
-    assert {layer.name for layer in figures.layers(hopeless)} == {"No better than guessing"}
-    assert figures.recommended(hopeless) == hopeless.source_point
-    assert figures.summary(hopeless) == "No point of minilm-l6 is better than guessing"
-    assert figures.budgets(hopeless)["latency"].low == 2.0
-    for view in figures.VIEWS:
-        json.loads(figures.scatter(hopeless, Axes(view, surrogate=True)).to_json())
-    json.loads(figures.volume(hopeless, Axes()).to_json())
+    for each in (one, hopeless):
+        for view in figures.VIEWS:
+            json.loads(figures.scatter(each, Axes(view, surrogate=True)).to_json())
+        json.loads(figures.volume(each, Axes()).to_json())
+        assert all(r.low < r.high and r.low <= r.start for r in words.budgets(each).values())
+        assert each.recommended == each.source_point
+    assert words.why(one, one.points[0]).startswith("On the front")
+    assert "1 points on the front" in words.summary(one)
+    assert words.summary(hopeless) == "No point of minilm-l6 is better than guessing"
 
 
 def test_the_words_carry_origin_and_unit(front):
-    said = figures.origin(front)
-    assert "Recorded on Synthetic CPU, 2000-01-01" in said
-    assert "Synthetic CPU, recorded 2000-01-01;" in said
-    assert "batch 1, 128 tokens, 2 threads" in said and "3.1 % median error" in said
-    assert figures.origin(replace(front, provenance={}, origin="measured")).startswith(
-        "Measured on"
-    )
-    promise = figures.promise(front)
-    assert f"**{front.n_evaluated}** of them were trained" in promise
-    assert f"{front.guarantee['order_pairs']} pairs" in promise
-    assert figures.promise(replace(front, guarantee={}))
-    assert millions(999_999) == "1000 k" and millions(22_713_216) == "22.7 M"
-    with pytest.raises(KeyError):
-        figures.measure(front, "beauty")
+    origin = words.origin(front)
+    assert "Recorded on Synthetic CPU, 2000-01-01" in origin
+    assert "batch 1, 128 tokens, 2 threads" in origin and "3.1 % median error" in origin
+    assert words.origin(replace(front, origin="measured")).startswith("Measured on")
+    assert f"**{front.n_evaluated}** of them were trained" in words.promise(front)
+    title = words.title(replace(front, task="![x](http://a)"))
+    assert title == r"minilm-l6 on \!\[x\](http\://a), epsilon 0.5"

@@ -6,9 +6,9 @@ of them is missing or damaged, its stop says so.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bort_engine.finetune import report as agora_report
 from bort_engine.finetune.report import Report
@@ -18,28 +18,37 @@ from bort_engine.search import front as extract
 from bort_engine.search.result import Front, Point
 from bort_engine.search.scores import Race
 from bort_engine.show import agora as agora_figures
-from bort_engine.show import front as figures
+from bort_engine.show import front as words
 from bort_engine.show import race as race_report
 from bort_engine.show.lessons import claims
-from bort_engine.show.theme import GREY, ORANGE, millions
+from bort_engine.show.theme import GREY, ORANGE, millions, pale
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 SOURCE, TASK, EPSILON = "minilm-l6", "rotten-tomatoes", 0.2
 AGORA = "agora-minilm-l6-rotten-tomatoes-few"
-NAMES = ("Front", "Point", "Agora", "Race", "Lessons")
-PAGES = ("Explore", "Explore", "Fine-tune", "Baselines", "here")
-# Where each stop stands in the picture, and what leads where: the way, then what tests the front.
-PLACES = ((0, 1), (1, 1), (2, 1), (0.5, 0), (1.5, 0))
-DOES = (
-    "which smaller networks nothing beats",
-    "one of them, and what it gives up",
-    "trained near its own mistakes",
-    "other searches, equal budgets",
-    "each idea, one thing to move",
+
+
+class Box(NamedTuple):
+    """A stop in the picture: its name, its page, what it does, where it stands."""
+
+    name: str
+    page: str
+    does: str
+    x: float
+    y: float
+
+
+BOXES = (
+    Box("Front", "Explore", "which smaller networks nothing beats", 0, 1),
+    Box("Point", "Explore", "one of them, and what it gives up", 1, 1),
+    Box("Agora", "Fine-tune", "trained near its own mistakes", 2, 1),
+    Box("Race", "Baselines", "other searches, equal budgets", 0.5, 0),
+    Box("Lessons", "here", "each idea, one thing to move", 1.5, 0),
 )
-ARROWS = ((0, 1), (1, 2), (3, 0), (4, 1), (4, 2))
+NAMES = tuple(box.name for box in BOXES)
+ARROWS = ((0, 1), (1, 2), (3, 0), (4, 1), (4, 2))  # the way, then what tests or explains it
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,184 +65,162 @@ class Stop:
     query: dict[str, str] = field(default_factory=dict)
 
 
-def missing(head: str, what: str) -> Stop:
-    return Stop(head, f"**{what} is not on record in this version.** The page says what it does.")
-
-
 def front() -> Front | None:
     """Return the recorded front, None where there is none."""
-    try:
+    with suppress(ValueError, OSError):
         return extract.front(SOURCE, TASK, EPSILON, errors="recorded")
-    except (ValueError, OSError):
-        return None
 
 
-def run() -> Report | None:
+def report() -> Report | None:
     """Return the recorded fine-tuning run, None where there is none."""
     path = agora_report.recorded().get(AGORA)
-    try:
+    with suppress(ValueError):
         return agora_report.load(path) if path else None
-    except ValueError:
-        return None
 
 
 def race() -> Race | None:
     """Return the recorded race, None where there is none."""
-    try:
+    with suppress(ValueError):
         return Race.load(race_report.RECORDED) if race_report.RECORDED.is_file() else None
-    except ValueError:
-        return None
 
 
-def point(found: Front, report: Report | None) -> Point:
+def point(front: Front, report: Report | None) -> Point:
     """Return the front's point that the fine-tuning run is about, else the nearest in encoder size.
 
     Without a run it is the one that Explore shows first.
     """
-    able = [p for p in found.pareto if not p.at_chance and p != found.source_point]
-    if report is None or not able:
-        return found.recommended
-    mine = next((m.n_encoder_parameters for m in report.models if m.name == "Student"), None)
-    if not mine:
-        return found.recommended
+    smaller = [p for p in words.above_chance(front) if p != front.source_point]
+    models = report.models if report else ()
+    size = next((m.n_encoder_parameters for m in models if m.name == "Student"), None)
+    if report is None or not smaller or not size:
+        return front.recommended
+    trained = report.request.architecture
     return min(
-        able,
-        key=lambda p: (
-            str(p.architecture) != report.request.architecture,
-            abs(p.n_encoder_parameters - mine),
-        ),
+        smaller,
+        key=lambda p: (str(p.architecture) != trained, abs(p.n_encoder_parameters - size)),
     )
 
 
-def front_stop(found: Front | None) -> Stop:
-    head = "A front: every smaller network worth having"
-    if found is None:
-        return missing(head, "The front")
-    able = [p for p in found.pareto if not p.at_chance]
-    small = min(able or found.points, key=lambda p: p.n_encoder_parameters)
+def _encoder_share(front: Front, point: Point) -> str:
+    return f"{100 * point.n_encoder_parameters / front.source_point.n_encoder_parameters:.0f} %"
+
+
+def front_stop(front: Front) -> Stop:
+    points = words.above_chance(front) or front.points
+    small = min(points, key=lambda p: p.n_encoder_parameters)
     return Stop(
-        head,
-        f"Each dot is a smaller relative of **{found.source}**, a small BERT that judges film "
+        "A front: every smaller network worth having",
+        f"Each dot is a smaller relative of **{front.source}**, a small BERT that judges film "
         "reviews; a coloured dot is on the front, so nothing measured is smaller, faster and more "
         "accurate at once. Look for where the colour changes: how far to the left can you go "
         "before the answers get bad?",
         (
-            ("On the front", f"{len(found.pareto)} of {len(found.points)} shown"),
-            ("Encoder kept, at least", _percent(small, found)),
+            ("On the front", f"{len(front.pareto)} of {len(front.points)} shown"),
+            ("Encoder kept, at least", _encoder_share(front, small)),
         ),
-        figures.origin(found).removeprefix("Recorded "),
-        {"source": found.source, "epsilon": f"{found.epsilon:g}"},
+        words.origin(front).removeprefix("Recorded "),
+        {"source": front.source, "epsilon": f"{front.epsilon:g}"},
     )
 
 
-def point_stop(found: Front | None, report: Report | None) -> Stop:
-    head = "A point: what you gain, and what you give up"
-    if found is None:
-        return missing(head, "The front")
-    chosen, source = point(found, report), found.source_point
-    a, near = chosen.architecture, ""
-    if report and report.request.architecture != str(a):
+def point_stop(front: Front, report: Report | None) -> Stop:
+    chosen, source = point(front, report), front.source_point
+    near = ""
+    if report and report.request.architecture != str(chosen.architecture):
         trained = literal(report.request.architecture)
         near = f" The next stop trains a near relative, {trained}."
+    stop = front_stop(front)
     return Stop(
-        head,
-        f"**{a}** has {figures.shape(chosen)}. Look at its card below the chart: four numbers, "
-        f"each against the source, and a sentence on why nothing beats it.{near}",
+        "A point: what you gain, and what you give up",
+        f"**{chosen.architecture}** has {words.shape(chosen)}. Look at its card below the chart: "
+        f"four numbers, each against the source, and a sentence on why nothing beats it.{near}",
         (
-            ("Encoder kept", _percent(chosen, found)),
+            ("Encoder kept", _encoder_share(front, chosen)),
             ("Latency kept", f"{100 * chosen.latency_ms / source.latency_ms:.0f} %"),
             ("Right on dev", f"{100 * (1 - chosen.shown_error):.1f} %"),
             ("Source, on dev", f"{100 * (1 - source.shown_error):.1f} %"),
         ),
-        figures.origin(found).removeprefix("Recorded "),
-        {"source": found.source, "epsilon": f"{found.epsilon:g}", "point": str(a)},
+        stop.origin,
+        stop.query | {"point": str(chosen.architecture)},
     )
 
 
-def agora_stop(report: Report | None) -> Stop:
-    head = "Agora: train the point well"
-    mine = report.row("agora") if report else None
-    if report is None or mine is None:
-        return missing(head, "A fine-tuning run")
-    numbers = [("Right on test, by Agora", f"{100 * mine.accuracy:.1f} %")]
-    for arm, label in (("plain", "Plain fine-tuning"), ("labeller", "Its source")):
-        if other := report.row(arm):
-            numbers.append((label, f"{100 * other.accuracy:.1f} %"))
-    sizes = {m.name: m.n_encoder_parameters or 0 for m in report.models}
-    part = ""
-    if sizes.get("Student") and sizes.get("Source"):
-        part = f", {100 * sizes['Student'] / sizes['Source']:.0f} % of the source's encoder,"
-    shape = literal(report.request.architecture)
-    tested = agora_report.against(report, "random")
-    honest = "Look for the control that is hardest to beat: as many random texts"
-    if tested:
-        shown = "is shown" if tested.low > 0 else "is not shown"
-        honest += f" (a gain over it {shown}: {tested})"
+def agora_stop(report: Report) -> Stop:
+    labels = {
+        "agora": "Right on test, by Agora",
+        "plain": "Plain fine-tuning",
+        "labeller": "Its source",
+    }
+    rows = [(label, report.row(arm)) for arm, label in labels.items()]
+    sizes = {m.name: m.n_encoder_parameters for m in report.models}
+    source, student, part = sizes.get("Source"), sizes.get("Student"), ""
+    if source and student:
+        part = f", {100 * student / source:.0f} % of the source's encoder,"
+    gain, control = agora_report.against(report, "random"), ""
+    if gain:
+        shown = "is shown" if gain.low > 0 else "is not shown"
+        control = f" (a gain over it {shown}: {gain})"
     return Stop(
-        head,
-        f"Here **{shape}**{part} was fine-tuned on {report.request.labelled or 0:,} labelled "
-        f"sentences and on texts found near its own mistakes. {honest}.",
-        tuple(numbers),
+        "Agora: train the point well",
+        f"Here **{literal(report.request.architecture)}**{part} was fine-tuned on "
+        f"{report.request.labelled or 0:,} labelled sentences and on texts found near its own "
+        "mistakes. Look for the control that is hardest to beat: as many random "
+        f"texts{control}.",
+        tuple((label, f"{100 * row.accuracy:.1f} %") for label, row in rows if row),
         agora_figures.origin(report, "").strip(),
         {"recorded": AGORA},
     )
 
 
-def race_stop(found: Race | None) -> Stop:
-    head = "A race: does the search earn its keep?"
-    if found is None:
-        return missing(head, "A race")
-    short = race_report.verdict(found)[0]
+def race_stop(race: Race) -> Stop:
+    lead = literal(race_report.verdict(race)[0].text)
     return Stop(
-        head,
-        f"The search behind the front, the FPTAS, and {len(found.searchers) - 1} others may each "
-        f"train as many networks: {literal(short.text)} Look at the curves: who is ahead "
-        "early, and who at the end?",
+        "A race: does the search earn its keep?",
+        f"The search behind the front, the FPTAS, and {len(race.searchers) - 1} others may each "
+        f"train as many networks: {lead} Look at the curves: who is ahead early, and who at the "
+        "end?",
         (
-            ("Trainings each", f"{found.budget}"),
-            ("Networks in the space", f"{len(found.points)}"),
-            ("Runs of each rival", f"{found.seeds}"),
+            ("Trainings each", f"{race.budget}"),
+            ("Networks in the space", f"{len(race.points)}"),
+            ("Runs of each rival", f"{race.seeds}"),
         ),
-        literal(race_report.origin(found)),
+        literal(race_report.origin(race)),
     )
 
 
 def lessons_stop() -> Stop:
-    released, swapped = (claims.counted(s).total for s in (claims.BORT, claims.SWAPPED))
-    told = claims.published()["parameters_m"]
     return Stop(
         "Lessons: why it works, and where it does not",
         "Every other lesson here is one idea with one thing to move, and a setting that breaks it "
         "on purpose. Look at the last one, the ledger, where Bort's parameters are counted again: "
         "three numbers that should be one.",
         (
-            ("Published", f"{told.value} M"),
-            ("Counted, as released", millions(released)),
-            ("Counted, H and I swapped", millions(swapped)),
+            ("Published", f"{claims.published()['parameters_m'].value} M"),
+            ("Counted, as released", millions(claims.counted(claims.BORT).total)),
+            ("Counted, H and I swapped", millions(claims.counted(claims.SWAPPED).total)),
         ),
         "Counted in closed form, exact for these shapes.",
     )
 
 
-def _percent(chosen: Point, found: Front) -> str:
-    share = chosen.n_encoder_parameters / found.source_point.n_encoder_parameters
-    return f"{100 * share:.0f} %"
-
-
 def stop(step: int) -> Stop:
     """Return a stop, 1 to 5, read anew from what is on record."""
-    if step == 1:
-        return front_stop(front())
-    if step == 2:
-        return point_stop(front(), run())
-    if step == 3:
-        return agora_stop(run())
-    return race_stop(race()) if step == 4 else lessons_stop()
+    if step in (1, 2) and (recorded_front := front()):
+        return front_stop(recorded_front) if step == 1 else point_stop(recorded_front, report())
+    if step == 3 and (recorded_run := report()) and recorded_run.row("agora"):
+        return agora_stop(recorded_run)
+    if step == 4 and (recorded_race := race()):
+        return race_stop(recorded_race)
+    if step == 5:
+        return lessons_stop()
+    what = {3: "A fine-tuning run", 4: "A race"}.get(step, "The front")
+    text = f"**{what} is not on record in this version.** The page says what it does."
+    return Stop(BOXES[step - 1].name, text)
 
 
 def changed() -> tuple[tuple[str, int], ...]:
     """Return what the stops are read from, by path and time of change: the key of a cache."""
-    paths: list[Path] = [*problem.tables(), race_report.RECORDED, *agora_report.recorded().values()]
+    paths = [*problem.tables(), race_report.RECORDED, *agora_report.recorded().values()]
     return tuple((str(path), path.stat().st_mtime_ns) for path in paths if path.is_file())
 
 
@@ -241,49 +228,43 @@ def diagram(step: int) -> go.Figure:
     """Draw the tool as five boxes with arrows; the stop at hand, 1 to 5, is filled and starred."""
     import plotly.graph_objects as go
 
-    drawn = go.Figure()
-    for start, end in ARROWS:
-        (x0, y0), (x1, y1) = PLACES[start], PLACES[end]
-        level = y0 == y1
-        drawn.add_annotation(
-            x=x1 - 0.4 if level else x1 + 0.25 * (x0 - x1),
-            y=y1 if level else y1 - 0.27,
-            ax=x0 + 0.4 if level else x0,
-            ay=y0 if level else y0 + 0.27,
-            xref="x", yref="y", axref="x", ayref="y",
-            text="", showarrow=True, arrowhead=2, arrowwidth=1.5, arrowcolor=GREY,
-        )  # fmt: skip
-    for number, (name, (x, y)) in enumerate(zip(NAMES, PLACES, strict=True), 1):
+    figure = go.Figure()
+    line = {"text": "", "showarrow": True, "arrowhead": 2, "arrowwidth": 1.5, "arrowcolor": GREY}
+    for start, end in ((BOXES[a], BOXES[b]) for a, b in ARROWS):
+        # From edge to edge: level arrows join the sides, the others a top and a bottom.
+        x, y, ax, ay = end.x - 0.4, end.y, start.x + 0.4, start.y
+        if start.y != end.y:
+            x, y, ax, ay = end.x + (start.x - end.x) / 4, end.y - 0.27, start.x, start.y + 0.27
+        figure.add_annotation(x=x, y=y, ax=ax, ay=ay, axref="x", ayref="y", **line)
+    for number, box in enumerate(BOXES, 1):
         here = number == step
-        colour = ORANGE if here else GREY
-        drawn.add_shape(
-            type="rect", x0=x - 0.38, x1=x + 0.38, y0=y - 0.25, y1=y + 0.25,
-            line={"color": colour, "width": 3 if here else 1.2},
-            fillcolor="rgba(230,159,0,0.22)" if here else "rgba(138,143,152,0.08)",
-        )  # fmt: skip
-        words = f"{'★ ' if here else ''}{number} {name}"
-        words = f"<b>{words}</b>" if here else words
-        drawn.add_annotation(
-            x=x, y=y, showarrow=False, text=f"{words}<br>{PAGES[number - 1]}", font={"size": 14}
+        figure.add_shape(
+            type="rect",
+            x0=box.x - 0.38,
+            x1=box.x + 0.38,
+            y0=box.y - 0.25,
+            y1=box.y + 0.25,
+            line={"color": ORANGE if here else GREY, "width": 3 if here else 1.2},
+            fillcolor=pale(ORANGE, 0.22) if here else pale(GREY, 0.08),
         )
-    drawn.add_scatter(
-        x=[x for x, _ in PLACES],
-        y=[y for _, y in PLACES],
+        title = f"<b>★ {number} {box.name}</b>" if here else f"{number} {box.name}"
+        text = f"{title}<br>{box.page}"
+        figure.add_annotation(x=box.x, y=box.y, showarrow=False, text=text, font={"size": 14})
+    figure.add_scatter(
+        x=[box.x for box in BOXES],
+        y=[box.y for box in BOXES],
         mode="markers",
         marker={"size": 44, "opacity": 0},
-        text=[f"{name}: {does}" for name, does in zip(NAMES, DOES, strict=True)],
+        text=[f"{box.name}: {box.does}" for box in BOXES],
         hovertemplate="%{text}<extra></extra>",
     )
-    hidden = {"visible": False, "fixedrange": True}
-    drawn.update_xaxes(range=[-0.45, 2.45], **hidden)
-    drawn.update_yaxes(range=[-0.35, 1.35], **hidden)
-    return drawn.update_layout(
-        height=250, margin={"l": 0, "r": 0, "t": 0, "b": 0}, showlegend=False
-    )
+    figure.update_xaxes(range=[-0.45, 2.45], visible=False, fixedrange=True)
+    figure.update_yaxes(range=[-0.35, 1.35], visible=False, fixedrange=True)
+    margin = {"l": 0, "r": 0, "t": 0, "b": 0}
+    return figure.update_layout(height=250, margin=margin, showlegend=False)
 
 
 def summary(step: int) -> str:
     """Say the picture's message, for those who cannot see it."""
-    way = "; ".join(f"{n} {name}, {does}" for n, (name, does) in
-                    enumerate(zip(NAMES, DOES, strict=True), 1))  # fmt: skip
+    way = "; ".join(f"{n} {box.name}, {box.does}" for n, box in enumerate(BOXES, 1))
     return f"The tool as five boxes: {way}. You are at {step}, {NAMES[step - 1]}"

@@ -1,6 +1,5 @@
 """Five minutes: from the front to a point, its training and the race, all on recorded runs."""
 
-import plotly.graph_objects as go
 import streamlit as st
 
 from bort_engine.show.lessons import tour
@@ -26,11 +25,6 @@ def read(step: int, changed: tuple[tuple[str, int], ...]) -> tour.Stop:
     return tour.stop(step)
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
-def drawn(step: int) -> go.Figure:
-    return tour.diagram(step)
-
-
 def show_stop(step: int, stop: tour.Stop) -> None:
     """What a stop says, its numbers, and the way there."""
     with st.container(border=True):
@@ -54,11 +48,12 @@ def show_stop(step: int, stop: tour.Stop) -> None:
 
 def show_ways(step: int) -> None:
     """One stop back, one stop on."""
+    ways = {
+        "Back": (step - 1, ":material/arrow_back:"),
+        "Next": (step + 1, ":material/arrow_forward:"),
+    }
     with st.container(horizontal=True):
-        for label, icon, to in (
-            ("Back", ":material/arrow_back:", step - 1),
-            ("Next", ":material/arrow_forward:", step + 1),
-        ):
+        for label, (to, icon) in ways.items():
             st.button(
                 label,
                 icon=icon,
@@ -70,15 +65,11 @@ def show_ways(step: int) -> None:
             )
 
 
-def come_back() -> None:
-    """Go on where one left for another page, unless the address names a stop."""
+def show() -> None:
+    # Go on where one left for another page, unless the address names a stop.
     left_at = st.session_state.get("path_left_at")
     if left_at and "path_step" not in st.session_state and "path_step" not in st.query_params:
         st.session_state["path_step"] = left_at
-
-
-def show() -> None:
-    come_back()
     name = st.segmented_control(
         "Stop",
         tour.NAMES,
@@ -97,7 +88,7 @@ def show() -> None:
         show_stop(step, read(step, tour.changed()))
         show_ways(step)
     with right:
-        lesson.picture(drawn(step), tour.summary(step), "path-tool")
+        lesson.picture(tour.diagram(step), tour.summary(step), "path-tool")
         st.caption(
             "Arrows to the right: the way from a model to a smaller one. Arrows up: what puts it "
             "to the test, and what explains it. “Lessons” in the menu leads back to this stop."

@@ -1,0 +1,261 @@
+"""A front as figures, and a click on a figure back as an architecture.
+
+`layers` and `marks` sort the points into what is drawn, `scatter` and `volume` draw it. A figure
+depends on the front and the axes only, never on what a person has chosen: a changed figure would
+lose the selection. Every drawn point carries `D,A,H,I` as its customdata.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from bort_engine.encoder.space import Architecture
+from bort_engine.search.result import Front, Point
+from bort_engine.show import front as words
+from bort_engine.show import theme
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+VIEWS = {  # x, y and colour
+    "Size / latency": ("size", "latency", "error"),
+    "Size / error": ("size", "error", "latency"),
+    "Latency / error": ("latency", "error", "size"),
+}
+# The rings around the points that have a name: symbol and colour.
+RINGS = {
+    "Source": ("square-open", theme.PURPLE),
+    "Largest": ("square-open", theme.PURPLE),
+    "Best W": ("circle-open", theme.ORANGE),
+    "Knee": ("diamond-open", theme.BLUE),
+    "Bort": ("hexagon-open", theme.GREEN),
+}
+
+
+class Measure(NamedTuple):
+    """A number of a point, with the words and the unit it is shown with."""
+
+    name: str
+    label: str
+    value: Callable[[Point], float]
+
+    def of(self, points: Sequence[Point]) -> list[float]:
+        return [self.value(p) for p in points]
+
+
+TOTAL = Measure("total", "Parameters (millions)", lambda p: p.n_parameters / 1e6)
+ENCODER = Measure(
+    "effective", "Encoder parameters (millions)", lambda p: p.n_encoder_parameters / 1e6
+)
+DEV = Measure("dev", "Wrong answers on dev (%)", lambda p: 100 * p.shown_error)
+SURROGATE = Measure("surrogate", "Surrogate error ê (nats)", lambda p: p.error)
+PREDICTED = Measure(
+    "predicted", "Predicted error (%, from published GLUE scores)", lambda p: 100 * p.error
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """What is drawn where: a view, and which of two sizes and of two errors it shows.
+
+    Raises:
+        ValueError: there is no such view.
+    """
+
+    view: str = "Size / latency"
+    effective: bool = False
+    surrogate: bool = False
+
+    def __post_init__(self) -> None:
+        if self.view not in VIEWS:
+            raise ValueError(f"view is {self.view!r}; allowed: {', '.join(VIEWS)}.")
+
+    def measures(self, front: Front) -> dict[str, Measure]:
+        """Return what shows size, latency and error."""
+        batch, tokens = front.latency.batch_size, front.latency.sequence_length
+        label, error = f"Latency (ms, batch {batch}, {tokens} tokens)", DEV
+        if words.predicted(front):
+            error = PREDICTED
+        elif self.surrogate:
+            error = SURROGATE
+        return {
+            "size": ENCODER if self.effective else TOTAL,
+            "latency": Measure("latency", label, lambda p: p.latency_ms),
+            "error": error,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Points that are drawn alike; without a colour of its own, a measure colours each point."""
+
+    name: str
+    symbol: str
+    colour: str | None
+    points: list[Point]
+
+
+def layers(front: Front) -> list[Layer]:
+    """Sort the points by what a person must tell apart; the last layer is the front itself."""
+    beaten, on_front, hollow = "Beaten by another", "On the front", ""
+    if words.predicted(front):  # a predicted point never looks like a measured one
+        beaten, on_front, hollow = "Beaten (predicted)", "Front (error predicted)", "-open"
+    off = [p for p in front.points if not p.pareto and not p.at_chance]
+    chance = [p for p in front.points if p.at_chance]
+    every = [
+        Layer(beaten, f"diamond{hollow}", theme.GREY, off),
+        Layer(words.AT_CHANCE, "x-thin-open", theme.VERMILION, chance),
+        Layer(on_front, f"circle{hollow}", None, words.above_chance(front)),
+    ]
+    return [layer for layer in every if layer.points]
+
+
+def marks(front: Front) -> list[Layer]:
+    """Return the rings around the points that have a name."""
+    return [Layer(name, *RINGS[name], [point]) for name, point in words.landmarks(front).items()]
+
+
+def _trace(front: Front, layer: Layer, marker: dict[str, Any], **axes: Measure) -> dict[str, Any]:
+    return {
+        "name": layer.name,
+        "mode": "markers",
+        "marker": {"symbol": layer.symbol} | marker,
+        "customdata": [[str(p.architecture)] for p in layer.points],
+        "text": [
+            f"<b>{p.architecture}</b><br>{words.shape(p)}<br>{words.brief(front, p)}"
+            for p in layer.points
+        ],
+        "hovertemplate": "%{text}<extra></extra>",
+    } | {axis: measure.of(layer.points) for axis, measure in axes.items()}
+
+
+def scatter(front: Front, axes: Axes) -> go.Figure:
+    """Draw the front in two dimensions, the third as colour."""
+    import plotly.graph_objects as go
+
+    measures = axes.measures(front)
+    x, y, colour = (measures[name] for name in VIEWS[axes.view])
+    figure = go.Figure()
+    _draw_epsilon(figure, front, x, y)
+    # Once a point is selected, plotly pales all the others; both looks are given for each trace.
+    looks = {
+        "selected": {"marker": {"opacity": 1, "size": 19}},
+        "unselected": {"marker": {"opacity": 0.6}},
+    }
+    for layer in layers(front):
+        marker: dict[str, Any] = {"size": 9, "color": layer.colour}
+        marker["line"] = {"width": 2 if "thin" in layer.symbol else 1}
+        if layer.colour is None:
+            marker = _coloured(layer, colour)
+        figure.add_scatter(**_trace(front, layer, marker, x=x, y=y), **looks)
+    for layer in marks(front):
+        ring = {"size": 21, "color": layer.colour, "line": {"width": 2.5}}
+        figure.add_scatter(**_trace(front, layer, ring, x=x, y=y), **looks)
+    for update, measure, is_log in (
+        (figure.update_xaxes, x, True),
+        (figure.update_yaxes, y, y.name == "latency"),
+    ):
+        values = measure.of(front.points)
+        ticks = theme.log_axis(min(values), max(values), 1.25, (1, 2, 3, 5, 7)) if is_log else {}
+        update(title=measure.label, **ticks)
+    return theme.laid_out(figure, 540, top=0)
+
+
+def _coloured(layer: Layer, colour: Measure) -> dict[str, Any]:
+    """Return markers coloured by a measure, with a bar above the plot that explains them."""
+    bar = {
+        "title": {"text": colour.label, "side": "top"},
+        "orientation": "h",
+        "thickness": 10,
+        "y": 1.0,
+        "yanchor": "bottom",
+        "len": 0.7,
+        "x": 0,
+        "xanchor": "left",
+    }
+    return {
+        "color": colour.of(layer.points),
+        "colorscale": theme.SCALE,
+        "colorbar": bar,
+        "size": 13,
+        "line": {"width": 2.5 if "open" in layer.symbol else 1},
+    }
+
+
+def _draw_epsilon(figure: go.Figure, front: Front, x: Measure, y: Measure) -> None:
+    """Show what epsilon means here: the cells, or how much lower the untrained can lie.
+
+    Both are promised for the size that the search minimised; for the other one nothing is drawn.
+    """
+    thin = {"color": theme.GREY, "width": 0.6}
+    own_size, reach = front.size, 1 + front.epsilon
+    if (x.name, y.name, front.selection) == (own_size, "latency", "cover"):
+        sizes = [p.size(own_size) for p in front.points]
+        columns = [border / 1e6 for border in cell_borders(sizes, front.epsilon)]
+        rows = cell_borders(y.of(front.points), front.epsilon)
+        grid = {"showgrid": True, "gridcolor": theme.pale(theme.GREY, 0.25)}
+        figure.update_xaxes(showgrid=False, minor=grid | {"tickvals": columns})
+        figure.update_yaxes(showgrid=False, minor=grid | {"tickvals": rows})
+        name = f"Cells (steps of {100 * front.epsilon:.0f} %)"
+        figure.add_scatter(x=[None], y=[None], mode="lines", line=thin, name=name)  # legend only
+    elif x.name in (own_size, "latency") and y.name in ("surrogate", "predicted"):
+        # At each x the least y of all points not to the right; drawn as steps (shape "hv").
+        xs, ys = np.array(sorted((x.value(p), y.value(p)) for p in front.pareto)).T
+        ys = np.minimum.accumulate(ys)
+        band = f"Where the untrained can lie (epsilon {front.epsilon:g})"
+        step = {"mode": "lines", "line": thin | {"dash": "dot", "shape": "hv"}, "hoverinfo": "skip"}
+        figure.add_scatter(x=[*xs, xs[-1]], y=[*ys, ys[-1]], showlegend=False, **step)
+        figure.add_scatter(
+            x=[*xs / reach, xs[-1]],
+            y=[*ys / reach, ys[-1] / reach],
+            name=band,
+            fill="tonexty",
+            fillcolor=theme.pale(theme.GREY, 0.13),
+            **step,
+        )
+
+
+def cell_borders(values: Sequence[float], epsilon: float) -> list[float]:
+    """Return the borders of the FPTAS's cells around these costs: powers of 1 + epsilon."""
+    exponents = np.log(values) / math.log1p(epsilon)
+    first, last = math.floor(exponents.min()), math.floor(exponents.max()) + 1
+    return [(1 + epsilon) ** k for k in range(first, last + 1)]
+
+
+def volume(front: Front, axes: Axes) -> go.Figure:
+    """Draw size, latency and error in three dimensions, to be turned; it cannot be clicked."""
+    import plotly.graph_objects as go
+
+    size, latency, error = axes.measures(front).values()
+    solid = {"x-thin-open": "square", "hexagon-open": "diamond"}  # 3-D knows fewer symbols
+    figure = go.Figure()
+    rings = marks(front)
+    for layer in layers(front) + rings:
+        marker: dict[str, Any] = {
+            "symbol": solid.get(layer.symbol, layer.symbol),
+            "size": 10 if layer in rings else 5,
+            "color": layer.colour or error.of(layer.points),
+            "colorscale": theme.SCALE,
+        }
+        figure.add_scatter3d(**_trace(front, layer, marker, x=size, y=latency, z=error))
+    axis = {"backgroundcolor": "rgba(0,0,0,0)", "gridcolor": theme.GREY, "color": theme.GREY}
+    scene = {
+        "xaxis": axis | {"title": {"text": size.label}, "type": "log"},
+        "yaxis": axis | {"title": {"text": latency.label}, "type": "log"},
+        "zaxis": axis | {"title": {"text": error.label}},
+    }
+    return theme.laid_out(figure, 520, scene=scene)
+
+
+def chosen(event: Any) -> Architecture | None:
+    """Read a chart's selection; None where nothing, or nothing sensible, is selected."""
+    try:
+        data = event["selection"]["points"][0]["customdata"]
+        return Architecture.parse(data if isinstance(data, str) else str(data[0]))
+    except (KeyError, IndexError, TypeError, ValueError):
+        return None
