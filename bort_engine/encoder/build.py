@@ -68,7 +68,7 @@ def weights_of(source: Source, on_progress: Progress = silent) -> str:
     """
     if source.weights is None:
         raise ValueError(
-            f"source {source.name} has no weights to load; use error=published, or another source."
+            f"source {source.name} has no weights to load; take another source, or the oracle glue, which needs none."
         )
     return str(fetch(source.name, on_progress)) if source.weights == "embedded" else source.weights
 
@@ -106,7 +106,7 @@ def _loading(what: str, source: Source) -> Iterator[str]:
     except Exception as e:  # each library raises its own, for a network as for a damaged file
         raise ValueError(
             f"the {what} of {source.name} could not be loaded from {location} "
-            f"({one_line(e)[:150]}); check the network or the folder, or use error=published."
+            f"({one_line(e)[:150]}); check the network or the folder."
         ) from e
 
 

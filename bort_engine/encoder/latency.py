@@ -13,7 +13,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Interval, MinLen
-from pydantic import Field
 
 from bort_engine.data.resources import ASSETS
 from bort_engine.encoder.costs import n_parameters
@@ -64,7 +63,7 @@ class Calibration:
     """Timings of one family's parts, from which every depth is predicted (AB^nC).
 
     `outside_ms` maps a hidden size to t_A + t_C (a model without layers); `layer_ms` maps "A,H,I"
-    to t_B. `origin` follows from where the file lies, so that it is not written into it.
+    to t_B. `origin` is "recorded" in the files that ship.
     """
 
     source: str
@@ -77,7 +76,7 @@ class Calibration:
     layer_ms: dict[str, Positive]
     held_out: Annotated[tuple[HeldOut, ...], MinLen(1)]
     schema: Literal[2] = 2
-    origin: Annotated[Origin, Field(exclude=True)] = "measured"
+    origin: Origin = "measured"
 
     AGAIN: ClassVar[str] = "delete it to measure again"
 
@@ -145,7 +144,7 @@ def recorded_calibration(
 ) -> Calibration | None:
     """Return the shipped calibration that fits the source and covers the space, or None."""
     for path in sorted((ASSETS / "calibrations").glob("*.json")):
-        calibration = replace(records.read(path, Calibration), origin="recorded")
+        calibration = records.read(path, Calibration)
         same = settings is None or calibration.settings == settings
         if calibration.source == source.name and same and calibration.covers(space):
             return calibration

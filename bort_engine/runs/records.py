@@ -118,7 +118,9 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 def _line(error: ValidationError, kind: type) -> str:
     """Say in one line which field is wrong, and what to do."""
-    first = error.errors(include_url=False)[0]
+    errors = error.errors(include_url=False)
+    # A file of another version differs in many fields: what matters is that its schema does.
+    first = next((e for e in errors if e["loc"] == ("schema",)), errors[0])
     where = ".".join(map(str, first["loc"])) or kind.__name__.lower()
     shown = first["input"]
     shown = f" ({str(shown)[:60]!r})" if isinstance(shown, str | int | float | None) else ""
