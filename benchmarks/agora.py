@@ -7,7 +7,6 @@ same 1,000 sentences and nothing else; test is scored once, at the end. 30 to 60
 With RECORD=1 the result, less its sentences, becomes the recorded run that the app shows.
 """
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -18,13 +17,15 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from bort_engine.data.resources import ASSETS
-from bort_engine.finetune.agora import Plan, agora, summary, without_texts
+from bort_engine.finetune.agora import Plan, agora
+from bort_engine.finetune.report import NAMES, without_texts
+from bort_engine.runs import records
 
 SOURCE, TASK = "minilm-l6", "rotten-tomatoes"
 ARCHITECTURE = sys.argv[3] if len(sys.argv) > 3 else "3,12,384,768"
 PLANS = {
     "few": Plan(labelled=1000, seeds=3, epochs=4, controls=("plain", "random")),
-    "full": Plan(labelled=0, start="task", controls=(), epochs=0.25),
+    "full": Plan(labelled=0, initialisation="task", controls=(), epochs=0.25),
 }
 
 
@@ -42,23 +43,21 @@ def main() -> None:
     start = perf_counter()
     report = agora(ARCHITECTURE, SOURCE, TASK, out=out, plan=PLANS[kind], on_progress=on_progress)
     print(f"{perf_counter() - start:.0f} s for what was not on file yet, in {out}")
-    print(report["provenance"])
-    for run in report["runs"]:
-        for name, arm in run["arms"].items():
-            rounds = [(told["n_train"], max(told["accuracies"])) for told in arm["rounds"]]
+    print(report.provenance)
+    for run in report.runs:
+        for name, arm in run.arms.items():
+            rounds = [(r.n_train, r.best.dev_seen) for r in arm.rounds if r.best]
             print(
-                f"seed {run['seed']} {name}: {arm['steps']} steps, "
-                f"{arm['seconds_training']:.0f} s training, "
-                f"{arm['seconds_generating']:.0f} s making points; rows and best accuracy on the "
-                f"seen half of dev by round: {rounds}"
+                f"seed {run.seed} {name}: {arm.steps} steps, {arm.seconds_training:.0f} s "
+                f"training, {arm.seconds_generating:.0f} s making points; rows and best accuracy "
+                f"on the seen half of dev by round: {rounds}"
             )
-    for row in report["test"]["rows"]:
-        print(f"{row['name']}: test accuracy by seed {row['per_seed']}")
-    print(summary(report))
+    for row in report.test.rows if report.test else ():
+        print(f"{NAMES[row.arm]}: test accuracy by seed {list(row.per_seed)}")
+    print(report)
     if os.environ.get("RECORD"):
         path = ASSETS / "recorded" / f"agora-{SOURCE}-{TASK}-{kind}.json"
-        path.write_text(json.dumps(without_texts(report)))
-        print(f"recorded in {path}")
+        print(f"recorded in {records.write(path, without_texts(report))}")
 
 
 main()

@@ -1,11 +1,11 @@
-"""Where should a student start when few labels are known? Three starts, by dev accuracy.
+"""Where should a student start when few labels are known? Three initialisations, by dev accuracy.
 
 Run: python benchmarks/starts.py [labelled] [task epochs] [general steps, 0: one pass].
 A student of 3,12,384,768 starts from the sliced MiniLM-L6 (`inherit`), from slices that imitated
 its hidden states on Wikipedia's introductions (`general`), or from slices of the labeller that
 imitated its labels on all of the train split and on swapped copies (`task`). Then it is fine-tuned
 on the labelled sentences, with each of Agora's default sets. Prints the mean dev accuracy before
-and after, and the seconds that each start took.
+and after, and the seconds that each took.
 """
 
 import os
@@ -21,8 +21,9 @@ import copy
 
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import Architecture
-from bort_engine.finetune.agora import EPOCHS_OF_FEW, THETAS
-from bort_engine.training.distil import STARTS, start
+from bort_engine.finetune.controls import EPOCHS_OF_FEW
+from bort_engine.finetune.plan import CONFIGS
+from bort_engine.training.distil import INITIALISATIONS, start
 from bort_engine.training.teacher import Teacher
 from bort_engine.training.trainer import Recipe, encode, predict, train
 
@@ -47,24 +48,26 @@ def main() -> None:
         return float((guesses == teacher.dev_labels).mean())
 
     print(f"the labeller: {1 - teacher.dev_error:.1%} on dev", flush=True)
-    for kind in STARTS:
+    for kind in INITIALISATIONS:
         begun = perf_counter()
         options = {"task_epochs": TASK_EPOCHS, "general_steps": GENERAL_STEPS}
         model = start(SHAPE, SOURCE, teacher, kind, **options)
-        took, found = perf_counter() - begun, []
-        for rate, decay, warmup, batch, seed in THETAS["quick"]:
+        seconds, accuracies = perf_counter() - begun, []
+        for config in CONFIGS["quick"]:
             recipe = Recipe(
                 epochs=EPOCHS_OF_FEW,
-                batch_size=batch,
-                learning_rate=rate,
-                warmup_share=warmup,
-                weight_decay=decay,
+                batch_size=config.batch_size,
+                learning_rate=config.learning_rate,
+                warmup_share=config.warmup_share,
+                weight_decay=config.weight_decay,
             )
-            trained = train(copy.deepcopy(model), rows, teacher.tokenizer, recipe, seed=seed)
-            found.append(accuracy(trained))
+            student = copy.deepcopy(model)
+            train(student, rows, teacher.tokenizer, recipe, seed=config.seed)
+            accuracies.append(accuracy(student))
         print(
-            f"{kind}: {accuracy(model):.1%} before, {sum(found) / len(found):.1%} after plain "
-            f"fine-tuning ({', '.join(f'{one:.1%}' for one in found)}); start took {took:.0f} s",
+            f"{kind}: {accuracy(model):.1%} before, {sum(accuracies) / len(accuracies):.1%} after "
+            f"plain fine-tuning ({', '.join(f'{a:.1%}' for a in accuracies)}); the initialisation "
+            f"took {seconds:.0f} s",
             flush=True,
         )
 

@@ -13,7 +13,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -107,9 +107,9 @@ def _add_agora(commands: Any) -> None:
     command.add_argument("--points", type=int, default=8, help="made near each mistake")
     command.add_argument("--candidates", type=int, default=3, help="tried for each point kept")
     command.add_argument(
-        "--theta", default="auto", help="sets: quick, gentle, bort; auto: by start"
+        "--configs", default="auto", help="quick, gentle, bort; auto: by the initialisation"
     )
-    command.add_argument("--start", default="inherit", help="inherit, general or task")
+    command.add_argument("--initialisation", default="inherit", help="inherit, general or task")
     command.add_argument(
         "--controls", default="plain,random", help="of plain, copied, random; or none"
     )
@@ -123,7 +123,7 @@ def _add_agora(commands: Any) -> None:
         "--teacher-steps", type=int, default=0, help="training steps of the source; 0: 2-4 epochs"
     )
     command.add_argument(
-        "--general-steps", type=int, default=0, help="of start=general; 0: one pass"
+        "--general-steps", type=int, default=0, help="of initialisation=general; 0: one pass"
     )
     command.add_argument("--epsilon", type=float, help="of the front it was chosen from")
     command.add_argument("--out", type=Path, help="run folder; given again, the run goes on")
@@ -277,28 +277,15 @@ def _print_front(front: Any, as_json: bool) -> None:
 
 
 def _agora(options: argparse.Namespace, arguments: list[str]) -> None:
-    from bort_engine.finetune.agora import Plan, agora, summary
+    from bort_engine.finetune.agora import Plan, agora
+    from bort_engine.runs import records
 
     controls = options.controls.split(",") if options.controls not in ("", "none") else []
-    plan = Plan(
-        labelled=options.labelled,
-        tau=options.tau,
-        m=options.points,
-        candidates=options.candidates,
-        theta=options.theta,
-        start=options.start,
-        controls=tuple(controls),
-        seeds=options.seeds,
-        seed=options.seed,
-        confidence=options.confidence,
-        soft=options.labels == "soft",
-        epochs=options.epochs,
-        replays=options.replays,
-        teacher_steps=options.teacher_steps,
-        general_steps=options.general_steps,
-    )
+    settings: dict[str, Any] = {field.name: getattr(options, field.name) for field in fields(Plan)}
+    settings["controls"] = tuple(controls)
+    plan = Plan(**settings)
 
-    def work(folder: Path, on_progress: Progress, stop: Stop) -> dict[str, Any]:
+    def work(folder: Path, on_progress: Progress, stop: Stop) -> Any:
         return agora(
             options.architecture,
             options.source,
@@ -311,7 +298,7 @@ def _agora(options: argparse.Namespace, arguments: list[str]) -> None:
         )
 
     report = _as_job("agora", options, arguments, work)
-    print(json.dumps(report, allow_nan=False) if options.json else summary(report))
+    print(records.dump_line(report).decode() if options.json else report)
 
 
 def _race(options: argparse.Namespace, arguments: list[str]) -> None:

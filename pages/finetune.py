@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-import pandas as pd
 import streamlit as st
 
 from bort_engine.data.tasks import TASKS
 from bort_engine.encoder.sources import Source, sources
 from bort_engine.encoder.space import Architecture
-from bort_engine.finetune import report as agora_report
-from bort_engine.finetune.report import Arm, Report
-from bort_engine.runs import jobs
+from bort_engine.finetune.report import NAMES, Arm, ArmName, Report, recorded
+from bort_engine.runs import jobs, records
+from bort_engine.runs.events import Event
 from bort_engine.runs.text import literal
-from bort_engine.show import agora as agora_figures
+from bort_engine.show import agora as words
+from bort_engine.show import agora_figures as figures
 from pages.parts import runs
 
 KEPT = "What was trained is kept; resuming goes on from there."
@@ -21,18 +21,18 @@ TAU = {
     "pool": "pool: the nearest unlabelled sentences",
     "tokens": "tokens: the text itself, some words swapped",
 }
-THETA = {
+CONFIGS = {
     "auto": "auto: quick, or gentle after distillation on the task",
-    "quick": "quick: four sets",
-    "gentle": "gentle: four sets at a tenth of quick's rates",
-    "bort": "bort: the hundreds of sets published for Bort; days, not minutes",
+    "quick": "quick: four configs",
+    "gentle": "gentle: four configs at a tenth of quick's rates",
+    "bort": "bort: the hundreds of configs published for Bort; days, not minutes",
 }
-START = {
+INITIALISATION = {
     "inherit": "the sliced source as it is",
     "general": "the sliced source, distilled on general text",
     "task": "the sliced source, distilled on the task's text",
 }
-CONTROLS = {name: agora_report.NAMES[name] for name in ("plain", "copied", "random")}
+CONTROLS = {name: NAMES[name] for name in ("plain", "copied", "random")}
 NUMBERS = {
     "Test (%)": "%.1f",
     "Test, 95 % from": "%.1f",
@@ -49,7 +49,7 @@ NUMBERS = {
     "Encoder (M)": "%.1f",
     "Latency (ms)": "%.2f",
 }
-WIDE = ("Failing dev text", "Point made near it")
+NO_BAR = {"displayModeBar": False}
 
 
 # What changes the address, and so what is looked at. Only callbacks call these.
@@ -99,30 +99,26 @@ def suggested(source: Source) -> str:
     return str(Architecture(halves[0], own.num_attention_heads, own.hidden_size, halves[1]))
 
 
+@runs.reporting()
 def start(epsilon: float | None) -> None:
     """Start what the form asks for; what it holds came from a browser and is checked."""
     form = st.session_state
-    try:
-        source = sources[form["parent"]]
-        wanted = [name for name in CONTROLS if name in form["controls"]]
-        options = {
-            "--architecture": usable(form["architecture"], source),
-            "--task": form["agora_task"],
-            "--labelled": form["labelled"],
-            "--tau": form["tau"],
-            "--points": form["points"],
-            "--theta": form["theta"],
-            "--start": form["begin"],
-            "--controls": ",".join(wanted) or "none",
-            "--seeds": form["seeds"],
-            "--seed": form["seed"],
-        }
-        if epsilon is not None:
-            options["--epsilon"] = f"{epsilon:g}"
-        words = [str(word) for option in options.items() for word in option]
-        runs.open_run(jobs.start("agora", [source.name, *words]).id, "recorded")
-    except (ValueError, OSError) as e:
-        form["problem"] = str(e)
+    source = sources[form["parent"]]
+    options = {
+        "--architecture": usable(form["architecture"], source),
+        "--task": form["agora_task"],
+        "--labelled": form["labelled"],
+        "--tau": form["tau"],
+        "--points": form["points"],
+        "--configs": form["configs"],
+        "--initialisation": form["initialisation"],
+        "--controls": ",".join(name for name in CONTROLS if name in form["controls"]) or "none",
+        "--seeds": form["seeds"],
+        "--seed": form["seed"],
+    }
+    if epsilon is not None:
+        options["--epsilon"] = f"{epsilon:g}"
+    runs.start_run("agora", source.name, options, "recorded")
 
 
 def chosen_epsilon() -> float | None:
@@ -146,51 +142,29 @@ def summary(run: jobs.Run) -> str:
     )
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
-def read(path: str, changed: int) -> Report:
-    """Return a report; it is a value and never changes, so sessions may share it."""
-    return agora_report.load(Path(path))
+def load(path: Path) -> Report:
+    return records.read(path, Report)
 
 
-def report_of(path: Path) -> Report | None:
-    """Return a report as it stands, None before its first training. Raises ValueError."""
-    try:
-        changed = path.stat().st_mtime_ns
-    except OSError:
-        return None
-    return read(str(path), changed)
-
-
-@st.fragment(run_every="1s")
-def show_live(run: jobs.Run) -> None:
-    """Show what a run is at; when it ends, draw the page anew."""
-    status = run.status()
-    if status.over:
-        st.rerun()
-    with st.container(border=True):
-        runs.show_head(run, status)
-        if run.stopping:
-            st.caption("Finishing the step at hand, then stopping. What was trained is kept.")
-        elif status.detail:
-            st.caption(f"Now: {literal(status.detail)}.")
-        events = run.metrics(last=1000)
-        curve = agora_report.losses(events)
-        if len(curve) or "arm" in (events or [{}])[-1]:  # kept while a training begins: no jumps
-            st.line_chart(
-                curve,
-                x="Step",
-                y="Loss (nats)",
-                height=200,
-                alt=f"Loss of this training over {len(curve)} reported steps",
-            )
-        st.caption(runs.CLOSE_LATER)
+def show_losses(events: list[Event]) -> None:
+    """Draw the loss of the training at work; while one begins, an empty chart, so nothing jumps."""
+    losses = words.losses(events)
+    if len(losses) or (events and "arm" in events[-1]):
+        st.line_chart(
+            losses,
+            x="Step",
+            y="Loss (nats)",
+            height=200,
+            alt=f"Loss of this training over {len(losses)} reported steps",
+        )
 
 
 @st.fragment(run_every="3s")
 def show_rounds_so_far(run: jobs.Run) -> None:
     """Show the rounds of a run at work; rarer than its head, for trainings need the processor."""
+    path = run.folder / "report.json"
     try:
-        report = report_of(run.folder / "report.json")
+        report = runs.opened(path, load) if path.is_file() else None
     except ValueError as e:
         st.warning(literal(e), icon=":material/warning:")
         return
@@ -203,78 +177,85 @@ def show_rounds_so_far(run: jobs.Run) -> None:
 def show_rounds(report: Report) -> None:
     """The rounds of one arm: accuracy, leakage, mistakes and points, what was pruned, the texts."""
     st.subheader("Round by round", anchor=False)
-    seed, arm_name = report.runs[0][0], "agora"
+    seed, chosen = report.runs[0].seed, None
     with st.container(horizontal=True, vertical_alignment="center"):
         if len(report.runs) > 1:
-            seeds = [number for number, _ in report.runs]
+            seeds = [run.seed for run in report.runs]
             seed = st.selectbox("Seed", seeds, key="shown_seed", width=120)
-        arms = {name: arm for name, arm in report.arms(seed).items() if arm.rounds}
+        arms: dict[ArmName, Arm] = {n: arm for n, arm in report.arms(seed).items() if arm.rounds}
         if len(arms) > 1:
-            arm_name = st.segmented_control(
+            chosen = st.segmented_control(
                 "Trained by",
                 list(arms),
-                format_func=agora_report.NAMES.__getitem__,
+                format_func=NAMES.__getitem__,
                 default=next(iter(arms)),
                 required=True,
                 key="shown_arm",
             )
-    arm = arms.get(arm_name) or next(iter(arms.values()), None)
-    if arm is None:
+    if not arms:
         st.caption("This seed has no round yet.")
         return
-    left, right = st.columns(2)
-    with left.container(border=True, height="stretch"):
-        st.markdown("**Accuracy on dev by hyper-parameter set**")
-        st.plotly_chart(
-            agora_figures.accuracy_figure(report, arm),
-            key="accuracy",
-            config={"displayModeBar": False},
-            alt=agora_figures.accuracy_summary(arm),
-        )
-        st.caption("Filled, solid: the half of dev that Agora sees. Open, dotted: the other half.")
-    leaks = agora_report.leakage(report, arm_name, seed)
-    with right.container(border=True, height="stretch"):
-        st.markdown("**Leakage meter**")
-        st.plotly_chart(
-            agora_figures.leakage_figure(leaks),
-            key="leakage",
-            config={"displayModeBar": False},
-            alt=agora_figures.leakage_summary(leaks),
-        )
-        st.caption(agora_figures.LEAKAGE)
-    if agora_figures.made_any(arm) or arm_name == "agora":
+    name = chosen if chosen in arms else next(iter(arms))
+    arm, makes_points = arms[name], name == "agora"
+    show_accuracy(report, name, seed)
+    if makes_points:
         show_points(report, arm)
     else:
         st.caption(
             "A control repeats each of Agora's trainings, with as much data and as many steps, and "
             "makes no points of its own near its mistakes."
         )
-    show_table(agora_figures.rounds_table(report, arm), "Every try of every round of this arm")
-    if agora_figures.made_any(arm) or arm_name == "agora":
+    table = words.rounds_table(report, arm)
+    runs.show_table(table, NUMBERS, "Every try of every round of this arm", placeholder="")
+    if makes_points:
         show_texts(arm)
 
 
+def show_accuracy(report: Report, name: ArmName, seed: int) -> None:
+    """Accuracy by config and round, and how far the half that Agora sees is ahead."""
+    left, right = st.columns(2)
+    leaks = words.leakage(report, name, seed)
+    with left.container(border=True, height="stretch"):
+        st.markdown("**Accuracy on dev by hyper-parameter config**")
+        st.plotly_chart(
+            figures.accuracy_figure(report, report.arms(seed)[name]),
+            key="accuracy",
+            config=NO_BAR,
+            alt=figures.leakage_summary(leaks),
+        )
+        st.caption("Filled, solid: the half of dev that Agora sees. Open, dotted: the other half.")
+    with right.container(border=True, height="stretch"):
+        st.markdown("**Leakage meter**")
+        st.plotly_chart(
+            figures.leakage_figure(leaks),
+            key="leakage",
+            config=NO_BAR,
+            alt=figures.leakage_summary(leaks),
+        )
+        st.caption(words.LEAKAGE)
+
+
 def show_points(report: Report, arm: Arm) -> None:
-    """What Agora's rounds did: the mistakes, the points made near them, the sets that left."""
+    """What Agora's rounds did: the mistakes, the points made near them, the configs that left."""
     left, right = st.columns(2)
     with left.container(border=True, height="stretch"):
         st.markdown("**Mistakes left, and points made**")
         st.plotly_chart(
-            agora_figures.effort_figure(report, arm),
+            figures.effort_figure(report, arm),
             key="effort",
-            config={"displayModeBar": False},
-            alt=agora_figures.effort_summary(report, arm),
+            config=NO_BAR,
+            alt=figures.effort_summary(report, arm),
         )
         st.caption(
             "A round's points are made near the mistakes of the round before it. Not kept: the "
             "labeller was unsure, or the point nearly repeats another."
         )
     with right.container(border=True, height="stretch"):
-        st.markdown("**What left Theta, the hyper-parameter sets**")
-        said = [words for r in arm.rounds if (words := agora_figures.pruning(r, report.request))]
-        st.markdown("\n".join(f"- {words}" for words in said) or "Nothing yet.")
+        st.markdown("**Which configs left**")
+        sentences = (words.pruning(played, report.request) for played in arm.rounds)
+        st.markdown("\n".join(f"- {text}" for text in sentences if text) or "Nothing yet.")
         st.caption(
-            "The worst set goes, and with it all that begin as it does, for the longest stretch "
+            "The worst config goes, and with it all that begin as it does, for the longest stretch "
             "that any does."
         )
 
@@ -291,106 +272,74 @@ def show_texts(arm: Arm) -> None:
         required=True,
         key="shown_round",
     )
-    texts = agora_figures.texts_table(arm, number if number in numbers else numbers[0])
+    texts = words.texts_table(arm, number if number in numbers else numbers[0])
     if not len(texts):
         st.caption("This round's mistakes are listed once it has ended.")
         return
-    show_table(texts, "Failing dev texts with the points made near each", height=360)
+    wide = st.column_config.TextColumn(width=330)
+    runs.show_table(
+        texts,
+        NUMBERS,
+        "Failing dev texts with the points made near each",
+        {"Failing dev text": wide, "Point made near it": wide},
+        height=360,
+        placeholder="",
+    )
     if not any(texts["Point made near it"]):
         st.caption("No points were made near these: no later round has ended.")
 
 
-def show_table(table: pd.DataFrame, alt: str, height: int | None = None) -> None:
-    columns = {
-        name: st.column_config.NumberColumn(format=pattern)
-        for name, pattern in NUMBERS.items()
-        if name in table
-    }
-    columns |= {name: st.column_config.TextColumn(width=330) for name in WIDE if name in table}
-    st.dataframe(
-        table,
-        hide_index=True,
-        height=height or min(400, 36 * (len(table) + 1)),
-        column_config=columns,
-        placeholder="",
-        alt=alt,
-    )
-
-
 def show_result(report: Report) -> None:
     """The student beside the source, plain fine-tuning and the controls; then what it costs."""
-    if facts := agora_figures.facts(report):
-        with st.grid(4, min_column_width=150):
-            for fact in facts:
-                st.metric(
-                    fact.label,
-                    fact.text,
-                    fact.delta,
-                    delta_color="normal" if fact.more_is_better else "inverse",
-                    border=True,
-                    height="stretch",
-                )
+    if facts := words.facts(report):
+        runs.show_facts(facts)
         st.caption("Small figures: against the source.")
     with st.container(border=True):
         st.markdown("**What the test split shows**")
-        st.markdown(agora_figures.verdict(report) or "It was not scored in this run.")
-    if report.rows:
+        st.markdown(words.verdict(report) or "It was not scored in this run.")
+    if report.test:
         st.plotly_chart(
-            agora_figures.result_figure(report),
+            figures.result_figure(report),
             key="result",
-            config={"displayModeBar": False},
-            alt=agora_figures.result_summary(report),
+            config=NO_BAR,
+            alt=figures.result_summary(report),
         )
         st.caption(
             "Filled: test, with its 95 % interval. Open: the two halves of dev. Agora sees one."
         )
-        show_table(agora_figures.result_table(report), "Each way of training, on test and dev")
+        table = words.result_table(report)
+        runs.show_table(table, NUMBERS, "Each way of training, on test and dev", placeholder="")
     if report.models:
-        show_table(agora_figures.models_table(report), "What the source and the student cost")
-    if report.checkpoint:
-        icon = ":material/verified:" if report.checkpoint.ok else ":material/gpp_maybe:"
-        st.markdown(f"{icon} {agora_figures.reload_check(report.checkpoint)}")
+        table = words.models_table(report)
+        runs.show_table(table, NUMBERS, "What the source and the student cost")
+    if checkpoint := report.checkpoint:
+        icon = ":material/gpp_maybe:" if checkpoint.problems else ":material/verified:"
+        st.markdown(f"{icon} {words.reload_check(checkpoint)}")
 
 
-def show_downloads(report: Path) -> None:
-    """Offer the report and what lies beside it; each file is read only when it is asked for."""
-    model, start = report.parent / "model", report.parent / "start"
-    card, name = model / "README.md", report.parent.name
+def show_downloads(path: Path) -> None:
+    """Offer the report and what lies beside it."""
+    model, initial, name = path.parent / "model", path.parent / "start", path.parent.name
+    card = model / "README.md"
     files = {
-        "checkpoint": (f"{name}.zip", lambda: runs.packed(model), "application/zip"),
+        "checkpoint": (model / "config.json", f"{name}.zip", lambda: runs.packed(model)),
         "student before Agora": (
+            initial / "config.json",
             f"{name}-start.zip",
-            lambda: runs.packed(start),
-            "application/zip",
+            lambda: runs.packed(initial),
         ),
-        "model card": ("README.md", lambda: card.read_bytes(), "text/markdown"),
-        "report": ("report.json", lambda: report.read_bytes(), "application/json"),
+        "model card": (card, "README.md", card.read_bytes),
+        "report": (path, "report.json", path.read_bytes),
     }
-    there = {
-        "checkpoint": model / "config.json",
-        "student before Agora": start / "config.json",
-        "model card": card,
-        "report": report,
-    }
-    with st.container(horizontal=True):
-        for what, (name, data, kind) in files.items():
-            if there[what].is_file():
-                st.download_button(
-                    f"Download {what}",
-                    data,
-                    name,
-                    kind,
-                    icon=":material/download:",
-                    type="primary" if what == "checkpoint" else "secondary",
-                    on_click="ignore",
-                )
+    there = {what: (file, make) for what, (proof, file, make) in files.items() if proof.is_file()}
+    runs.show_downloads(there, primary="checkpoint")
 
 
 def show_done(report: Report, badge: str, path: Path) -> None:
     """A whole report: what came out, then how."""
     st.markdown(
-        f":primary-badge[{badge}] **{agora_figures.title(report)}**  \n"
-        f":small[{agora_figures.origin(report, badge)}]"
+        f":primary-badge[{badge}] **{words.title(report)}**  \n"
+        f":small[{words.origin(report, badge)}]"
     )
     show_result(report)
     show_downloads(path)
@@ -402,23 +351,24 @@ def show_run(run: jobs.Run) -> None:
     """A run in whatever state it is, as far as it went."""
     status, path = run.status(), run.folder / "report.json"
     if not status.over:
-        show_live(run)
+        runs.show_live(run, show_losses)
         show_rounds_so_far(run)
         return
-    if status.state == "done":
+    is_done = status.state == "done"
+    if is_done:
         runs.show_close()
     else:
         runs.show_ended(run, status, KEPT)
+        if not path.is_file():
+            return
     try:
-        report = report_of(path)
-        if status.state == "done" and report is None:
-            raise ValueError(f"{path} is missing; start a new run.")
+        report = runs.opened(path, load)
     except ValueError as e:
-        st.warning(literal(str(e)), icon=":material/warning:")
+        st.warning(literal(e), icon=":material/warning:")
         return
-    if report and status.state == "done":
+    if is_done:
         show_done(report, "Measured", path)
-    elif report and report.begun:
+    elif report.begun:
         show_rounds(report)
 
 
@@ -434,7 +384,7 @@ def show_empty() -> None:
         steps[1].markdown(
             ":material/loop: **Rounds.** The student is trained once for each set of "
             "hyper-parameters. Near each of its mistakes new points are made, which the labeller "
-            "labels; the worst sets leave."
+            "labels; the worst configs leave."
         )
         steps[2].markdown(
             ":material/rule: **An honest end.** The test split is scored once, beside controls "
@@ -445,7 +395,7 @@ def show_empty() -> None:
             "stop, go on later, and download an ordinary checkpoint at the end."
         )
         with st.container(horizontal=True, vertical_alignment="center"):
-            for name in agora_report.recorded():
+            for name in recorded():
                 st.button(
                     "Look at a recorded run",
                     icon=":material/history_edu:",
@@ -463,7 +413,7 @@ st.markdown(
     "Train a smaller architecture with **Agora**: a student that learns from points made near its "
     "own mistakes, and labelled by its source."
 )
-run_id, record = st.query_params.get("run"), st.query_params.get("recorded")
+run_id, record = st.query_params.get(runs.RUN), st.query_params.get("recorded")
 looking = bool(run_id or record)
 box = (
     st.expander("Fine-tune another one", icon=":material/play_circle:")
@@ -512,10 +462,13 @@ with box:
     with st.expander("Advanced", icon=":material/tune:"):
         columns = st.columns(2)
         columns[0].selectbox(
-            "Hyper-parameter sets (Theta)", list(THETA), format_func=THETA.__getitem__, key="theta"
+            "Hyper-parameter configs", list(CONFIGS), format_func=CONFIGS.__getitem__, key="configs"
         )
         columns[1].selectbox(
-            "The student starts from", list(START), format_func=START.__getitem__, key="begin"
+            "The student starts from",
+            list(INITIALISATION),
+            format_func=INITIALISATION.__getitem__,
+            key="initialisation",
         )
         st.multiselect(
             "Controls of equal data and equal steps",
@@ -557,15 +510,15 @@ try:
         show_run(runs.find(run_id, "agora"))
     elif record:
         st.button("Close the recorded run", icon=":material/close:", on_click=leave_record)
-        path = agora_report.recorded().get(record)
+        path = recorded().get(record)
         if path is None:
             raise ValueError(f"There is no recorded run {record[:60]!r}.")
-        show_done(agora_report.load(path), "Recorded", path)
+        show_done(runs.opened(path, load), "Recorded", path)
         st.caption("Its sentences are numbered here: they are their authors' and not shipped.")
     else:
         show_empty()
 except ValueError as e:
-    st.warning(literal(str(e)), icon=":material/warning:")
+    st.warning(literal(e), icon=":material/warning:")
     if run_id:
         runs.show_close()
 

@@ -17,158 +17,130 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from bort_engine.runs import jobs
+from bort_engine.encoder.sources import sources
+from bort_engine.encoder.space import Architecture
+from bort_engine.finetune.plan import Config, Plan, Request
+from bort_engine.finetune.report import (
+    NAMES,
+    Arm,
+    Checkpoint,
+    Data,
+    Fit,
+    Labeller,
+    Lead,
+    Mistake,
+    Model,
+    Models,
+    NewPoints,
+    Point,
+    Report,
+    Round,
+    Row,
+    Scores,
+    Seed,
+)
+from bort_engine.runs import jobs, records
+from bort_engine.runs.provenance import Provenance
 
-SETS = [[1e-4, 0.01, 0.1, 64, 0], [5e-5, 0.01, 0.1, 64, 0], [5e-5, 0.1, 0.1, 64, 0]]
-# Accuracies on the seen half of dev, and on the half held back, by arm, round and set.
+# A learning rate, a weight decay, a warm-up share, a batch size and a seed each.
+CONFIGS = ((1e-4, 0.01, 0.1, 64, 0), (5e-5, 0.01, 0.1, 64, 0), (5e-5, 0.1, 0.1, 64, 0))
+# Accuracies on the seen half of dev, and on the half held back, by arm, round and config.
 ACCURACIES = {
     "agora": (((0.74, 0.71, 0.70), (0.74, 0.70, 0.71)), ((0.79,), (0.76,))),
     "plain": (((0.73, 0.72, 0.70), (0.73, 0.71, 0.71)), ((0.74,), (0.74,))),
     "copied": (((0.74, 0.71, 0.70), (0.74, 0.70, 0.71)), ((0.80,), (0.74,))),
     "random": (((0.74, 0.71, 0.70), (0.74, 0.70, 0.71)), ((0.77,), (0.76,))),
 }
-TEST = {"labeller": 0.791, "agora": 0.77, "plain": 0.74, "copied": 0.743, "random": 0.757}
-NAMES = {
-    "labeller": "Source, fine-tuned",
-    "agora": "Agora",
-    "plain": "Plain fine-tuning",
-    "copied": "Dev mistakes copied",
-    "random": "Random pool texts",
-}
+TEST = {"agora": 0.77, "labeller": 0.791, "plain": 0.74, "copied": 0.743, "random": 0.757}
 
 
-def mistake(index: int) -> dict[str, Any]:
+def mistake(index: int) -> Mistake:
     text = f"synthetic sentence {index}: a film that is *not* as bad as it sounds, at $5 a seat"
-    return {"text": text, "label": "fresh", "guess": "rotten"}
+    return Mistake(text, "fresh", "rotten")
 
 
-def near(index: int) -> dict[str, Any]:
-    points = [
-        {
-            "text": f"synthetic point {index}.{k}: a film that is better than it sounds",
-            "label": "fresh",
-            "confidence": (0.97, 0.91, 0.88, 0.55)[k],
-            "kept": k < 3,
-        }
-        for k in range(4)
-    ]
-    return {"near": mistake(index), "points": points}
+def near(index: int) -> NewPoints:
+    texts = [f"synthetic point {index}.{k}: a film that is better than it sounds" for k in range(4)]
+    confidences = zip(texts, (0.97, 0.91, 0.88), strict=False)
+    kept = [Point(text, "fresh", confidence) for text, confidence in confidences]
+    return NewPoints(mistake(index), (*kept, Point(texts[3], None, None)))
 
 
-def synthetic_arm(name: str) -> dict[str, Any]:
-    """Two rounds: in the first all three sets, of which the two worst leave."""
-    rounds, own, n_train = [], name == "agora", 1000
+def synthetic_arm(name: str) -> Arm:
+    """Two rounds: in the first all three configs, of which the two worst leave."""
+    configs = tuple(map(Config._make, CONFIGS))
+    rounds = []
     for number, (seen, held) in enumerate(ACCURACIES[name], 1):
-        made = [near(k) for k in range(26)] if number > 1 and own else []
+        measured = zip(configs, seen, held, (0.45, 0.48, 0.5), (12.1, 12.0, 12.2), strict=False)
+        fits = tuple(Fit(*values) for values in measured)
         n_train = 1078 if number > 1 and name != "plain" else 1000
-        rounds.append(
-            {
-                "number": number,
-                "attempt": 1,
-                "counts": True,
-                "n_train": n_train,
-                "theta": SETS[: len(seen)],
-                "accuracies": list(seen),
-                "held": list(held),
-                "losses": [0.45, 0.48, 0.5][: len(seen)],
-                "seconds": [12.1, 12.0, 12.2][: len(seen)],
-                "mistakes": [mistake(k) for k in range(round(100 * (1 - max(seen))) * own)],
-                "made": made,
-                "pruned": [[SETS[2], SETS[1]], [SETS[0]]][number - 1] if own else [],
-                "prefix": 1 if own and number == 1 else 0,
+        known = {}
+        if name == "agora":
+            known = {
+                "mistakes": tuple(map(mistake, range(round(100 * (1 - max(seen)))))),
+                "new_points": tuple(map(near, range(26))) if number > 1 else (),
+                "pruned": (configs[:0:-1], configs[:1])[number - 1],
+                "prefix": 2 - number,
             }
-        )
-    seen, held = (pair[0] for pair in ACCURACIES[name][-1])
-    return {
-        "rounds": rounds,
-        "best": {"number": 2, "attempt": 1, "theta": SETS[0], "dev_seen": seen, "dev_held": held},
-        "steps": 1200,
-        "seconds_training": 210.0,
-        "seconds_generating": 0.0 if name == "plain" else 9.0,
-        "n_points": n_train - 1000,
-    }
+        rounds.append(Round(number, 1, n_train, fits, **known))
+    return Arm(
+        tuple(rounds),
+        best=rounds[-1].fits[0],
+        best_round=2,
+        steps=1200,
+        n_points=rounds[-1].n_train - 1000,
+        seconds_training=210.0,
+        seconds_generating=0.0 if name == "plain" else 9.0,
+    )
 
 
-def synthetic_report(**request: Any) -> dict[str, Any]:
+def synthetic_record() -> Report:
     """A whole report of round, made-up numbers; 100 sentences in each half of dev, 400 in test."""
-    rows: list[dict[str, Any]] = [
-        {
-            "name": NAMES[arm],
-            "arm": arm,
-            "accuracy": accuracy,
-            "low": round(accuracy - 0.04, 3),
-            "high": round(accuracy + 0.04, 3),
-            "per_seed": [accuracy],
-        }
-        for arm, accuracy in TEST.items()
-    ]
-    agora = next(row for row in rows if row["arm"] == "agora")
+    configs = tuple(map(Config._make, CONFIGS))
+    plan = Plan(
+        labelled=1000,
+        tau="pool",
+        points=4,
+        initialisation="general",
+        controls=("plain", "copied", "random"),
+    )
+    shape, source = Architecture(3, 12, 384, 768), sources["minilm-l6"]
+    rows = []
     for arm, accuracy in TEST.items():
-        lead = TEST["agora"] - accuracy
-        low, high = round(lead - 0.02, 3), round(lead + 0.02, 3)
-        if arm != "agora":
-            agora[f"against_{arm}"] = {"difference": round(lead, 3), "low": low, "high": high}
-    return {
-        "schema": 1,
-        "request": {
-            "source": "minilm-l6",
-            "task": "rotten-tomatoes",
-            "architecture": "3,12,384,768",
-            "labelled": 1000,
-            "tau": "pool",
-            "m": 4,
-            "theta": SETS,
-            "theta_names": ["learning rate", "weight decay", "warm-up share", "batch size", "seed"],
-            "start": "general",
-            "controls": ["plain", "copied", "random"],
-            "seeds": [0],
-            "epsilon": 0.2,
-        }
-        | request,
-        "provenance": {
-            "machine": "Synthetic CPU",
-            "versions": "synthetic: made up for the tests",
-            "made_on": "2000-01-01",
-        },
-        "data": {
-            "n_train": 1000,
-            "n_pool": 9000,
-            "n_dev_seen": 100,
-            "n_dev_held": 100,
-            "n_test": 400,
-            "labels": ["rotten", "fresh"],
-        },
-        "labeller": {"dev_seen": 0.79, "dev_held": 0.80, "seconds": 41.0},
-        "runs": [{"seed": 0, "arms": {arm: synthetic_arm(arm) for arm in ACCURACIES}}],
-        "test": {"n": 400, "rows": rows},
-        "models": [
-            {
-                "name": "Source",
-                "architecture": "6,12,384,1536",
-                "n_parameters": 22_700_000,
-                "n_encoder_parameters": 10_600_000,
-                "latency_ms": 12.0,
-                "latency_how": "measured",
-                "latency_note": "batch 1, 128 tokens, 2 threads",
-            },
-            {
-                "name": "Student",
-                "architecture": "3,12,384,768",
-                "n_parameters": 15_600_000,
-                "n_encoder_parameters": 3_550_000,
-                "latency_ms": 4.8,
-                "latency_how": "measured",
-                "latency_note": "batch 1, 128 tokens, 2 threads",
-            },
-        ],
-        "checkpoint": {
-            "folder": "model",
-            "ok": True,
-            "said": "opens in a new process as BertTokenizer, BertForSequenceClassification; its "
+        leads = {}
+        if arm == "agora":
+            gaps = {other: TEST["agora"] - TEST[other] for other in TEST if other != "agora"}
+            leads = {
+                other: Lead(*(round(gap + d, 3) for d in (0, -0.02, 0.02)))
+                for other, gap in gaps.items()
+            }
+        low, high = round(accuracy - 0.04, 3), round(accuracy + 0.04, 3)
+        rows.append(Row(arm, accuracy, low, high, (accuracy,), leads))
+    note = "batch 1, 128 tokens, 2 threads"
+    return Report(
+        request=Request(source, "rotten-tomatoes", shape, plan, 0.2, configs),
+        provenance=Provenance(
+            "Synthetic CPU", "synthetic: made up for the tests", "2000-01-01", ""
+        ),
+        data=Data(1000, 9000, 100, 100, ("rotten", "fresh")),
+        labeller=Labeller(0.79, 0.80, 41.0),
+        runs=(Seed(0, {arm: synthetic_arm(arm) for arm in ACCURACIES}),),
+        test=Scores(400, tuple(rows)),
+        models=Models(
+            Model(22_700_000, 10_600_000, 12.0, "measured", note),
+            Model(15_600_000, 3_550_000, 4.8, "measured", note),
+        ),
+        checkpoint=Checkpoint(
+            "opens in a new process as BertTokenizer, BertForSequenceClassification; its "
             "outputs differ by at most 0.0e+00",
-            "problems": [],
-        },
-    }
+            (),
+        ),
+    )
+
+
+def synthetic_report() -> dict[str, Any]:
+    """The synthetic report as it stands in its file."""
+    return records.dump(synthetic_record())
 
 
 def synthetic_race(**change: Any) -> Any:
@@ -181,8 +153,6 @@ def synthetic_race(**change: Any) -> Any:
     | D | 4                  | 4  | 0.4   | 3 | beaten by B and by C  |
     """
     from bort_engine.encoder.latency import LatencyReport
-    from bort_engine.encoder.space import Architecture
-    from bort_engine.runs.provenance import Provenance
     from bort_engine.search.evaluate import BriefTraining
     from bort_engine.search.result import Costs
     from bort_engine.search.scores import Race, RaceProvenance
@@ -227,21 +197,19 @@ def synthetic_race(**change: Any) -> Any:
 
 def snapshots(whole: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, str]]:
     """The report after each training, with the training's stage and detail."""
-    now = deepcopy(whole) | {"runs": [], "test": None, "models": [], "checkpoint": None}
     arms: dict[str, Any] = {}
-    now["runs"] = [{"seed": 0, "arms": arms}]
+    runs = [{"seed": 0, "arms": arms}]
+    now = whole | {"runs": runs, "test": None, "models": None, "checkpoint": None}
+    undecided = {"pruned": [], "prefix": 0, "mistakes": []}
     for arm, full in whole["runs"][0]["arms"].items():
-        arms[arm] = full | {"rounds": [], "best": None}
+        arms[arm] = full | {"rounds": [], "best": None, "best_round": 0}
         for played in full["rounds"]:
-            fitted = len(played["theta"])
             arms[arm]["rounds"].append(played)
-            for k in range(1, fitted + 1):
-                lists = ("theta", "accuracies", "held", "losses", "seconds")
-                arms[arm]["rounds"][-1] = played | {key: played[key][:k] for key in lists}
-                if k < fitted:
-                    arms[arm]["rounds"][-1] |= {"pruned": [], "prefix": 0, "mistakes": []}
+            for k, fit in enumerate(played["fits"], 1):
+                settled = {} if k == len(played["fits"]) else undecided
+                arms[arm]["rounds"][-1] = played | {"fits": played["fits"][:k]} | settled
                 stage = f"{NAMES[arm]}, round {played['number']}"
-                yield now, stage, f"set {k}: learning rate {played['theta'][k - 1][0]}"
+                yield deepcopy(now), stage, f"config {k}: learning rate {fit['config'][0]}"
         arms[arm] = full
     yield deepcopy(whole), "scoring the test split once", ""
 
@@ -261,9 +229,7 @@ def play_agora(job: jobs.Job, folder: Path, steps: int, pause: float) -> None:
             )
             if job.stop.wait(pause):
                 raise RuntimeError("Stopped after this step.")
-        part = folder / ".report.part"
-        part.write_text(json.dumps(report))
-        part.replace(folder / "report.json")
+        records.write_bytes(folder / "report.json", json.dumps(report).encode())
         counter.write_text(str(number))
     model = folder / "model"
     model.mkdir(exist_ok=True)

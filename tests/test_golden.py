@@ -15,7 +15,7 @@ from bort_engine.data.resources import ASSETS
 from bort_engine.encoder.costs import n_operations, n_parameters
 from bort_engine.encoder.latency import Calibration
 from bort_engine.encoder.space import Architecture
-from bort_engine.finetune import report as agora_report
+from bort_engine.finetune.report import Report
 from bort_engine.lab.ledger import Ledger
 from bort_engine.lab.torus_run import Torus
 from bort_engine.runs.records import read
@@ -23,6 +23,7 @@ from bort_engine.search.evaluate import EvaluationTable
 from bort_engine.search.front import front
 from bort_engine.search.result import Search
 from bort_engine.search.scores import Race
+from bort_engine.show.agora import leakage
 
 GOLDEN = Path(__file__).parent / "golden"
 RECORDED = ASSETS / "recorded"
@@ -110,14 +111,17 @@ def records() -> Any:
         str(length): ledger.ratio("bert-large-uncased", "bort", length).median
         for length in ledger.lengths
     }
-    report = agora_report.load(RECORDED / "agora-minilm-l6-rotten-tomatoes-few.json")
+    report = read(RECORDED / "agora-minilm-l6-rotten-tomatoes-few.json", Report)
+    rows = report.test.rows if report.test else ()
     told["agora"] = {
-        "rows": {row.arm: [row.accuracy, row.low, row.high] for row in report.rows},
-        "leakage": [[leak.seen, leak.other] for leak in agora_report.leakage(report)],
+        "rows": {row.arm: [row.accuracy, row.low, row.high] for row in rows},
+        "leakage": [[leak.seen, leak.other] for leak in leakage(report)],
         "rounds": {
-            f"{seed} {name}": [[len(r.theta), len(r.mistakes), len(r.points)] for r in arm.rounds]
-            for seed, arms in report.runs
-            for name, arm in arms.items()
+            f"{run.seed} {name}": [
+                [len(r.fits), len(r.mistakes), len(r.points)] for r in arm.rounds
+            ]
+            for run in report.runs
+            for name, arm in run.arms.items()
         },
     }
     gradients = json.loads((RECORDED / "gradients-minilm-l6.json").read_text())

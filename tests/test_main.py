@@ -57,7 +57,10 @@ def test_params_as_text_sums_to_its_total(capsys):
         ("agora minilm-l6 --architecture 9,12,384,768", "9,12,384,768 does not fit in minilm-l6"),
         ("agora minilm-l6 --architecture 3,5,384,768", "num_attention_heads 5 does not divide"),
         ("agora minilm-l6 --architecture 3,12,384,768 --tau near", "tau is 'near'; allowed: auto"),
-        ("agora minilm-l6 --architecture 3,12,384,768 --points 0", "m is 0; allowed: 1 to 100"),
+        (
+            "agora minilm-l6 --architecture 3,12,384,768 --points 0",
+            "points is 0; allowed: 1 to 100",
+        ),
         ("agora minilm-l6 --architecture 3,12,384,768 --task nope", "task 'nope' is not known"),
         ("agora minilm-l6 --architecture 3,12,384,768 --controls x", "control 'x' is not known"),
         ("", "the following arguments are required: COMMAND"),

@@ -1,4 +1,4 @@
-"""A student: one architecture, trained again and again from the same start, every training kept.
+"""A student: one architecture, trained again and again from the same weights, every training kept.
 
 Each finished training is written down at once, so a run that is killed goes on after the last one:
 the same request, asked again, is answered from the file. Weights are kept of those only that were
@@ -7,16 +7,19 @@ the best of their round when they were made.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bort_engine.finetune.plan import Config
+from bort_engine.runs import records
 from bort_engine.runs.events import Stop, never
 
 if TYPE_CHECKING:
@@ -24,16 +27,16 @@ if TYPE_CHECKING:
 
     from bort_engine.training.trainer import Rows
 
-# What a hyper-parameter set holds, in this order, which decides what Agora prunes together.
-FIELDS = ("learning rate", "weight decay", "warm-up share", "batch size", "seed")
 OnStep = Callable[[int, int, float], None]
+Label = int | tuple[float, ...]  # a class, or the probabilities of all classes
+Pairs = Sequence[tuple[str, Label]]
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class Training:
     """One training: the classes it predicts on the two halves of dev, and what it took.
 
-    `loss` is the mean over its last ten steps, in nats.
+    `key` is a digest of what was asked for; `loss` the mean over its last ten steps, in nats.
     """
 
     key: str
@@ -46,7 +49,7 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True)
 class Dev:
-    """The two halves of dev: what Agora looks at, and what it never sees."""
+    """The two halves of dev, as positions: what Agora looks at, and what it never sees."""
 
     texts: tuple[str, ...]
     labels: tuple[int, ...]
@@ -60,22 +63,22 @@ class Dev:
         halves = (tuple(sorted(part.tolist())) for part in (order[:half], order[half:]))
         return cls(tuple(texts), tuple(map(int, labels)), *halves)
 
-    def pairs(self, half: Sequence[int]) -> list[tuple[str, int]]:
-        return [(self.texts[i], self.labels[i]) for i in half]
+    @property
+    def seen_pairs(self) -> list[tuple[str, int]]:
+        return [(self.texts[i], self.labels[i]) for i in self.seen]
 
 
 class Student:
-    """Trains copies of `start` and remembers them under `folder`.
+    """Trains copies of `initial` and remembers them under `folder`.
 
     Args:
-        start: the model every training starts from; it is not changed.
-        on_step: told the step, how many there are, and the loss.
+        initial: the model every training starts from; it is not changed.
         stop: becomes true when the work should end.
     """
 
     def __init__(
         self,
-        start: PreTrainedModel,
+        initial: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         dev: Dev,
         folder: Path,
@@ -83,114 +86,114 @@ class Student:
     ) -> None:
         from bort_engine.training.trainer import encode
 
-        self.start, self.tokenizer, self.dev, self.folder = start, tokenizer, dev, folder
+        self.initial, self.tokenizer, self.dev, self.folder = initial, tokenizer, dev, folder
         self.stop = stop
-        self.best: Fitted | None = None  # of the latest round
-        self._round: Hashable = None
-        self._asked: dict[str, tuple[Any, ...]] = {}
+        self.best: Training | None = None  # of the latest round
+        self._round_id: Hashable = None
+        self._requests: dict[str, tuple[Config, Pairs, int]] = {}  # by key, to train again
         self._dev_rows = encode(dev.texts, tokenizer, dev.labels)
         folder.mkdir(parents=True, exist_ok=True)
 
     def fit(
         self,
-        theta: tuple[Any, ...],
-        pairs: Sequence[tuple[str, Any]],
+        config: Config,
+        pairs: Pairs,
         steps: int,
         on_step: OnStep = lambda step, total, loss: None,
-        round: Hashable = None,
-    ) -> Fitted:
+        round_id: Hashable = None,
+    ) -> Training:
         """Train with one hyper-parameter set on (text, class or probabilities) pairs.
 
         Args:
-            round: what it is compared within; with another one `best` begins anew.
+            on_step: told the step, how many there are, and the loss.
+            round_id: what it is compared within; with another one `best` begins anew.
 
         Raises:
             Cancelled: a stop was asked for; this training is lost, those before it are kept.
+            ValueError: the training diverged.
         """
-        if round != self._round:
-            self.best, self._round = None, round
-        key = self._key(theta, pairs, steps)
-        self._asked[key] = (theta, pairs, steps)
+        if round_id != self._round_id:
+            self.best, self._round_id = None, round_id
+        key = _digest(config, pairs, steps)
+        self._requests[key] = (config, pairs, steps)
         path = self.folder / f"{key}.json"
         if path.is_file():
-            fitted = _read(path)
-            self.best = fitted if self._beats(fitted) else self.best
-            return fitted
+            training = records.read(path, Training)
+            if self._beats_best(training):
+                self.best = training
+            return training
         start, losses = perf_counter(), []
 
-        def told(step: int, total: int, loss: float) -> None:
+        def note_loss(step: int, total: int, loss: float) -> None:
             losses.append(loss)
             on_step(step, total, loss)
 
-        model = self._train(theta, pairs, steps, told)
-        fitted = self._measured(model, key, losses, steps, start)
-        if self._beats(fitted):
+        model = self._train(config, pairs, steps, note_loss)
+        seen, held = self._predictions(model)
+        loss, seconds = float(np.mean(losses[-10:])), perf_counter() - start
+        training = Training(key, seen, held, round(loss, 5), round(seconds, 2), steps)
+        if self._beats_best(training):
             self._keep(model, key)
-            self.best = fitted
-        _write(path, fitted)
-        return fitted
+            self.best = training
+        # Last, so that a training on file always has its weights if it was the best.
+        records.write(path, training)
+        return training
 
-    def _beats(self, fitted: Fitted) -> bool:
-        return self.best is None or self.accuracy(fitted) > self.accuracy(self.best)
+    def _beats_best(self, training: Training) -> bool:
+        return self.best is None or self.accuracy(training) > self.accuracy(self.best)
 
-    def accuracy(self, fitted: Fitted, half: str = "seen") -> float:
+    def accuracy(self, training: Training, half: str = "seen") -> float:
         """Return the share of right answers on the half of dev that is "seen" or "held"."""
         truth = [self.dev.labels[i] for i in getattr(self.dev, half)]
-        return float(np.mean([a == b for a, b in zip(getattr(fitted, half), truth, strict=True)]))
+        return float(np.mean(np.array(getattr(training, half)) == truth))
 
-    def load(self, fitted: Fitted) -> PreTrainedModel:
+    def load(self, training: Training) -> PreTrainedModel:
         """Return the model of a training; one whose weights were not kept is trained again."""
         from safetensors.torch import load_file
 
-        path = self._weights(fitted.key)
+        path = self._weights(training.key)
         if not path.is_file():
-            self._keep(self._train(*self._asked[fitted.key]), fitted.key)
-        model = self._copy()
+            self._keep(self._train(*self._requests[training.key]), training.key)
+        model = copy.deepcopy(self.initial)
         model.load_state_dict(load_file(path))
         return model.eval()
 
     def _train(
         self,
-        theta: tuple[Any, ...],
-        pairs: Sequence[tuple[str, Any]],
+        config: Config,
+        pairs: Pairs,
         steps: int,
         on_step: OnStep = lambda step, total, loss: None,
     ) -> PreTrainedModel:
         from bort_engine.training.trainer import Recipe, train
 
-        learning_rate, weight_decay, warmup_share, batch_size, seed = theta
         recipe = Recipe(
             steps=steps,
-            batch_size=int(batch_size),
-            learning_rate=learning_rate,
-            warmup_share=warmup_share,
-            weight_decay=weight_decay,
+            batch_size=config.batch_size,
+            learning_rate=config.learning_rate,
+            warmup_share=config.warmup_share,
+            weight_decay=config.weight_decay,
         )
         return train(
-            self._copy(),
+            copy.deepcopy(self.initial),
             self._rows(pairs),
             self.tokenizer,
             recipe,
-            seed=int(seed),
+            seed=config.seed,
             on_step=on_step,
             stop=self.stop,
         )
 
-    def _copy(self) -> PreTrainedModel:
-        import copy
-
-        return copy.deepcopy(self.start)
-
-    def _rows(self, pairs: Sequence[tuple[str, Any]]) -> Rows:
+    def _rows(self, pairs: Pairs) -> Rows:
         from bort_engine.training.trainer import encode
 
-        n: Any = self.start.config.num_labels
-        labels = [np.eye(n)[y].tolist() if isinstance(y, int) else y for _, y in pairs]
+        n_classes: Any = self.initial.config.num_labels
+        one_hot = np.eye(n_classes).tolist()
+        labels = [one_hot[label] if isinstance(label, int) else label for _, label in pairs]
         return encode([text for text, _ in pairs], self.tokenizer, labels)
 
-    def _measured(
-        self, model: PreTrainedModel, key: str, losses: list[float], steps: int, start: float
-    ) -> Fitted:
+    def _predictions(self, model: PreTrainedModel) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the classes a model predicts on the two halves of dev."""
         from bort_engine.training.trainer import predict
 
         logits = predict(model, self._dev_rows, self.tokenizer)
@@ -198,41 +201,19 @@ class Student:
             raise ValueError(
                 "a training diverged: its outputs are not numbers. Take a smaller learning rate."
             )
-        guesses = logits.argmax(1).tolist()
-        return Fitted(
-            key,
-            tuple(guesses[i] for i in self.dev.seen),
-            tuple(guesses[i] for i in self.dev.held),
-            round(float(np.mean(losses[-10:])), 5),
-            round(perf_counter() - start, 2),
-            steps,
-        )
-
-    def _key(self, theta: tuple[Any, ...], pairs: Sequence[tuple[str, Any]], steps: int) -> str:
-        asked = json.dumps([theta, steps, [[text, np.round(y, 4).tolist()] for text, y in pairs]])
-        return hashlib.sha256(asked.encode()).hexdigest()[:16]
+        classes = logits.argmax(1)
+        return tuple(classes[[*self.dev.seen]].tolist()), tuple(classes[[*self.dev.held]].tolist())
 
     def _weights(self, key: str) -> Path:
         return self.folder / f"{key}.safetensors"
 
     def _keep(self, model: PreTrainedModel, key: str) -> None:
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
-        from bort_engine.encoder.checkpoint import os_errors
-
-        part = self.folder / f"{key}.part"
         weights = {name: value.contiguous() for name, value in model.state_dict().items()}
-        with os_errors():
-            save_file(weights, part)
-        part.replace(self._weights(key))
+        records.write_bytes(self._weights(key), save(weights))
 
 
-def _write(path: Path, fitted: Fitted) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(asdict(fitted)))
-    part.replace(path)
-
-
-def _read(path: Path) -> Fitted:
-    plain = json.loads(path.read_text())
-    return Fitted(**plain | {half: tuple(plain[half]) for half in ("seen", "held")})
+def _digest(config: Config, pairs: Pairs, steps: int) -> str:
+    labelled = [[text, np.round(label, 4).tolist()] for text, label in pairs]
+    return hashlib.sha256(json.dumps([config, steps, labelled]).encode()).hexdigest()[:16]

@@ -8,41 +8,46 @@ word-embedding space; `mask` lets the source's masked-language-model head fill t
 from __future__ import annotations
 
 import hashlib
-import json
-import tempfile
-from collections.abc import Callable, Sequence
+import io
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy.special import softmax
 
 from bort_engine.algorithms.agora import Mistake, RoundId
 from bort_engine.data.resources import cache_dir
 from bort_engine.data.tasks import MAX_LENGTH
-from bort_engine.training.word_swap import BATCH, Tau
+from bort_engine.finetune.student import Dev, Student
+from bort_engine.runs import records
+from bort_engine.training.teacher import Teacher, divergence
+from bort_engine.training.trainer import encode, has_fast_bf16, predict
+from bort_engine.training.word_swap import BATCH, Tau, mask_tau, tokens_tau
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from bort_engine.encoder.sources import Source
+    from bort_engine.finetune.plan import Plan
 
 NEAR_DUPLICATE = 0.95  # cosine of two sentence vectors; such a text is not new
+Probabilities = tuple[float, ...]
 
 
 class Vectors:
-    """Sentence vectors (n, H) of unit length: the mean of the source's last hidden states.
-
-    They are kept in the cache by the texts' digest, for a pool of 10,000 takes half a minute.
-    """
+    """Sentence vectors (n, H) of unit length: the mean of the source's last hidden states."""
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         self.model, self.tokenizer = model.eval(), tokenizer
 
     def of(self, texts: Sequence[str]) -> np.ndarray:
-        found = np.empty((len(texts), self.model.config.hidden_size), dtype=np.float32)
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        vectors = np.empty((len(texts), self.model.config.hidden_size), dtype=np.float32)
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # batches of like length
+        bf16 = torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bf16())
+        with torch.inference_mode(), bf16:
             for start in range(0, len(texts), BATCH):
                 rows = order[start : start + BATCH]
                 batch = self.tokenizer(
@@ -57,28 +62,115 @@ class Vectors:
                     input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
                 ).last_hidden_state.float()
                 mean = (states * mask).sum(1) / mask.sum(1)
-                found[rows] = torch.nn.functional.normalize(mean, dim=-1).numpy()
-        return found
+                vectors[rows] = torch.nn.functional.normalize(mean, dim=-1).numpy()
+        return vectors
 
     def cached(self, texts: Sequence[str], source: Source) -> np.ndarray:
+        """Return the vectors, kept by the texts' digest: those of 10,000 take half a minute."""
         key = "\n".join([source.name, str(source.weights), *texts])
         digest = hashlib.sha256(key.encode()).hexdigest()[:16]
         path = cache_dir() / "vectors" / f"{digest}.npy"
         if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npy", delete=False) as part:
-                np.save(part, self.of(texts))
-            Path(part.name).replace(path)
+            buffer = io.BytesIO()
+            np.save(buffer, self.of(texts))
+            records.write_bytes(path, buffer.getvalue())
         return np.load(path, allow_pickle=False)
+
+
+class Labeller:
+    """S: the source, fine-tuned on the labelled rows; with the texts of the train split."""
+
+    def __init__(self, teacher: Teacher, source: Source, dev: Dev, plan: Plan) -> None:
+        self.teacher, self.source, self.dev, self.plan = teacher, source, dev, plan
+        train = teacher.splits["train"]
+        self.train_texts: list[str] = list(train["text"])
+        self.is_labelled = np.zeros(len(self.train_texts), dtype=bool)
+        self.is_labelled[teacher.labelled] = True
+        labels = map(int, train["label"])
+        rows = list(zip(self.train_texts, labels, self.is_labelled, strict=True))
+        self.train_pairs = [(text, label) for text, label, is_labelled in rows if is_labelled]
+        self.pool_texts = [text for text, _, is_labelled in rows if not is_labelled]
+        self._known = dict(zip(self.train_texts, teacher.train_logits, strict=True))
+
+    @cached_property
+    def vectors(self) -> Vectors:
+        from bort_engine.encoder.build import load_source
+
+        return Vectors(load_source(self.source), self.teacher.tokenizer)
+
+    @cached_property
+    def pool(self) -> Pool:
+        """The unlabelled texts, less those that nearly repeat a labelled text or one of dev."""
+        n = len(self.train_texts)
+        vectors = self.vectors.cached([*self.train_texts, *self.dev.texts], self.source)
+        known = np.concatenate([vectors[:n][self.is_labelled], vectors[n:]])
+        return Pool(self.pool_texts, vectors[:n][~self.is_labelled], known)
+
+    def predict(self, model: PreTrainedModel, texts: Sequence[str]) -> np.ndarray:
+        """Return the logits (texts, classes) of any model with this tokenizer."""
+        tokenizer = self.teacher.tokenizer
+        return predict(model, encode(texts, tokenizer, [0] * len(texts)), tokenizer)
+
+    def logits(self, texts: Sequence[str]) -> np.ndarray:
+        """Return S's logits: known already for the train split's texts, computed for others."""
+        if others := [text for text in texts if text not in self._known]:
+            logits = self.predict(self.teacher.model, others)
+            self._known.update(zip(others, logits, strict=True))
+        return np.array([self._known[text] for text in texts])
+
+    def labels(self, texts: Sequence[str], every: bool = False) -> list[Probabilities | None]:
+        """Return S's labels, None where it is not sure enough; with `every` it must label all."""
+        confidence = 0 if every else self.plan.confidence
+        return labels_of(self.logits(texts), confidence, self.plan.labels == "soft")
+
+    def random_pairs(self, seed: int) -> Iterator[tuple[str, Probabilities]]:
+        """Give texts of the pool (without one, of the labelled rows) in random order, labelled."""
+        texts = self.pool.texts if self.pool_texts else [text for text, _ in self.train_pairs]
+        order = np.random.default_rng([seed, 1]).permutation(len(texts))
+        for start in range(0, len(texts), 512):
+            part = [texts[i] for i in order[start : start + 512]]
+            for text, label in zip(part, self.labels(part), strict=True):
+                if label is not None:
+                    yield text, label
+
+    def tau(self, student: Student, seed: int) -> Tau:
+        """Return the tau that the plan asks for, with its filters, for one student.
+
+        From the inside out: candidates, less repeats, the most disputed of them, remembered.
+        """
+        kind = self.plan.tau
+        if kind == "auto":
+            kind = "pool" if self.pool_texts else "tokens"
+        taken: set[str] = set()
+        if kind == "pool":
+            tau = self.pool.tau(self.vectors, taken)
+        else:
+            tokenizer = self.teacher.tokenizer
+            tau = (
+                mask_tau(self.source, tokenizer, seed)
+                if kind == "mask"
+                else tokens_tau(self.vectors.model, tokenizer, seed)
+            )
+            known = self.vectors.of([text for text, _ in self.train_pairs])
+            tau = without_repeats(tau, self.vectors, known, taken)
+
+        def disagreement(texts: list[str]) -> np.ndarray:
+            if not texts:
+                return np.empty(0)
+            assert student.best is not None, "points are made after the first round"
+            return divergence(self.logits(texts), self.predict(student.load(student.best), texts))
+
+        tau = most_disputed(tau, disagreement, self.plan.candidates)
+        return remembered(tau, student.folder, taken)
 
 
 class Pool:
     """Unlabelled texts; what nearly repeats a known text is left out."""
 
     def __init__(self, texts: Sequence[str], vectors: np.ndarray, known: np.ndarray) -> None:
-        new = nearest(vectors, known) < NEAR_DUPLICATE
-        self.texts = [text for text, is_new in zip(texts, new, strict=True) if is_new]
-        self.vectors = vectors[new]
+        is_new = nearest(vectors, known) < NEAR_DUPLICATE
+        self.texts = [text for text, new in zip(texts, is_new, strict=True) if new]
+        self.vectors = vectors[is_new]
 
     def tau(self, vectors: Vectors, taken: set[str]) -> Tau:
         """Return a tau that gives the nearest texts not taken yet, every mistake in turn."""
@@ -86,14 +178,14 @@ class Pool:
         def tau(mistakes: Sequence[Mistake], m: int, at: RoundId) -> list[list[str]]:
             free = np.array([text not in taken for text in self.texts], dtype=bool)
             closeness = self.vectors @ vectors.of([mistake.x for mistake in mistakes]).T
-            made: list[list[str]] = [[] for _ in mistakes]
+            texts_near: list[list[str]] = [[] for _ in mistakes]
             for _ in range(m):
-                for k, texts in enumerate(made):
+                for k, texts in enumerate(texts_near):
                     if free.any():
-                        best = int(np.where(free, closeness[:, k], -2).argmax())
-                        free[best] = False
-                        texts.append(self.texts[best])
-            return made
+                        nearest_free = int(np.where(free, closeness[:, k], -2).argmax())
+                        free[nearest_free] = False
+                        texts.append(self.texts[nearest_free])
+            return texts_near
 
         return tau
 
@@ -106,13 +198,10 @@ def most_disputed(tau: Tau, disagreement: Callable[[list[str]], np.ndarray], sha
     """
 
     def chosen(mistakes: Sequence[Mistake], m: int, at: RoundId) -> list[list[str]]:
-        made = tau(mistakes, share * m, at)
-        gaps = iter(disagreement([text for texts in made for text in texts]).tolist())
-        kept = []
-        for texts in made:
-            by_gap = sorted(((next(gaps), text) for text in texts), reverse=True)
-            kept.append([text for _, text in by_gap[:m]])
-        return kept
+        candidates = tau(mistakes, share * m, at)
+        gaps = iter(disagreement([text for texts in candidates for text in texts]).tolist())
+        by_gap = [sorted(((next(gaps), text) for text in ts), reverse=True) for ts in candidates]
+        return [[text for _, text in texts[:m]] for texts in by_gap]
 
     return chosen
 
@@ -126,14 +215,12 @@ def remembered(tau: Tau, folder: Path, taken: set[str]) -> Tau:
     def answered(mistakes: Sequence[Mistake], m: int, at: RoundId) -> list[list[str]]:
         path = folder / f"points-{at.number}-{at.attempt}.json"
         if path.is_file():
-            made = json.loads(path.read_text())
+            texts_near = records.read(path, list[list[str]])
         else:
-            made = tau(mistakes, m, at)
-            part = path.with_suffix(".part")
-            part.write_text(json.dumps(made))
-            part.replace(path)
-        taken.update(text for texts in made for text in texts)
-        return made
+            texts_near = tau(mistakes, m, at)
+            records.write(path, texts_near)
+        taken.update(text for texts in texts_near for text in texts)
+        return texts_near
 
     return answered
 
@@ -151,35 +238,34 @@ def without_repeats(tau: Tau, vectors: Vectors, known: np.ndarray, taken: set[st
 
     For made-up sentences; those of a pool were compared when the pool was made.
     """
-    found: dict[str, np.ndarray] = {}
+    cache: dict[str, np.ndarray] = {}
 
-    def of(texts: Sequence[str]) -> np.ndarray:
-        missing = [text for text in dict.fromkeys(texts) if text not in found]
-        found.update(zip(missing, vectors.of(missing), strict=True))
-        return np.array([found[text] for text in texts]).reshape(len(texts), known.shape[1])
+    def vectors_of(texts: Sequence[str]) -> np.ndarray:
+        missing = [text for text in dict.fromkeys(texts) if text not in cache]
+        cache.update(zip(missing, vectors.of(missing), strict=True))
+        return np.array([cache[text] for text in texts]).reshape(len(texts), known.shape[1])
 
     def filtered(mistakes: Sequence[Mistake], m: int, at: RoundId) -> list[list[str]]:
-        made = tau(mistakes, m, at)
-        flat = of([text for texts in made for text in texts])
-        new = nearest(flat, np.concatenate([known, of(sorted(taken))])) < NEAR_DUPLICATE
+        texts_near = tau(mistakes, m, at)
+        flat = vectors_of([text for texts in texts_near for text in texts])
+        new = nearest(flat, np.concatenate([known, vectors_of(sorted(taken))])) < NEAR_DUPLICATE
         for k in range(len(flat)):  # of two that repeat each other the first stays
             if new[k]:
                 new[k + 1 :] &= flat[k + 1 :] @ flat[k] < NEAR_DUPLICATE
         keep = iter(new)
-        return [[text for text in texts if next(keep)] for texts in made]
+        return [[text for text in texts if next(keep)] for texts in texts_near]
 
     return filtered
 
 
-def labels_of(logits: np.ndarray, confidence: float, soft: bool) -> list[tuple[float, ...] | None]:
+def labels_of(logits: np.ndarray, confidence: float, soft: bool) -> list[Probabilities | None]:
     """Return S's labels for points as probabilities: soft, or all on its first choice.
 
     None, declined, where its first choice has less than `confidence`.
     """
-    shifted = np.exp(logits - logits.max(1, keepdims=True))
-    p = shifted / shifted.sum(1, keepdims=True)
-    given: Any = p if soft else np.eye(p.shape[1])[p.argmax(1)]
+    p = softmax(logits, axis=1)
+    labels = p if soft else np.eye(p.shape[1])[p.argmax(1)]
     return [
-        tuple(map(float, row)) if best >= confidence else None
-        for row, best in zip(given, p.max(1), strict=True)
+        tuple(map(float, label)) if best >= confidence else None
+        for label, best in zip(labels, p.max(1), strict=True)
     ]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from bort_engine.finetune.report import Lead, Row, RowName
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -16,8 +18,8 @@ N_RESAMPLES = 2000
 def score_test(
     task: str,
     tokenizer: PreTrainedTokenizerBase,
-    arms: Mapping[str, Sequence[PreTrainedModel]],
-) -> dict[str, np.ndarray]:
+    arms: Mapping[RowName, Sequence[PreTrainedModel]],
+) -> dict[RowName, np.ndarray]:
     """Load the locked test split and return which answers are right: (seeds, sentences) by arm.
 
     Nothing else loads that split, and a run calls this once, after its last training.
@@ -34,39 +36,45 @@ def score_test(
     }
 
 
-def compare(
-    right: Mapping[str, np.ndarray], ours: str, others: Sequence[str], seed: int = 0
-) -> dict[str, dict[str, Any]]:
-    """Return each arm's test accuracy and how far `ours` is ahead of others, with 95 % intervals.
+def compare(right: Mapping[RowName, np.ndarray], seed: int = 0) -> tuple[Row, ...]:
+    """Return each arm's test accuracy and how far the first is ahead of it, with 95 % intervals.
 
     Sentences are drawn with replacement, the same for every arm (a paired bootstrap); over several
     seeds a sentence counts with the mean of its answers. The interval is therefore about other
     sentences, not about other seeds: those stand in `per_seed`.
+
+    Args:
+        right: which answers are right, (seeds, sentences) by arm.
     """
-    means = {name: values.mean(0) for name, values in right.items()}
-    n = len(means[ours])
-    draws = np.random.default_rng(seed).integers(n, size=(N_RESAMPLES, n))
-    resampled = {name: mean[draws].mean(1) for name, mean in means.items()}
-    rows = {
-        name: {
-            "accuracy": _rounded(mean.mean()),
-            **_interval(resampled[name]),
-            "per_seed": [_rounded(one) for one in right[name].mean(1)],
-        }
-        for name, mean in means.items()
-    }
-    for other in others:
-        rows[ours][f"against_{other}"] = {
-            "difference": _rounded(means[ours].mean() - means[other].mean()),
-            **_interval(resampled[ours] - resampled[other]),
-        }
-    return rows
+    from scipy.stats import bootstrap
 
+    first, *others = right
 
-def _interval(values: np.ndarray) -> dict[str, float]:
-    low, high = np.percentile(values, [2.5, 97.5])
-    return {"low": _rounded(low), "high": _rounded(high)}
+    def accuracies_and_leads(*samples: np.ndarray, axis: int) -> np.ndarray:
+        accuracies = np.stack([sample.mean(axis) for sample in samples])
+        return np.concatenate([accuracies, accuracies[:1] - accuracies[1:]])
 
-
-def _rounded(value: Any) -> float:
-    return round(float(value), 5)
+    by_sentence = [answers.mean(0) for answers in right.values()]
+    values = accuracies_and_leads(*by_sentence, axis=0)
+    interval = bootstrap(
+        by_sentence,
+        accuracies_and_leads,
+        paired=True,
+        vectorized=True,
+        n_resamples=N_RESAMPLES,
+        batch=100,  # resamples at once: their copies of all answers need memory
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    estimates = np.stack([values, interval.low, interval.high], axis=1).round(5).tolist()
+    # A row each for the arms, then one each for the first arm's leads over the others.
+    leads = dict(zip(others, (Lead(*e) for e in estimates[len(right) :]), strict=True))
+    return tuple(
+        Row(
+            name,
+            *estimate,
+            per_seed=tuple(right[name].mean(1).round(5).tolist()),
+            against=leads if name == first else {},
+        )
+        for name, estimate in zip(right, estimates, strict=False)
+    )

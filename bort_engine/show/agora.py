@@ -1,66 +1,46 @@
-"""A run of Agora as a person reads it: words, tables and figures of a checked `Report`.
+"""A fine-tuning run as a person reads it: words, numbers and tables of its `Report`.
 
-Compute, then draw: the tables' functions make the numbers, the figures' functions draw them.
-Tables and figures show percent, and differences in points. Texts of the run may say anything: in
-Markdown they are escaped, in a figure its tags are taken out.
+Tables show percent, and differences in points. Texts of the run may say anything: in
+Markdown they are escaped.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
 
+from bort_engine.finetune.plan import Config, Request
 from bort_engine.finetune.report import (
     NAMES,
     Arm,
+    ArmName,
     Checkpoint,
-    Difference,
-    Leak,
-    Made,
+    Lead,
     Mistake,
-    Model,
+    Point,
     Report,
-    Request,
     Round,
-    Theta,
-    against,
-    n_mistakes,
+    RowName,
 )
-from bort_engine.runs.text import literal, plain
+from bort_engine.runs.events import Event
+from bort_engine.runs.text import literal, printable
 from bort_engine.show.front import Fact
-from bort_engine.show.theme import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILION,
-    laid_out,
-    millions,
-)
+from bort_engine.show.theme import millions
 
 if TYPE_CHECKING:
     import pandas as pd
-    import plotly.graph_objects as go
 
-OVER = {
+RIVALS: dict[RowName, str] = {
     "plain": "plain fine-tuning",
     "random": "as many random pool texts",
     "copied": "copying the dev mistakes",
 }  # what the verdict compares Agora with
-MOST_SETS = 8  # drawn or named at once
-MARKS = {
-    "labeller": (PURPLE, "square"),
-    "agora": (ORANGE, "circle"),
-    "plain": (BLUE, "diamond"),
-    "copied": (VERMILION, "x"),
-    "random": (GREEN, "hexagon"),
-    "start": (GREY, "star"),
-}
-COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, GREY)
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "hexagon", "star", "cross")
+MOST_CONFIGS = 8  # drawn or named at once
+Z95 = 1.96  # standard errors in half of a 95 % interval
 LEAKAGE = (
     "Agora looks at the seen half of dev by design: its points are made near the mistakes there. "
     "So accuracy on that half flatters. A gap above its whisker is more than chance; what the "
@@ -68,27 +48,26 @@ LEAKAGE = (
 )
 
 
-def set_name(theta: Theta, request: Request) -> str:
-    """Name a hyper-parameter set by what tells it from the others that were asked for."""
-    among = [one for one in request.theta if len(one) == len(theta)]
-    differ = [i for i in range(len(theta)) if len({one[i] for one in among}) > 1]
-    parts = [f"{_element(i, request)} {_value(theta[i])}" for i in differ or range(len(theta))]
-    return ", ".join(parts)
+# Words, in Markdown.
 
 
-def _element(index: int, request: Request) -> str:
-    names = request.theta_names
-    return names[index] if index < len(names) else f"element {index + 1}"
+def config_name(config: Config, request: Request) -> str:
+    """Name a config by the fields that tell it from the others that were asked for."""
+    columns = list(zip(*request.configs, strict=True))
+    differ = [i for i, values in enumerate(columns) if len(set(values)) > 1]
+    return ", ".join(
+        f"{Config._fields[i].replace('_', ' ')} {_number(config[i])}"
+        for i in differ or range(len(config))
+    )
 
 
-def _value(value: float | str) -> str:
-    if isinstance(value, str):
-        return value
+def _number(value: float) -> str:
+    """Write 5e-05 as 5e-5."""
     return re.sub(r"e([+-])0*", r"e\1", f"{value:g}").replace("e+", "e")
 
 
 def pruning(played: Round, request: Request) -> str:
-    """Say in Markdown which sets left Theta after a round, and why; empty while it is undecided."""
+    """Say which configs left after a round, and why; empty while it is undecided."""
     if not played.counts:
         return (
             f"Try {played.attempt} of round {played.number} did not count: the other one was more "
@@ -96,220 +75,254 @@ def pruning(played: Round, request: Request) -> str:
         )
     if not played.pruned:
         return ""
-    root, *others = (f"**{literal(set_name(one, request))}**" for one in played.pruned)
-    why = "the worst set" if len(played.theta) > 1 else "the last set"
-    said = f"Left Theta after round {played.number}: {root} — {why}"
+    root, *others = (f"**{config_name(config, request)}**" for config in played.pruned)
+    alone = len(played.fits) == 1
+    start = f"Left after round {played.number}: {root} — the {'last' if alone else 'worst'} config"
     if not others:
-        return said + ("; no other shares its first element." if len(played.theta) > 1 else ".")
-    first = "first element" if played.prefix == 1 else f"first {played.prefix} elements"
-    named, more = others[:MOST_SETS], len(others[MOST_SETS:])
-    *first_ones, last = [*named, f"{more} others"] if more else named
-    names = f"{', '.join(first_ones)} and {last}" if first_ones else last
-    return f"{said}; and {names}, which share{'s' * (len(others) == 1)} its {first}."
+        return start + ("." if alone else "; no other shares its first field.")
+    first = "first field" if played.prefix == 1 else f"first {played.prefix} fields"
+    named, n_more = others[:MOST_CONFIGS], len(others[MOST_CONFIGS:])
+    *before, last = [*named, f"{n_more} others"] if n_more else named
+    names = f"{', '.join(before)} and {last}" if before else last
+    return f"{start}; and {names}, which share{'s' * (len(others) == 1)} its {first}."
 
 
 def verdict(report: Report) -> str:
-    """Say in Markdown what the test split shows; empty before it was scored."""
-    mine = report.row("agora")
-    if mine is None:
+    """Say what the test split shows; empty before it was scored."""
+    agora = report.row("agora")
+    if report.test is None or agora is None:
         return ""
-    n = f"{report.n_test:,} " if report.n_test else ""
-    interval = ""
-    if mine.low is not None and mine.high is not None:
-        interval = f" (95 % interval {100 * mine.low:.1f} to {100 * mine.high:.1f})"
     lines = [
-        f"Agora's student is right on **{100 * mine.accuracy:.1f} %** of the {n}test sentences"
-        f"{interval}{_cost(report)}."
+        f"Agora's student is right on **{100 * agora.accuracy:.1f} %** of the {report.test.n:,} "
+        f"test sentences (95 % interval {100 * agora.low:.1f} to {100 * agora.high:.1f})"
+        f"{_against_source(report)}."
     ]
-    gains = {name: against(report, arm) for arm, name in OVER.items()}
-    lines += [_gain(gain, name) for name, gain in gains.items() if gain]
-    if any(gain and gain.rough for gain in gains.values()):
-        lines.append("“About” marks intervals put together as if both errors were unrelated.")
-    if len(mine.per_seed) > 1:
-        low, high = (f"{100 * value:.1f}" for value in (min(mine.per_seed), max(mine.per_seed)))
-        lines.append(f"Over {len(mine.per_seed)} seeds it was {low} to {high} %.")
+    leads = ((name, agora.against.get(arm)) for arm, name in RIVALS.items())
+    lines += [_lead_in_words(lead, name) for name, lead in leads if lead]
+    if len(agora.per_seed) > 1:
+        low, high = (f"{100 * value:.1f}" for value in (min(agora.per_seed), max(agora.per_seed)))
+        lines.append(f"Over {len(agora.per_seed)} seeds it was {low} to {high} %.")
     else:
         lines.append("It is one seed: the intervals speak for other sentences, not other seeds.")
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _gain(gain: Difference, over: str) -> str:
-    if gain.includes_zero:
-        return f"A difference from {over} is **not shown**: {gain}, which includes 0."
-    if gain.difference > 0:
-        return f"A gain over {over} is **shown**: {gain}."
-    return f"It is **worse** than {over}: {gain}."
+def _lead_in_words(lead: Lead, rival: str) -> str:
+    if lead.includes_zero:
+        return f"A difference from {rival} is **not shown**: {lead}, which includes 0."
+    if lead.difference > 0:
+        return f"A gain over {rival} is **shown**: {lead}."
+    return f"It is **worse** than {rival}: {lead}."
 
 
-def _cost(report: Report) -> str:
+def _against_source(report: Report) -> str:
     """Say what the student gives up against the fine-tuned source, and for what."""
-    mine, theirs = report.row("agora"), report.row("labeller")
-    if mine is None or theirs is None:
+    agora, labeller = report.row("agora"), report.row("labeller")
+    if agora is None or labeller is None:
         return ""
-    lost = 100 * (theirs.accuracy - mine.accuracy)
-    said = f"; the fine-tuned source on {100 * theirs.accuracy:.1f} %, {abs(lost):.1f} points "
-    said += "more" if lost >= 0 else "less"
-    if (pair := _pair(report)) is None:
-        return said
-    source, student = pair
-    parts = []
-    if source.n_parameters and student.n_parameters:
-        parts.append(f"{source.n_parameters / student.n_parameters:.1f} times the parameters")
-    if source.latency_ms and student.latency_ms:
-        how = "measured" if source.measured and student.measured else "predicted"
-        parts.append(f"{source.latency_ms / student.latency_ms:.1f} times the latency ({how})")
-    return f"{said}, at {' and '.join(parts)}" if parts else said
+    lost = 100 * (labeller.accuracy - agora.accuracy)
+    words = (
+        f"; the fine-tuned source on {100 * labeller.accuracy:.1f} %, {abs(lost):.1f} points "
+        f"{'more' if lost >= 0 else 'less'}"
+    )
+    if report.models is None:
+        return words
+    source, student = report.models.source, report.models.student
+    size = source.n_parameters / max(student.n_parameters, 1)
+    latency = source.latency_ms / max(student.latency_ms, 1e-9)
+    return (
+        f"{words}, at {size:.1f} times the parameters and {latency:.1f} times the latency "
+        f"({_latency_origin(report)})"
+    )
 
 
-def _pair(report: Report) -> tuple[Model, Model] | None:
-    """Return the source and the student, where both are described."""
-    by_name = {model.name.lower(): model for model in report.models}
-    both = by_name.get("source"), by_name.get("student")
-    return (both[0], both[1]) if both[0] and both[1] else None
+def _latency_origin(report: Report) -> str:
+    """Two latencies are measured if both are."""
+    models = report.models
+    origins = {models.source.latency_origin, models.student.latency_origin} if models else set()
+    return "measured" if origins == {"measured"} else "predicted"
 
 
 def title(report: Report) -> str:
-    """Say in Markdown what was asked for."""
-    asked = report.request
-    sentences = "all" if asked.labelled == 0 else f"{asked.labelled or 0:,}"
-    by = "" if asked.tau in ("", "auto") else f" by {asked.tau}"
-    chosen = f", chosen at epsilon {asked.epsilon:g}" if asked.epsilon is not None else ""
+    """Say what was asked for."""
+    request, plan = report.request, report.request.plan
+    sentences = f"{plan.labelled:,}" if plan.labelled else "all"
+    by = "" if plan.tau == "auto" else f" by {plan.tau}"
+    chosen = f", chosen at epsilon {request.epsilon:g}" if request.epsilon is not None else ""
     return literal(
-        f"{asked.architecture} from {asked.source} on {asked.task}: {sentences} labelled "
-        f"sentences, {asked.m or 0} points a mistake{by}{chosen}"
+        printable(
+            f"{request.architecture} from {request.source.name} on {request.task}: {sentences} "
+            f"labelled sentences, {plan.points} points a mistake{by}{chosen}"
+        )
     )
 
 
 def origin(report: Report, verb: str = "Measured") -> str:
-    """Say in Markdown where and when the numbers were made."""
+    """Say where and when the numbers were made."""
     made = report.provenance
-    where = f"{verb} on {made['machine'] or 'an unnamed machine'}, {made['made_on'] or 'undated'}"
-    return literal(where + (f"; {made['versions']}" if made["versions"] else "") + ".")
+    return literal(printable(f"{verb} on {made.machine}, {made.made_on}; {made.versions}."))
 
 
 def reload_check(checkpoint: Checkpoint) -> str:
-    """Say in Markdown whether the checkpoint opened again, as what, and what was wrong."""
-    said = literal(checkpoint.said or "nothing more was said")
-    if checkpoint.ok and not checkpoint.problems:
-        return f"**Saved and opened again:** it {said}."
-    problems = "; ".join(map(literal, checkpoint.problems)) or said
+    """Say whether the checkpoint opened again, as what, and what was wrong."""
+    if not checkpoint.problems:
+        return f"**Saved and opened again:** it {literal(checkpoint.note)}."
+    problems = "; ".join(literal(printable(problem)) for problem in checkpoint.problems)
     return f"**The saved checkpoint did not pass its check:** {problems}."
+
+
+# Numbers.
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """How much better the student does on the half of dev that Agora sees.
+
+    `gap` and `margin` are in points; the margin is 95 % of what chance alone does.
+    """
+
+    step: str
+    seen: float
+    other: float
+    margin: float
+
+    @classmethod
+    def of(cls, step: str, seen: float, n: int, other: float, m: int) -> Leak:
+        """Compare a share of n sentences with one of m others, as if they were unrelated."""
+        variance = seen * (1 - seen) / max(n, 1) + other * (1 - other) / max(m, 1)
+        return cls(step, seen, other, 100 * Z95 * math.sqrt(variance))
+
+    @property
+    def gap(self) -> float:
+        return 100 * (self.seen - self.other)
+
+
+def leakage(report: Report, arm: ArmName = "agora", seed: int | None = None) -> list[Leak]:
+    """Return each round's best fit, seen half minus held back; then the result's, minus test."""
+    record, data = report.arms(seed).get(arm), report.data
+    if record is None or data is None:
+        return []
+    bests = [(played.number, best) for played in record.counted if (best := played.best)]
+    leaks = [
+        Leak.of(f"Round {n}", fit.dev_seen, data.n_dev_seen, fit.dev_held, data.n_dev_held)
+        for n, fit in bests
+    ]
+    row = report.row(arm)
+    if report.test and row and record.best:
+        seeds = [run.seed for run in report.runs]
+        position = seeds.index(seed) if seed in seeds else 0
+        test = row.per_seed[position] if len(row.per_seed) == len(seeds) else row.accuracy
+        seen = record.best.dev_seen
+        leaks.append(Leak.of("Test", seen, data.n_dev_seen, test, report.test.n))
+    return leaks
+
+
+def n_mistakes(report: Report, played: Round) -> int | None:
+    """Return how many of the seen half of dev a round's best fit gets wrong.
+
+    They are listed once the round is settled; before that, and for controls, accuracy tells.
+    """
+    if played.mistakes or not played.best or not report.data:
+        return len(played.mistakes) or None
+    return round((1 - played.best.dev_seen) * report.data.n_dev_seen)
+
+
+def losses(events: Sequence[Event]) -> pd.DataFrame:
+    """Return the training loss of the fit at work by its steps; empty between two fits."""
+    import pandas as pd
+
+    def fit(event: Event) -> list[str]:
+        return [str(event.get(key)) for key in ("stage", "detail", "arm", "seed")]
+
+    latest = takewhile(lambda event: fit(event) == fit(events[-1]), reversed(events))
+    rows = [
+        {"Step": event["done"], "Loss (nats)": event["loss"]}
+        for event in latest
+        if all(isinstance(event.get(key), int | float) for key in ("done", "loss"))
+    ]
+    return pd.DataFrame(rows[::-1], columns=["Step", "Loss (nats)"])
 
 
 def facts(report: Report) -> list[Fact]:
     """Return the student's four numbers, each against the source; those that are known."""
     found = []
-    mine, theirs = report.row("agora"), report.row("labeller")
-    if mine:
-        lost = f"{100 * (mine.accuracy - theirs.accuracy):+.1f} points" if theirs else None
-        found.append(Fact("Right on test", f"{100 * mine.accuracy:.1f} %", lost, True))
-    if (pair := _pair(report)) is None:
-        return found
-    source, student = pair
-    how = "measured" if student.measured and source.measured else "predicted"
-    for label, name, text in (
-        ("Parameters, exact", "n_parameters", millions),
-        ("Encoder only, exact", "n_encoder_parameters", millions),
-        (f"Latency, {how}", "latency_ms", lambda value: f"{value:.2f} ms"),
-    ):
-        value, other = getattr(student, name), getattr(source, name)
-        if value is not None:
+    agora, labeller = report.row("agora"), report.row("labeller")
+    if agora:
+        lost = f"{100 * (agora.accuracy - labeller.accuracy):+.1f} points" if labeller else None
+        found.append(Fact("Right on test", f"{100 * agora.accuracy:.1f} %", lost, True))
+    if report.models:
+        for label, name, text in (
+            ("Parameters, exact", "n_parameters", millions),
+            ("Encoder only, exact", "n_encoder_parameters", millions),
+            (f"Latency, {_latency_origin(report)}", "latency_ms", "{:.2f} ms".format),
+        ):
+            value, other = (getattr(m, name) for m in (report.models.student, report.models.source))
             delta = f"{100 * (value / other - 1):+.0f} %" if other else None
             found.append(Fact(label, text(value), delta))
     return found
 
 
-# Tables, as a person reads them.
+# Tables.
 
 
 def rounds_table(report: Report, arm: Arm) -> pd.DataFrame:
-    """Return one row a try: what it was trained on, its best set, what it got wrong and made."""
+    """Return one row a try: what it was trained on, its best config, its mistakes and points."""
     import pandas as pd
 
     rows = []
     for played in arm.rounds:
-        best, points = played.best, played.points
-        seen = None if best is None else 100 * played.accuracies[best]
-        held = None if best is None else _at(played.held, best, 100)
+        best = played.best
+        again = f", try {played.attempt}" if played.attempt > 1 else ""
         row = {
-            "Round": _round_name(played),
+            "Round": f"{played.number}{again}{'' if played.counts else ' (dropped)'}",
             "Trained on (sentences)": played.n_train,
-            "Sets fitted": len(played.accuracies),
-            "Best set": "" if best is None else set_name(played.theta[best], report.request),
-            "Dev, seen half (%)": seen,
-            "Dev, held back (%)": held,
-            "Gap (points)": None if seen is None or held is None else seen - held,
+            "Configs fitted": len(played.fits),
+            "Best config": config_name(best.config, report.request) if best else "",
+            "Dev, seen half (%)": 100 * best.dev_seen if best else None,
+            "Dev, held back (%)": 100 * best.dev_held if best else None,
+            "Gap (points)": 100 * (best.dev_seen - best.dev_held) if best else None,
             "Mistakes left": n_mistakes(report, played),
         }
-        if made_any(arm):
-            row |= {"Points made": len(points), "Points kept": sum(p.kept for p in points)}
+        if makes_points(arm):
+            n_kept = sum(point.kept for point in played.points)
+            row |= {"Points made": len(played.points), "Points kept": n_kept}
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def made_any(arm: Arm) -> bool:
+def makes_points(arm: Arm) -> bool:
     """True where points were made near mistakes; controls take theirs from elsewhere."""
-    return any(played.made for played in arm.rounds)
-
-
-def _round_name(played: Round) -> str:
-    again = f", try {played.attempt}" if played.attempt > 1 else ""
-    return f"{played.number}{again}{'' if played.counts else ' (dropped)'}"
-
-
-def curves(report: Report, arm: Arm) -> pd.DataFrame:
-    """Return one row a training that counts: round, set, both accuracies, loss and seconds."""
-    import pandas as pd
-
-    columns = {
-        "Dev, seen half (%)": ("accuracies", 100),
-        "Dev, held back (%)": ("held", 100),
-        "Last loss (nats)": ("losses", 1),
-        "Training (s)": ("seconds", 1),
-    }
-    rows = [
-        {"Round": played.number, "Set": set_name(theta, report.request)}
-        | {label: _at(getattr(played, name), i, by) for label, (name, by) in columns.items()}
-        for played in arm.counted
-        for i, theta in enumerate(played.theta)
-        if i < len(played.accuracies)
-    ]
-    return pd.DataFrame(rows, columns=["Round", "Set", *columns])
-
-
-def _at(values: Sequence[float], index: int, by: int) -> float | None:
-    return by * values[index] if index < len(values) else None
+    return any(played.new_points for played in arm.rounds)
 
 
 def texts_table(arm: Arm, number: int) -> pd.DataFrame:
     """Return the dev texts that a round got wrong, with what was then made near each of them."""
     import pandas as pd
 
-    played = {one.number: one for one in arm.counted}
-    wrong = list(played[number].mistakes) if number in played else []
-    made: dict[Mistake, tuple[Made, ...]] = {}
-    for later in arm.rounds:
-        if later.number == number + 1 and later.counts:
-            made = dict(later.made)
-    rows = []
-    for mistake in [*wrong, *(near for near in made if near not in wrong)]:
-        for point in made.get(mistake) or (None,):
-            rows.append(
-                {
-                    "Failing dev text": mistake.text,
-                    "Its label": mistake.label,
-                    "The student's guess": mistake.guess,
-                    "Point made near it": point.text if point else "",
-                    "Labeller says": point.label if point else "",
-                    "Confidence (%)": _percent(point.confidence) if point else None,
-                    "Kept": ("yes" if point.kept else "no") if point else "",
-                }
-            )
-    return pd.DataFrame(rows)
+    rounds = {played.number: played for played in arm.counted}
+    wrong = rounds[number].mistakes if number in rounds else ()
+    later = rounds[number + 1].new_points if number + 1 in rounds else ()
+    points = {group.near: group.points for group in later}
+    return pd.DataFrame(
+        [
+            _texts_row(mistake, point)
+            for mistake in dict.fromkeys([*wrong, *points])
+            for point in points.get(mistake) or (None,)
+        ]
+    )
 
 
-def _percent(share: float | None) -> float | None:
-    return None if share is None else 100 * share
+def _texts_row(mistake: Mistake, point: Point | None) -> dict[str, Any]:
+    confidence = point.confidence if point else None
+    return {
+        "Failing dev text": mistake.text,
+        "Its label": mistake.label,
+        "The student's guess": mistake.guess,
+        "Point made near it": point.text if point else "",
+        "Labeller says": (point.label if point else "") or "",
+        "Confidence (%)": None if confidence is None else 100 * confidence,
+        "Kept": ("yes" if point.kept else "no") if point else "",
+    }
 
 
 def result_table(report: Report) -> pd.DataFrame:
@@ -317,52 +330,43 @@ def result_table(report: Report) -> pd.DataFrame:
     import pandas as pd
 
     rows = []
-    for row in report.rows:
-        dev_seen, dev_held = _dev(report, row.arm)
-        own = [arms[row.arm] for _, arms in report.runs if row.arm in arms]
+    for row in report.test.rows if report.test else ():
+        arms = [run.arms[name] for run in report.runs for name in run.arms if name == row.arm]
+        lead = report.leads.get(row.arm)
+        ahead = [f"{100 * v:+.1f}" for v in (lead.difference, lead.low, lead.high)] if lead else []
+        seconds = [arm.seconds_training for arm in arms]
+        if row.arm == "labeller" and report.labeller:
+            seconds = [report.labeller.seconds]
+        dev_seen, dev_held = dev_accuracies(report, row.arm)
         rows.append(
             {
                 "Trained by": NAMES[row.arm],
                 "Test (%)": 100 * row.accuracy,
-                "Test, 95 % from": _percent(row.low),
-                "to (%)": _percent(row.high),
-                "Agora is ahead by (points)": _gain_text(against(report, row.arm)),
-                "Dev, seen half (%)": _percent(dev_seen),
-                "Dev, held back (%)": _percent(dev_held),
-                "Steps": _mean([arm.steps for arm in own]),
-                "Training (s)": _seconds(report, row.arm, own),
-                "Making points (s)": _mean([arm.seconds_generating for arm in own]),
-                "Points added": _mean([arm.n_points for arm in own]),
+                "Test, 95 % from": 100 * row.low,
+                "to (%)": 100 * row.high,
+                "Agora is ahead by (points)": "{} ({} to {})".format(*ahead) if ahead else "",
+                "Dev, seen half (%)": dev_seen,
+                "Dev, held back (%)": dev_held,
+                "Steps": _mean(arm.steps for arm in arms),
+                "Training (s)": _mean(seconds),
+                "Making points (s)": _mean(arm.seconds_generating for arm in arms),
+                "Points added": _mean(arm.n_points for arm in arms),
             }
         )
     return pd.DataFrame(rows)
 
 
-def _seconds(report: Report, arm: str, arms: Sequence[Arm]) -> float | None:
-    if arm == "labeller":
-        return report.labeller.seconds if report.labeller else None
-    return _mean([one.seconds_training for one in arms])
+def dev_accuracies(report: Report, name: RowName) -> tuple[float | None, float | None]:
+    """Return an arm's accuracies on the two halves of dev (%), averaged over seeds."""
+    judged: list[Any] = [run.arms[n].best for run in report.runs for n in run.arms if n == name]
+    if name == "labeller":
+        judged = [report.labeller]
+    known = list(filter(None, judged))
+    return _mean(100 * k.dev_seen for k in known), _mean(100 * k.dev_held for k in known)
 
 
-def _gain_text(gain: Difference | None) -> str:
-    if gain is None:
-        return ""
-    about = "about " if gain.rough else ""
-    return f"{about}{100 * gain.difference:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
-
-
-def _dev(report: Report, arm: str) -> tuple[float | None, float | None]:
-    """Return an arm's accuracies on the two halves of dev, averaged over seeds."""
-    if arm == "labeller":
-        own = report.labeller
-        return (own.dev_seen, own.dev_held) if own else (None, None)
-    bests = [arms[arm].best for _, arms in report.runs if arm in arms]
-    seen = _mean([best.dev_seen for best in bests if best])
-    return seen, _mean([best.dev_held for best in bests if best])
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
+def _mean(values: Iterable[float]) -> float | None:
+    known = list(values)
     return sum(known) / len(known) if known else None
 
 
@@ -370,194 +374,23 @@ def models_table(report: Report) -> pd.DataFrame:
     """Return what the source and the student cost; a latency's column says how it is known."""
     import pandas as pd
 
+    if report.models is None:
+        return pd.DataFrame()
+    request, models = report.request, report.models
     return pd.DataFrame(
         [
             {
-                "Model": model.name,
-                "D,A,H,I": model.architecture,
-                "Parameters (M)": _scaled(model.n_parameters),
-                "Encoder (M)": _scaled(model.n_encoder_parameters),
+                "Model": name,
+                "D,A,H,I": str(shape),
+                "Parameters (M)": model.n_parameters / 1e6,
+                "Encoder (M)": model.n_encoder_parameters / 1e6,
                 "Latency (ms)": model.latency_ms,
-                "Latency is": "measured" if model.measured else "predicted",
-                "At": model.latency_note,
+                "Latency is": model.latency_origin,
+                "At": printable(model.latency_note),
             }
-            for model in report.models
+            for name, shape, model in (
+                ("Source", request.source.architecture, models.source),
+                ("Student", request.architecture, models.student),
+            )
         ]
     )
-
-
-def _scaled(n: int | None) -> float | None:
-    return None if n is None else n / 1e6
-
-
-# Figures.
-
-
-def accuracy_figure(report: Report, arm: Arm) -> go.Figure:
-    """Draw dev accuracy by round, a colour and symbol for each set; open marks: held-back half."""
-    import plotly.graph_objects as go
-
-    figure = go.Figure()
-    table = curves(report, arm)
-    order = most_accurate(arm, report.request)
-    for index, name in enumerate(order):
-        rows = table[table["Set"] == name]
-        colour, symbol = COLOURS[index % len(COLOURS)], SYMBOLS[index % len(SYMBOLS)]
-        for half, suffix, dash in (("seen half", "", "solid"), ("held back", "-open", "dot")):
-            figure.add_scatter(
-                x=list(rows["Round"]),
-                y=list(rows[f"Dev, {half} (%)"]),
-                name=plain(name),
-                mode="lines+markers",
-                line={"color": colour, "dash": dash, "width": 2},
-                marker={"symbol": symbol + suffix, "size": 10},
-                legendgroup=str(index),
-                showlegend=not suffix,
-                hovertemplate=f"{plain(name)}<br>round %{{x}}, {half}: %{{y:.1f}} %<extra></extra>",
-            )
-    figure.update_xaxes(title="Round", dtick=1)
-    figure.update_yaxes(title="Right on dev (%)")
-    return laid_out(figure, 340, 190)
-
-
-def most_accurate(arm: Arm, request: Request) -> list[str]:
-    """Return the names of the sets that are drawn: all, or of very many the most accurate."""
-    best: dict[Theta, float] = {}
-    for played in arm.counted:
-        for theta, accuracy in zip(played.theta, played.accuracies, strict=False):
-            best[theta] = max(accuracy, best.get(theta, 0.0))
-    kept = set(sorted(best, key=lambda theta: -best[theta])[:MOST_SETS])
-    return [set_name(theta, request) for theta in best if theta in kept]
-
-
-def effort_figure(report: Report, arm: Arm) -> go.Figure:
-    """Draw by round the mistakes left on dev, and the points made for it, kept and not."""
-    import plotly.graph_objects as go
-
-    played = arm.counted
-    numbers = [one.number for one in played]
-    kept = [sum(point.kept for point in one.points) for one in played]
-    figure = go.Figure()
-    for name, counts, colour, pattern in (
-        ("Points kept", kept, BLUE, ""),
-        (
-            "Points not kept",
-            [len(one.points) - n for one, n in zip(played, kept, strict=True)],
-            GREY,
-            "/",
-        ),
-    ):
-        figure.add_bar(
-            x=numbers,
-            y=counts,
-            name=name,
-            marker={"color": colour, "pattern": {"shape": pattern}},
-            hovertemplate=f"round %{{x}}: %{{y}}<extra>{name}</extra>",
-        )
-    figure.add_scatter(
-        x=numbers,
-        y=[n_mistakes(report, one) for one in played],
-        name="Mistakes left on dev",
-        mode="lines+markers",
-        line={"color": VERMILION},
-        marker={"symbol": "diamond", "size": 11},
-        hovertemplate="round %{x}: %{y}<extra>Mistakes left</extra>",
-    )
-    figure.update_layout(barmode="stack")
-    figure.update_xaxes(title="Round", dtick=1)
-    figure.update_yaxes(title="Sentences (count)", rangemode="tozero")
-    return laid_out(figure, 340, 190)
-
-
-def leakage_figure(leaks: Sequence[Leak]) -> go.Figure:
-    """Draw each gap, with what chance alone does as its whisker."""
-    import plotly.graph_objects as go
-
-    figure = go.Figure()
-    for name, chosen, colour, symbol in (
-        ("Seen minus held back", [leak for leak in leaks if not leak.test], BLUE, "circle"),
-        ("Seen minus test", [leak for leak in leaks if leak.test], ORANGE, "diamond"),
-    ):
-        if chosen:
-            figure.add_scatter(
-                x=[leak.step for leak in chosen],
-                y=[leak.gap for leak in chosen],
-                error_y={"type": "data", "array": [leak.margin or 0 for leak in chosen]},
-                name=name,
-                mode="markers+text",
-                marker={"color": colour, "symbol": symbol, "size": 13},
-                text=[f"{leak.gap:+.1f}" for leak in chosen],
-                textposition="top right",
-                hovertemplate="%{x}: %{y:+.1f} points<extra></extra>",
-            )
-    figure.add_hline(y=0, line={"color": GREY, "width": 1})
-    figure.update_xaxes(range=[-0.5, max(len(leaks), 1) - 0.3])
-    figure.update_yaxes(title="Gap (points of accuracy)", zeroline=False)
-    return laid_out(figure, 340, 190)
-
-
-def result_figure(report: Report) -> go.Figure:
-    """Draw each arm's accuracy on test with its 95 % interval, and its two dev accuracies."""
-    import plotly.graph_objects as go
-
-    figure = go.Figure()
-    rows = [row for arm in reversed(MARKS) if (row := report.row(arm))]
-    for row in rows:
-        colour, symbol = MARKS[row.arm]
-        low, high = row.low, row.high
-        up = 0.0 if high is None else max(0.0, 100 * (high - row.accuracy))
-        down = 0.0 if low is None else max(0.0, 100 * (row.accuracy - low))
-        figure.add_scatter(
-            x=[100 * row.accuracy],
-            y=[NAMES[row.arm]],
-            mode="markers",
-            error_x={"type": "data", "array": [up], "arrayminus": [down], "thickness": 2.5},
-            marker={"color": colour, "symbol": symbol, "size": 14},
-            showlegend=False,
-            hovertemplate=f"%{{y}}: %{{x:.1f}} % on test, {100 * (low or row.accuracy):.1f} to "
-            f"{100 * (high or row.accuracy):.1f}<extra></extra>",
-        )
-    for index, (half, symbol) in enumerate(
-        (("seen half", "triangle-up-open"), ("held back", "triangle-down-open"))
-    ):
-        pairs = [(NAMES[row.arm], _dev(report, row.arm)[index]) for row in rows]
-        known = [(name, value) for name, value in pairs if value is not None]
-        figure.add_scatter(
-            x=[100 * value for _, value in known],
-            y=[name for name, _ in known],
-            name=f"Dev, {half}",
-            mode="markers",
-            marker={"color": GREY, "symbol": symbol, "size": 11, "line": {"width": 2}},
-            hovertemplate=f"%{{y}}: %{{x:.1f}} % on dev, {half}<extra></extra>",
-        )
-    figure.update_xaxes(title="Right answers (%)")
-    figure.update_yaxes(automargin=True)
-    return laid_out(figure, 90 + 46 * max(len(rows), 2), 190)
-
-
-# A chart's message, for those who cannot see it.
-
-
-def accuracy_summary(arm: Arm) -> str:
-    said = [
-        f"round {one.number} {100 * max(one.accuracies):.1f} %" for one in arm.counted[:20]
-    ]  # fmt: skip
-    return f"Best accuracy on the seen half of dev: {', '.join(said) or 'none yet'}"
-
-
-def effort_summary(report: Report, arm: Arm) -> str:
-    said = [
-        f"round {one.number} {n_mistakes(report, one) or 0} mistakes, {len(one.points)} points"
-        for one in arm.counted[:20]
-    ]
-    return f"Mistakes left and points made: {', '.join(said) or 'none yet'}"
-
-
-def leakage_summary(leaks: Sequence[Leak]) -> str:
-    said = [f"{leak.step.lower()} {leak.gap:+.1f} points" for leak in leaks[:20]]
-    return f"Accuracy on the seen half of dev minus that elsewhere: {', '.join(said)}"
-
-
-def result_summary(report: Report) -> str:
-    said = [f"{NAMES[row.arm]} {100 * row.accuracy:.1f} %" for row in report.rows]
-    return f"Right answers on test: {', '.join(said)}"

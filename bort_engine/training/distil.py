@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bort_engine.training.trainer import Rows
     from bort_engine.training.word_swap import Tau
 
-STARTS = ("inherit", "general", "task")
+INITIALISATIONS = ("inherit", "general", "task")
 STAGE = "distilling the student"
 GENERAL_BATCH, GENERAL_LEARNING_RATE = 64, 5e-4
 TASK_BATCH, TASK_LEARNING_RATE, TASK_EPOCHS = 64, 3e-4, 8
@@ -50,7 +50,7 @@ def start(
     """Return the student before its fine-tuning, with a classification head.
 
     Args:
-        kind: one of `STARTS`.
+        kind: one of `INITIALISATIONS`.
         general_steps: of the distillation on general text; 0 for one pass over it.
 
     Raises:
@@ -62,8 +62,8 @@ def start(
     from bort_engine.encoder.build import inherit, load_source
     from bort_engine.training.trainer import without_dropout
 
-    if kind not in STARTS:
-        raise ValueError(f"start is {kind!r}; allowed: {', '.join(STARTS)}.")
+    if kind not in INITIALISATIONS:
+        raise ValueError(f"initialisation is {kind!r}; allowed: {', '.join(INITIALISATIONS)}.")
     if kind == "task":
         model = without_dropout(inherit(teacher.model, architecture, source, teacher.importance))
         return distil_labels(model, teacher, task_epochs, seed, on_progress, stop)

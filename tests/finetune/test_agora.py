@@ -1,39 +1,33 @@
 """The verb `agora`, whole, on a tiny source and a made-up task: rounds, controls, test, resume."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
+import shutil
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
 
 from bort_engine import Cancelled
 from bort_engine.encoder.sources import Source
-from bort_engine.finetune.agora import (
-    CONTROLS,
-    FIELDS,
-    THETAS,
-    Plan,
-    agora,
-    in_words,
-    summary,
-    without_texts,
-)
-from bort_engine.runs import jobs
+from bort_engine.finetune import controls
+from bort_engine.finetune.agora import agora
+from bort_engine.finetune.controls import seconds_left
+from bort_engine.finetune.plan import CONFIGS, CONTROLS, Config, Plan
+from bort_engine.finetune.report import Arm, Data, Report, Round, Seed, without_texts
+from bort_engine.runs import records
 from bort_engine.training import teacher
+from tests.fake_engine import synthetic_record
 
-ROOT = Path(__file__).parents[2]
 SHAPE = "1,2,16,24"
-SETS = ((2e-2, 0.0, 0.1, 16, 0), (2e-2, 0.0, 0.1, 16, 1), (1e-3, 0.0, 0.1, 16, 0))
+QUICK = (
+    Config(2e-2, 0.0, 0.1, 16, 0),
+    Config(2e-2, 0.0, 0.1, 16, 1),
+    Config(1e-3, 0.0, 0.1, 16, 0),
+)
 GOOD = ("good", "great", "fine", "lovely", "warm", "clever", "funny", "moving", "sweet")
 BAD = ("bad", "poor", "dull", "awful", "cold", "silly", "boring", "flat", "sour")
 FILLER = ("the", "film", "story", "actor", "scene", "music", "plot", "end", "script", "road")
-SMALL = Plan(labelled=60, m=2, candidates=2, epochs=2, teacher_steps=60, controls=CONTROLS)
+SMALL = Plan(labelled=60, points=2, candidates=2, epochs=2, teacher_steps=60, controls=CONTROLS)
 
 
 def sentences(n: int, seed: int) -> list[tuple[str, str]]:
@@ -50,8 +44,6 @@ def sentences(n: int, seed: int) -> list[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def world(quick_cache, tmp_path_factory):
     """A task in a file, and a tiny source in a folder; its learning rates suit its size."""
-    import shutil
-
     from transformers import AutoConfig, AutoModel, set_seed
 
     folder = tmp_path_factory.mktemp("world")
@@ -66,8 +58,8 @@ def world(quick_cache, tmp_path_factory):
     (folder / "reviews.csv").write_text("\n".join(["text,label", *lines]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(teacher, "LEARNING_RATE_OF_FEW", 1e-2)
-        patch.setitem(THETAS, "quick", SETS)
-        patch.setitem(THETAS, "gentle", SETS)
+        patch.setitem(CONFIGS, "quick", QUICK)
+        patch.setitem(CONFIGS, "gentle", QUICK[1:])
         yield Source.load(str(model)), str(folder / "reviews.csv")
 
 
@@ -81,31 +73,32 @@ def done(world, tmp_path_factory):
 
 def test_every_arm_is_trained_on_as_much_for_as_long(done):
     _, report, _ = done
-    arms = report["runs"][0]["arms"]
+    arms = report.arms()
     assert set(arms) == {"agora", *CONTROLS}
-    told = {name: [(r["n_train"], r["theta"]) for r in arm["rounds"]] for name, arm in arms.items()}
+    told = {
+        name: [(r.n_train, [fit.config for fit in r.fits]) for r in arm.rounds]
+        for name, arm in arms.items()
+    }
     assert len(told["agora"]) >= 2 and told["agora"][0][0] == 60
     assert told["copied"] == told["random"] == told["agora"]
-    assert [theta for _, theta in told["plain"]] == [theta for _, theta in told["agora"]]
+    assert [configs for _, configs in told["plain"]] == [configs for _, configs in told["agora"]]
     assert {n for n, _ in told["plain"]} == {60}
-    assert len({arm["steps"] for arm in arms.values()}) == 1 and arms["agora"]["steps"] > 0
-    assert arms["agora"]["n_points"] == arms["random"]["n_points"] == arms["copied"]["n_points"]
+    assert len({arm.steps for arm in arms.values()}) == 1 and arms["agora"].steps > 0
+    assert arms["agora"].n_points == arms["random"].n_points == arms["copied"].n_points
 
 
 def test_rounds_say_what_was_mistaken_made_and_pruned(done):
     _, report, _ = done
-    first, second = report["runs"][0]["arms"]["agora"]["rounds"][:2]
-    assert len(first["theta"]) == len(first["accuracies"]) == len(first["held"]) == 3
-    assert first["made"] == [] and len(second["made"]) == len(first["mistakes"])
-    assert [made["near"] for made in second["made"]] == first["mistakes"]
-    assert all(len(made["points"]) <= 2 for made in second["made"])
-    kept = sum(point["kept"] for made in second["made"] for point in made["points"])
-    assert second["n_train"] == 60 + kept > 60
-    pruned = [tuple(one) for told in (first, second) for one in told["pruned"]]
-    assert set(pruned) <= set(SETS) and len(pruned) == len(set(pruned)) >= 2
-    seen = report["data"]["n_dev_seen"]
-    best = max(first["accuracies"])
-    assert len(first["mistakes"]) == round(seen * (1 - best))
+    first, second = report.arms()["agora"].rounds[:2]
+    assert [fit.config for fit in first.fits] == list(QUICK)
+    assert first.new_points == () and len(second.new_points) == len(first.mistakes)
+    assert tuple(group.near for group in second.new_points) == first.mistakes
+    assert all(len(group.points) <= 2 for group in second.new_points)
+    assert {m.label for m in first.mistakes} <= set(report.data.labels) == {"no", "yes"}
+    assert second.n_train == 60 + sum(point.kept for point in second.points) > 60
+    pruned = first.pruned + second.pruned
+    assert set(pruned) <= set(QUICK) and len(pruned) == len(set(pruned)) >= 2
+    assert len(first.mistakes) == round(report.data.n_dev_seen * (1 - first.best.dev_seen))
 
 
 def test_points_come_from_the_pool_and_from_nowhere_else(world, done):
@@ -115,53 +108,50 @@ def test_points_come_from_the_pool_and_from_nowhere_else(world, done):
     splits = load_task(world[1])
     pool = set(splits["train"]["text"])
     elsewhere = set(splits["validation"]["text"]) | set(load_test(world[1])["text"])
-    rounds = report["runs"][0]["arms"]["agora"]["rounds"]
-    points = [p["text"] for r in rounds for made in r["made"] for p in made["points"]]
+    points = [point.text for r in report.arms()["agora"].rounds for point in r.points]
     assert points and set(points) <= pool and not set(points) & elsewhere
     assert len(points) == len(set(points))
 
 
 def test_the_result_names_every_arm_and_the_checkpoint_opens(done):
     out, report, _ = done
-    rows = {row["arm"]: row for row in report["test"]["rows"]}
-    assert set(rows) == {"agora", "labeller", *CONTROLS} and report["test"]["n"] == 40
-    assert {"against_plain", "against_random"} <= rows["agora"].keys()
-    assert report["checkpoint"]["ok"], report["checkpoint"]
-    source, student = report["models"]
-    assert student["n_encoder_parameters"] * 2 == source["n_encoder_parameters"]
+    assert {row.arm for row in report.test.rows} == {"agora", "labeller", *CONTROLS}
+    assert report.test.n == 40 and set(report.leads) == {"labeller", *CONTROLS}
+    assert report.checkpoint.problems == (), report.checkpoint
+    models = report.models
+    assert models.student.n_encoder_parameters * 2 == models.source.n_encoder_parameters
     card = (out / "model" / "README.md").read_text()
-    assert f"{rows['agora']['accuracy']:.4g}" in card and "epsilon = 0.2" in card
+    assert f"{report.row('agora').accuracy:.4g}" in card and "epsilon = 0.2" in card
     assert not list(out.rglob("seed-*/*.safetensors")), "what was kept for the judge is removed"
-    assert "Agora against Plain fine-tuning" in summary(report)
+    assert f"Agora against Plain fine-tuning: {report.leads['plain']}" in str(report)
 
 
-def test_the_report_is_plain_json_and_names_what_it_was_asked_for(done):
+def test_the_report_in_the_folder_is_the_one_returned(done):
     out, report, _ = done
-    assert json.loads((out / "report.json").read_text()) == json.loads(json.dumps(report))
-    assert report["request"]["architecture"] == SHAPE
-    assert list(report["request"]["theta_names"]) == list(FIELDS)
-    assert in_words(SETS[0]).startswith("learning rate 0.02, weight decay 0, ")
+    assert records.read(out / "report.json", Report) == report
+    assert str(report.request.architecture) == SHAPE and report.request.configs == QUICK
+    assert str(QUICK[0]).startswith("learning rate 0.02, weight decay 0, ")
 
 
 def test_a_report_to_be_shipped_holds_no_sentence(world, done):
     from bort_engine.data.tasks import load_task
 
     _, report, _ = done
-    plain = without_texts(report)
-    said = json.dumps(plain)
+    numbered = without_texts(report)
+    content = records.dump_line(numbered).decode()
     splits = load_task(world[1])
-    assert not any(text in said for name in splits for text in splits[name]["text"])
-    first, second = plain["runs"][0]["arms"]["agora"]["rounds"][:2]
-    assert [made["near"] for made in second["made"]] == first["mistakes"]
-    assert plain["test"] == json.loads(json.dumps(report["test"]))
+    assert not any(text in content for name in splits for text in splits[name]["text"])
+    first, second = numbered.arms()["agora"].rounds[:2]
+    assert tuple(group.near for group in second.new_points) == first.mistakes
+    assert numbered.test == report.test
 
 
 def test_progress_names_the_arm_the_round_and_the_loss(done):
     _, _, events = done
     stages = {event["stage"] for event in events}
     assert {"Agora, round 1", "making points", "scoring the test split once"} <= stages
-    trained = [event for event in events if event.get("arm") == "agora" and event["done"]]
-    assert all(0 < event["loss"] < 5 for event in trained)
+    steps = [event for event in events if event.get("arm") == "agora" and event["done"]]
+    assert all(0 < event["loss"] < 5 for event in steps)
 
 
 def test_a_stopped_run_goes_on_and_ends_like_one_that_was_not(world, done, tmp_path):
@@ -169,7 +159,7 @@ def test_a_stopped_run_goes_on_and_ends_like_one_that_was_not(world, done, tmp_p
 
     def stop():  # in the second round's second training, when points can no longer be made anew
         return any(
-            event["stage"] == "Agora, round 2" and event["detail"].startswith("set 2")
+            event["stage"] == "Agora, round 2" and event["detail"].startswith("config 2")
             for event in events
         )
 
@@ -177,24 +167,33 @@ def test_a_stopped_run_goes_on_and_ends_like_one_that_was_not(world, done, tmp_p
     with pytest.raises(Cancelled):
         agora(SHAPE, *world, out=tmp_path, plan=alone, on_progress=events.append, stop=stop)
     assert len(list(tmp_path.rglob("seed-0/[0-9a-f]*.json"))) == 4  # three, and one of round two
-    again = agora(SHAPE, *world, out=tmp_path, plan=alone)
-    first, second = (plain["runs"][0]["arms"]["agora"] for plain in (done[1], again))
-    assert without_seconds(second) == without_seconds(first)
+    resumed = agora(SHAPE, *world, out=tmp_path, plan=alone)
+    first, second = (without_seconds(report.arms()["agora"]) for report in (done[1], resumed))
+    assert second == first
 
 
-def without_seconds(plain):
+def without_seconds(arm: Arm) -> Arm:
     """Drop what differs from one run to the next: times."""
-    timed = ("seconds", "latency_ms", "said", "seconds_training", "seconds_generating")
-    if isinstance(plain, dict):
-        return {k: without_seconds(v) for k, v in plain.items() if k not in timed}
-    return [without_seconds(v) for v in plain] if isinstance(plain, list) else plain
+
+    def timeless(fit):
+        return replace(fit, seconds=0.0)
+
+    rounds = (replace(r, fits=tuple(map(timeless, r.fits))) for r in arm.rounds)
+    no_seconds = {"seconds_training": 0.0, "seconds_generating": 0.0}
+    return replace(arm, rounds=tuple(rounds), best=timeless(arm.best), **no_seconds)
 
 
 def test_a_finished_run_is_not_run_again_and_another_is_not_mixed_in(world, done):
     out, report, _ = done
-    assert agora(SHAPE, *world, out=out, plan=SMALL, epsilon=0.2) == json.loads(json.dumps(report))
-    with pytest.raises(ValueError, match=r"holds another run \(it differs in m\); choose another"):
-        agora(SHAPE, *world, out=out, plan=replace(SMALL, m=3), epsilon=0.2)
+    assert agora(SHAPE, *world, out=out, plan=SMALL, epsilon=0.2) == report
+    with pytest.raises(ValueError, match=r"another run \(it differs in epsilon, points\); choose"):
+        agora(SHAPE, *world, out=out, plan=replace(SMALL, points=3), epsilon=0.3)
+
+
+def test_a_report_of_another_version_says_what_to_do(world, tmp_path):
+    (tmp_path / "report.json").write_text('{"schema": 1, "request": {}}')
+    with pytest.raises(ValueError, match=r"another version.*start a new run, or move .*seed-N/"):
+        agora(SHAPE, *world, out=tmp_path, plan=SMALL)
 
 
 def test_a_weak_labeller_is_refused_with_its_figure(world, tmp_path):
@@ -204,64 +203,79 @@ def test_a_weak_labeller_is_refused_with_its_figure(world, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "cause"),
     [
         ({"tau": "nearby"}, r"tau is 'nearby'; allowed: auto, pool, tokens, mask"),
-        ({"theta": "all"}, r"theta is 'all'; allowed: auto, quick, gentle, bort"),
-        ({"start": "cold"}, r"start is 'cold'; allowed: inherit, general, task"),
+        ({"tau": "pool"}, r"tau is pool, but every row is labelled"),
+        ({"configs": "all"}, r"configs is 'all'; allowed: auto, quick, gentle, bort"),
+        ({"initialisation": "cold"}, r"initialisation is 'cold'; allowed: inherit, general, task"),
+        ({"labels": "firm"}, r"labels is 'firm'; allowed: soft, hard"),
         ({"controls": ("placebo",)}, r"control 'placebo' is not known; allowed: plain, copied, ra"),
-        ({"m": 0}, r"m is 0; allowed: 1 to 100"),
+        ({"points": 0}, r"points is 0; allowed: 1 to 100"),
         ({"labelled": -1}, r"labelled is -1; allowed: 0 to"),
         ({"confidence": 1.5}, r"confidence is 1.5; allowed: 0 to 1"),
     ],
 )
-def test_a_plan_knows_its_words(change, said):
-    with pytest.raises(ValueError, match=said):
+def test_a_plan_knows_its_words(change, cause):
+    with pytest.raises(ValueError, match=cause):
         Plan(**change)
 
 
-def test_mistakes_in_the_arguments_are_told_before_any_work(world, tmp_path):
-    for architecture, task, said in (
-        ("9,2,16,24", world[1], r"architecture 9,2,16,24 does not fit in .*tiny \(2,2,16,24\)"),
-        (SHAPE, "films", r"films"),
-        ("1,3,16,24", world[1], r"num_attention_heads 3 does not divide hidden_size 16"),
-    ):
-        with pytest.raises(ValueError, match=said):
-            agora(architecture, world[0], task, out=tmp_path)
-    with pytest.raises(ValueError, match=r"tau is pool, but every row is labelled"):
-        agora(SHAPE, *world, out=tmp_path / "b", plan=Plan(tau="pool", teacher_steps=60, epochs=1))
+@pytest.mark.parametrize(
+    ("architecture", "task", "epsilon", "cause"),
+    [
+        ("9,2,16,24", "", None, r"architecture 9,2,16,24 does not fit in .*tiny \(2,2,16,24\)"),
+        (SHAPE, "films", None, r"films"),
+        ("1,3,16,24", "", None, r"num_attention_heads 3 does not divide hidden_size 16"),
+        (SHAPE, "", 2, r"epsilon is 2; allowed: above 0, at most 1"),
+    ],
+)
+def test_mistakes_in_the_arguments_are_found_before_any_work(
+    world, tmp_path, architecture, task, epsilon, cause
+):
+    out = tmp_path / "run"
+    with pytest.raises(ValueError, match=cause):
+        agora(architecture, world[0], task or world[1], out=out, epsilon=epsilon)
+    assert not out.exists()
 
 
-def test_without_a_pool_tokens_are_swapped_and_a_distilled_start_is_scored_too(world, tmp_path):
-    plan = Plan(start="task", m=1, candidates=1, epochs=1, teacher_steps=60, controls=())
+def test_without_a_pool_tokens_are_swapped_and_a_distilled_start_is_scored_too(
+    world, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(controls, "start", partial(controls.start, task_epochs=1))
+    plan = Plan(
+        initialisation="task", points=1, candidates=1, epochs=0.2, teacher_steps=60, controls=()
+    )
     report = agora(SHAPE, *world, out=tmp_path, plan=plan)
-    rows = {row["arm"]: row for row in report["test"]["rows"]}
-    assert set(rows) == {"agora", "labeller", "start"}
-    assert "against_labeller" in rows["agora"]
-    for folder, said in (("model", "best in round"), ("start", "Student before Agora")):
-        assert said in (tmp_path / folder / "README.md").read_text()
+    assert {row.arm for row in report.test.rows} == {"agora", "labeller", "start"}
+    assert set(report.leads) == {"labeller", "start"}
+    for folder, words in (("model", "best in round"), ("start", "Student before Agora")):
+        assert words in (tmp_path / folder / "README.md").read_text()
         assert (tmp_path / folder / "model.safetensors").is_file()
-    assert report["data"]["n_pool"] == 0
+    assert report.data.n_pool == 0
 
 
-def test_bort_s_grid_is_the_readme_s():
-    assert len(THETAS["bort"]) == 5 * 3 * 4 * 4 * 2 == len(set(THETAS["bort"]))
+def test_borts_grid_is_that_of_its_readme():
+    assert len(CONFIGS["bort"]) == 5 * 3 * 4 * 4 * 2 == len(set(CONFIGS["bort"]))
 
 
-def test_a_killed_process_reads_as_failed_and_leaves_no_half_checkpoint(world, tmp_path):
-    source, task = world
-    command = [sys.executable, "-m", "bort_engine", "agora", str(source.weights)]
-    command += ["--architecture", SHAPE, "--task", task, "--labelled", "60"]
-    command += ["--teacher-steps", "300"]
-    command += ["--controls", "none", "--out", str(tmp_path / "killed")]
-    child = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"BORT_RUNS": str(tmp_path)})
-    log = tmp_path / "killed" / "metrics.jsonl"
-    end = time.monotonic() + 120
-    while not (log.exists() and "fine-tuning" in log.read_text()):
-        assert child.poll() is None and time.monotonic() < end
-        time.sleep(0.1)
-    child.send_signal(signal.SIGKILL)
-    child.wait(timeout=20)
-    assert not (tmp_path / "killed" / "model").exists()
-    status = jobs.find("killed", tmp_path).status()
-    assert status.state == "failed"
+def test_the_seconds_left_are_those_of_the_trainings_to_come():
+    """By hand, with 3 configs on 100 sentences, a training of 10 steps, 1 second a step."""
+    whole = synthetic_record()
+    fit = whole.arms()["agora"].rounds[0].fits[0]
+    begun = Round(1, 1, 100, (fit,))
+    request = replace(whole.request, plan=replace(SMALL, points=2, controls=("plain",)))
+    data = Data(100, 0, n_dev_seen=20, n_dev_held=20, labels=("no", "yes"))
+    arm = Arm((begun,), steps=10, seconds_training=10.0)
+    report = replace(whole, request=request, data=data, runs=(Seed(0, {"agora": arm}),))
+    # 5 of 20 are mistaken, so 10 sentences are added, 1 step a training. In this round 6 steps of
+    # the second training and the third are left; then 2 of 11 steps, then 1 of 12: 16 + 22 + 12.
+    # With the first training, and what is done of the second, that is 64, which plain repeats.
+    assert seconds_left(report, "agora", 4, 10) == 50 + 64
+    # The control has done 30 of Agora's 60 steps, and 5 of the training at work.
+    agora_arm = replace(arm, steps=60, seconds_training=60.0)
+    plain = replace(arm, steps=30, seconds_training=30.0)
+    report = replace(report, runs=(Seed(0, {"agora": agora_arm, "plain": plain}),))
+    assert seconds_left(report, "plain", 5, 10) == 25
+    nothing_done = replace(report, runs=(Seed(0, {"agora": Arm((Round(1, 1, 100),))}),))
+    assert seconds_left(nothing_done, "agora", 0, 10) is None

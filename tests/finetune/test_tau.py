@@ -40,11 +40,10 @@ def pool(angles, known=()):
 
 
 def test_a_pool_gives_the_nearest_that_are_free_every_mistake_in_turn():
-    one = pool([0, 30, 60, 90, 180])
     # From 20 the order is 30, 0, 60, 90; from 70 it is 60, 90, 30. First 20 takes 30, then 70
     # takes 60; then 20 takes 0, and 70 takes 90.
     taken = set()
-    tau = one.tau(ByHand(), taken)
+    tau = pool([0, 30, 60, 90, 180]).tau(ByHand(), taken)
     assert tau(mistakes("at 20", "at 70"), 2, AT) == [at(30, 0), at(60, 90)]
     taken |= {"at 30"}
     assert tau(mistakes("at 20"), 2, AT) == [at(0, 60)]
@@ -67,23 +66,23 @@ def test_nearest_by_hand():
 
 
 def test_of_the_candidates_the_most_disputed_stay():
-    asked = []
+    counts = []
 
     def tau(near, m, where):
-        asked.append(m)
+        counts.append(m)
         return [["a", "b", "c", "d"], ["e", "f"]]
 
     gap = {"a": 0.1, "b": 0.9, "c": 0.5, "d": 0.2, "e": 0.3, "f": 0.4}
     chosen = most_disputed(tau, lambda texts: np.array([gap[t] for t in texts]), 2)
-    assert chosen(mistakes("x", "y"), 2, AT) == [["b", "c"], ["f", "e"]] and asked == [4]
+    assert chosen(mistakes("x", "y"), 2, AT) == [["b", "c"], ["f", "e"]] and counts == [4]
 
 
 def test_a_run_that_goes_on_is_given_the_same_points_and_they_stay_taken(tmp_path):
     answers = iter([[["a", "b"]], [["c"]], [["d"]]])
     before, after = set(), set()
-    tau = remembered(lambda *asked: next(answers), tmp_path, before)
+    tau = remembered(lambda *_: next(answers), tmp_path, before)
     given = [tau(mistakes("x"), 2, RoundId(number, 1)) for number in (2, 3)]
-    again = remembered(lambda *asked: next(answers), tmp_path, after)
+    again = remembered(lambda *_: next(answers), tmp_path, after)
     assert [again(mistakes("x"), 2, RoundId(number, 1)) for number in (2, 3)] == given
     assert before == after == {"a", "b", "c"}
     assert again(mistakes("x"), 2, RoundId(3, 2)) == [["d"]]

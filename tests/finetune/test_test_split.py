@@ -11,31 +11,29 @@ from bort_engine.finetune.test_split import compare
 ROOT = Path(__file__).parents[2]
 
 
-def test_accuracies_and_differences_by_hand():
+def test_accuracies_and_leads_by_hand():
     right = {
         "agora": np.array([[1, 1, 1, 0], [1, 1, 0, 0]], dtype=bool),
         "plain": np.array([[1, 0, 1, 0], [0, 0, 0, 0]], dtype=bool),
     }
-    rows = compare(right, "agora", ["plain"])
-    assert rows["agora"]["accuracy"] == pytest.approx(5 / 8)
-    assert rows["agora"]["per_seed"] == [0.75, 0.5] and rows["plain"]["per_seed"] == [0.5, 0]
-    assert rows["agora"]["against_plain"]["difference"] == pytest.approx(3 / 8)
-    assert "against_plain" not in rows["plain"]
+    agora, plain = compare(right)
+    assert (agora.arm, agora.accuracy, agora.per_seed) == ("agora", 5 / 8, (0.75, 0.5))
+    assert (plain.arm, plain.accuracy, plain.per_seed) == ("plain", 2 / 8, (0.5, 0.0))
+    assert agora.against["plain"].difference == 3 / 8 and plain.against == {}
 
 
 def test_the_interval_is_the_paired_one():
     """Two arms that differ on the same 30 of 1,000 sentences: far narrower than two unpaired."""
-    rng = np.random.default_rng(0)
-    plain = rng.random(1000) < 0.7
+    plain = np.random.default_rng(0).random(1000) < 0.7
     agora = plain.copy()
     agora[np.flatnonzero(~plain)[:30]] = True
-    rows = compare({"agora": agora[None], "plain": plain[None]}, "agora", ["plain"])
-    gap = rows["agora"]["against_plain"]
-    assert gap["difference"] == pytest.approx(0.03)
+    rows = compare({"agora": agora[None], "plain": plain[None]})
+    lead = rows[0].against["plain"]
+    assert lead.difference == pytest.approx(0.03)
     # A binomial of 1,000 at 0.03 has a standard error of 0.0054; unpaired it would be 0.02.
-    assert gap["low"] == pytest.approx(0.03 - 1.96 * 0.0054, abs=0.003)
-    assert gap["high"] == pytest.approx(0.03 + 1.96 * 0.0054, abs=0.003)
-    assert rows["plain"]["high"] - rows["plain"]["low"] == pytest.approx(
+    assert lead.low == pytest.approx(0.03 - 1.96 * 0.0054, abs=0.003)
+    assert lead.high == pytest.approx(0.03 + 1.96 * 0.0054, abs=0.003)
+    assert rows[1].high - rows[1].low == pytest.approx(
         2 * 1.96 * (0.7 * 0.3 / 1000) ** 0.5, rel=0.15
     )
 

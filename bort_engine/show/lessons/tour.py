@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bort_engine.finetune import report as agora_report
 from bort_engine.finetune.report import Report
+from bort_engine.runs import records
 from bort_engine.runs.text import literal
 from bort_engine.search import errors as problem
 from bort_engine.search import front as extract
@@ -75,7 +76,7 @@ def report() -> Report | None:
     """Return the recorded fine-tuning run, None where there is none."""
     path = agora_report.recorded().get(AGORA)
     with suppress(ValueError):
-        return agora_report.load(path) if path else None
+        return records.read(path, Report) if path else None
 
 
 def race() -> Race | None:
@@ -90,19 +91,13 @@ def point(front: Front, report: Report | None) -> Point:
     Without a run it is the one that Explore shows first.
     """
     smaller = [p for p in words.above_chance(front) if p != front.source_point]
-    models = report.models if report else ()
-    size = next((m.n_encoder_parameters for m in models if m.name == "Student"), None)
-    if report is None or not smaller or not size:
+    if report is None or report.models is None or not smaller:
         return front.recommended
-    trained = report.request.architecture
+    trained, size = report.request.architecture, report.models.student.n_encoder_parameters
     return min(
         smaller,
-        key=lambda p: (str(p.architecture) != trained, abs(p.n_encoder_parameters - size)),
+        key=lambda p: (p.architecture != trained, abs(p.n_encoder_parameters - size)),
     )
-
-
-def _encoder_share(front: Front, point: Point) -> str:
-    return f"{100 * point.n_encoder_parameters / front.source_point.n_encoder_parameters:.0f} %"
 
 
 def front_stop(front: Front) -> Stop:
@@ -126,9 +121,8 @@ def front_stop(front: Front) -> Stop:
 def point_stop(front: Front, report: Report | None) -> Stop:
     chosen, source = point(front, report), front.source_point
     near = ""
-    if report and report.request.architecture != str(chosen.architecture):
-        trained = literal(report.request.architecture)
-        near = f" The next stop trains a near relative, {trained}."
+    if report and report.request.architecture != chosen.architecture:
+        near = f" The next stop trains a near relative, {report.request.architecture}."
     stop = front_stop(front)
     return Stop(
         "A point: what you gain, and what you give up",
@@ -146,26 +140,24 @@ def point_stop(front: Front, report: Report | None) -> Stop:
 
 
 def agora_stop(report: Report) -> Stop:
-    labels = {
-        "agora": "Right on test, by Agora",
-        "plain": "Plain fine-tuning",
-        "labeller": "Its source",
-    }
-    rows = [(label, report.row(arm)) for arm, label in labels.items()]
-    sizes = {m.name: m.n_encoder_parameters for m in report.models}
-    source, student, part = sizes.get("Source"), sizes.get("Student"), ""
-    if source and student:
-        part = f", {100 * student / source:.0f} % of the source's encoder,"
-    gain, control = agora_report.against(report, "random"), ""
-    if gain:
+    rows = (
+        ("Right on test, by Agora", report.row("agora")),
+        ("Plain fine-tuning", report.row("plain")),
+        ("Its source", report.row("labeller")),
+    )
+    part, control = "", ""
+    if models := report.models:
+        share = models.student.n_encoder_parameters / models.source.n_encoder_parameters
+        part = f", {100 * share:.0f} % of the source's encoder,"
+    if gain := report.leads.get("random"):
         shown = "is shown" if gain.low > 0 else "is not shown"
         control = f" (a gain over it {shown}: {gain})"
+    n_labelled = f"{report.data.n_train:,}" if report.data else "some"
     return Stop(
         "Agora: train the point well",
-        f"Here **{literal(report.request.architecture)}**{part} was fine-tuned on "
-        f"{report.request.labelled or 0:,} labelled sentences and on texts found near its own "
-        "mistakes. Look for the control that is hardest to beat: as many random "
-        f"texts{control}.",
+        f"Here **{report.request.architecture}**{part} was fine-tuned on {n_labelled} labelled "
+        "sentences and on texts found near its own mistakes. Look for the control that is hardest "
+        f"to beat: as many random texts{control}.",
         tuple((label, f"{100 * row.accuracy:.1f} %") for label, row in rows if row),
         agora_figures.origin(report, "").strip(),
         {"recorded": AGORA},

@@ -1,0 +1,180 @@
+"""What a fine-tuning run is asked for: its plan, its hyper-parameter sets, the whole request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from itertools import product
+from typing import Annotated, Literal, NamedTuple, get_args
+
+from annotated_types import Ge, Gt, Le
+
+from bort_engine.data.tasks import find_task
+from bort_engine.encoder.sources import Source
+from bort_engine.encoder.space import Architecture
+from bort_engine.training.distil import INITIALISATIONS
+
+Control = Literal["plain", "copied", "random"]
+CONTROLS: tuple[Control, ...] = get_args(Control)
+TAUS = ("auto", "pool", "tokens", "mask")
+
+
+class Config(NamedTuple):
+    """A hyper-parameter set; the order of its fields decides what Agora prunes together."""
+
+    learning_rate: Annotated[float, Gt(0), Le(1)]
+    weight_decay: Annotated[float, Ge(0), Le(1000)]
+    warmup_share: Annotated[float, Ge(0), Le(1)]
+    batch_size: Annotated[int, Ge(1), Le(10**6)]
+    seed: Annotated[int, Ge(0), Le(2**31 - 1)]
+
+    def __str__(self) -> str:
+        pairs = zip(self._fields, self, strict=True)
+        return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in pairs)
+
+
+CONFIGS: dict[str, tuple[Config, ...]] = {
+    "quick": (
+        Config(2e-4, 0.01, 0.1, 64, 0),
+        Config(2e-4, 0.01, 0.1, 64, 1),
+        Config(3e-4, 0.01, 0.1, 64, 0),
+        Config(1e-4, 0.01, 0.1, 64, 0),
+    ),
+    "gentle": (
+        Config(2e-5, 0.01, 0.1, 64, 0),
+        Config(2e-5, 0.01, 0.1, 64, 1),
+        Config(3e-5, 0.01, 0.1, 64, 0),
+        Config(1e-5, 0.01, 0.1, 64, 0),
+    ),
+    # The README grid of Bort (github alexa/bort): 480 sets.
+    "bort": tuple(
+        Config(*values)
+        for values in product(
+            (1e-4, 1e-5, 9e-6), (0, 10, 100, 350), (0.35, 0.40, 0.45, 0.50), (8, 16), range(5)
+        )
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a student is fine-tuned; the defaults are the command line's.
+
+    Attributes:
+        labelled: how many rows of the train split carry labels (0: all); the others are the pool.
+        tau: where new points come from; "auto" is `pool` where there is a pool, else `tokens`.
+        points: how many are made near each mistake, out of `candidates` times as many: those on
+            which student and labeller differ most.
+        configs: a name in `CONFIGS`; "auto" is `quick`, or `gentle` for an initialisation that was
+            distilled on the task: at quick's rates such a student forgets more than it learns.
+        confidence: what the labeller must give its first choice for a point to be kept.
+        labels: whether a point carries all its probabilities (soft) or the first choice only.
+        epochs: 0 for 3, or 2 where 5,000 rows or more are labelled.
+
+    Raises:
+        ValueError: a setting is not one of the allowed values.
+    """
+
+    labelled: int = 0
+    tau: str = "auto"
+    points: int = 8
+    candidates: int = 3
+    configs: str = "auto"
+    initialisation: str = "inherit"
+    controls: tuple[Control, ...] = ("plain", "random")
+    seeds: int = 1
+    seed: int = 0
+    confidence: float = 0.0
+    labels: str = "soft"
+    epochs: float = 0
+    replays: int = 0
+    teacher_steps: int = 0
+    general_steps: int = 0
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("tau", TAUS),
+            ("configs", ("auto", *CONFIGS)),
+            ("initialisation", INITIALISATIONS),
+            ("labels", ("soft", "hard")),
+        ):
+            if (value := getattr(self, name)) not in allowed:
+                raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}.")
+        for control in self.controls:
+            if control not in CONTROLS:
+                raise ValueError(
+                    f"control {control!r} is not known; allowed: {', '.join(CONTROLS)}."
+                )
+        for name, low, high in (
+            ("labelled", 0, 10**9),
+            ("points", 1, 100),
+            ("candidates", 1, 100),
+            ("seeds", 1, 100),
+            ("seed", 0, 2**31 - 1),
+            ("replays", 0, 100),
+            ("epochs", 0, 1000),
+            ("confidence", 0, 1),
+            ("teacher_steps", 0, 100_000),
+            ("general_steps", 0, 100_000),
+        ):
+            if not low <= (value := getattr(self, name)) <= high:
+                raise ValueError(f"{name} is {value!r}; allowed: {low} to {high}.")
+        if self.tau == "pool" and not self.labelled:
+            raise ValueError(
+                "tau is pool, but every row is labelled, so there is no pool; take tau=tokens, or "
+                "label fewer rows."
+            )
+
+    @property
+    def all_seeds(self) -> range:
+        return range(self.seed, self.seed + self.seeds)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One run, as it was asked for; `epsilon` is that of the front the architecture is from.
+
+    Raises:
+        ValueError: the architecture does not fit in the source, or epsilon is out of range.
+    """
+
+    source: Source
+    task: str
+    architecture: Architecture
+    plan: Plan
+    epsilon: float | None
+    configs: tuple[Config, ...]
+
+    def __post_init__(self) -> None:
+        if not self.architecture.fits_in(self.source.architecture):
+            raise ValueError(
+                f"architecture {self.architecture} does not fit in {self.source.name} "
+                f"({self.source.architecture}); choose one with no more of anything."
+            )
+        if self.epsilon is not None and not 0 < self.epsilon <= 1:
+            raise ValueError(f"epsilon is {self.epsilon!r}; allowed: above 0, at most 1.")
+
+    @classmethod
+    def of(
+        cls,
+        architecture: Architecture | str,
+        source: Source | str,
+        task: str,
+        plan: Plan,
+        epsilon: float | None,
+    ) -> Request:
+        """Read what a user gave: names and texts, or values. Raises ValueError at a mistake."""
+        source = Source.load(source) if isinstance(source, str) else source
+        if isinstance(architecture, str):
+            architecture = Architecture.parse(architecture)
+        named = "gentle" if plan.initialisation == "task" else "quick"
+        configs = CONFIGS[named if plan.configs == "auto" else plan.configs]
+        return cls(source, find_task(task).name, architecture, plan, epsilon, configs)
+
+    def differences(self, other: Request) -> list[str]:
+        """Return the names of the settings that differ."""
+        parts = [(self, other, field.name) for field in fields(Request) if field.name != "plan"]
+        parts += [(self.plan, other.plan, field.name) for field in fields(Plan)]
+        differ = {
+            name for mine, theirs, name in parts if getattr(mine, name) != getattr(theirs, name)
+        }
+        return sorted(differ)
