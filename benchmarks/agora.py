@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from bort_engine.data.resources import ASSETS
 from bort_engine.finetune.agora import Plan, agora
-from bort_engine.finetune.report import NAMES, without_texts
+from bort_engine.finetune.report import NAMES
+from bort_engine.finetune.report_file import without_texts
 from bort_engine.runs import records
 
 SOURCE, TASK = "minilm-l6", "rotten-tomatoes"

@@ -1,6 +1,7 @@
 """Fine-tune: train a chosen architecture with Agora, watch it, and take the result home."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -14,6 +15,9 @@ from bort_engine.runs.text import literal
 from bort_engine.show import agora as words
 from bort_engine.show import agora_figures as figures
 from pages.parts import runs
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 KEPT = "What was trained is kept; resuming goes on from there."
 TAU = {
@@ -33,23 +37,14 @@ INITIALISATION = {
     "task": "the sliced source, distilled on the task's text",
 }
 CONTROLS = {name: NAMES[name] for name in ("plain", "copied", "random")}
+PERCENT = ("Test (%)", "Test, 95 % from", "to (%)", "Dev, seen half (%)", "Dev, held back (%)")
+COUNTS = ("Confidence (%)", "Steps", "Training (s)", "Making points (s)", "Points added")
 NUMBERS = {
-    "Test (%)": "%.1f",
-    "Test, 95 % from": "%.1f",
-    "to (%)": "%.1f",
-    "Dev, seen half (%)": "%.1f",
-    "Dev, held back (%)": "%.1f",
+    **dict.fromkeys((*PERCENT, "Parameters (M)", "Encoder (M)"), "%.1f"),
+    **dict.fromkeys(COUNTS, "%.0f"),
     "Gap (points)": "%+.1f",
-    "Confidence (%)": "%.0f",
-    "Steps": "%.0f",
-    "Training (s)": "%.0f",
-    "Making points (s)": "%.0f",
-    "Points added": "%.0f",
-    "Parameters (M)": "%.1f",
-    "Encoder (M)": "%.1f",
     "Latency (ms)": "%.2f",
 }
-NO_BAR = {"displayModeBar": False}
 
 
 # What changes the address, and so what is looked at. Only callbacks call these.
@@ -211,48 +206,42 @@ def show_rounds(report: Report) -> None:
         show_texts(arm)
 
 
+def show_chart(title: str, figure: "go.Figure", alt: str, caption: str) -> None:
+    st.markdown(f"**{title}**")
+    st.plotly_chart(figure, key=title, config={"displayModeBar": False}, alt=alt)
+    st.caption(caption)
+
+
 def show_accuracy(report: Report, name: ArmName, seed: int) -> None:
     """Accuracy by config and round, and how far the half that Agora sees is ahead."""
     left, right = st.columns(2)
     leaks = words.leakage(report, name, seed)
+    alt = figures.leakage_summary(leaks)
     with left.container(border=True, height="stretch"):
-        st.markdown("**Accuracy on dev by hyper-parameter config**")
-        st.plotly_chart(
+        show_chart(
+            "Accuracy on dev by hyper-parameter config",
             figures.accuracy_figure(report, report.arms(seed)[name]),
-            key="accuracy",
-            config=NO_BAR,
-            alt=figures.leakage_summary(leaks),
+            alt,
+            "Filled, solid: the half of dev that Agora sees. Open, dotted: the other half.",
         )
-        st.caption("Filled, solid: the half of dev that Agora sees. Open, dotted: the other half.")
     with right.container(border=True, height="stretch"):
-        st.markdown("**Leakage meter**")
-        st.plotly_chart(
-            figures.leakage_figure(leaks),
-            key="leakage",
-            config=NO_BAR,
-            alt=figures.leakage_summary(leaks),
-        )
-        st.caption(words.LEAKAGE)
+        show_chart("Leakage meter", figures.leakage_figure(leaks), alt, words.LEAKAGE)
 
 
 def show_points(report: Report, arm: Arm) -> None:
     """What Agora's rounds did: the mistakes, the points made near them, the configs that left."""
     left, right = st.columns(2)
     with left.container(border=True, height="stretch"):
-        st.markdown("**Mistakes left, and points made**")
-        st.plotly_chart(
+        show_chart(
+            "Mistakes left, and points made",
             figures.effort_figure(report, arm),
-            key="effort",
-            config=NO_BAR,
-            alt=figures.effort_summary(report, arm),
-        )
-        st.caption(
+            figures.effort_summary(report, arm),
             "A round's points are made near the mistakes of the round before it. Not kept: the "
-            "labeller was unsure, or the point nearly repeats another."
+            "labeller was unsure.",
         )
     with right.container(border=True, height="stretch"):
         st.markdown("**Which configs left**")
-        sentences = (words.pruning(played, report.request) for played in arm.rounds)
+        sentences = (words.pruning(attempt, report.request) for attempt in arm.rounds)
         st.markdown("\n".join(f"- {text}" for text in sentences if text) or "Nothing yet.")
         st.caption(
             "The worst config goes, and with it all that begin as it does, for the longest stretch "
@@ -298,14 +287,11 @@ def show_result(report: Report) -> None:
         st.markdown("**What the test split shows**")
         st.markdown(words.verdict(report) or "It was not scored in this run.")
     if report.test:
-        st.plotly_chart(
+        show_chart(
+            "Each way of training",
             figures.result_figure(report),
-            key="result",
-            config=NO_BAR,
-            alt=figures.result_summary(report),
-        )
-        st.caption(
-            "Filled: test, with its 95 % interval. Open: the two halves of dev. Agora sees one."
+            figures.result_summary(report),
+            "Filled: test, with its 95 % interval. Open: the two halves of dev. Agora sees one.",
         )
         table = words.result_table(report)
         runs.show_table(table, NUMBERS, "Each way of training, on test and dev", placeholder="")

@@ -25,10 +25,10 @@ from bort_engine.finetune.report import (
     Model,
     Models,
     Report,
-    ReportFile,
     RowName,
     Scores,
 )
+from bort_engine.finetune.report_file import ReportFile
 from bort_engine.runs.events import Progress, Stop, never, silent
 
 if TYPE_CHECKING:
@@ -123,18 +123,23 @@ def _save(run: SeedRun) -> Checkpoint:
     A student that was distilled on the task is saved as it was before Agora, too, in `start`: where
     all labels are known, Agora does not always better it, and the test rows say which is which.
     """
-    from bort_engine.encoder.checkpoint import save
+    from bort_engine.encoder.checkpoint import write
+    from bort_engine.encoder.reload import check_reload
 
     student, best = run.best["agora"]
-    folder, tokenizer = run.file.folder, run.labeller.teacher.tokenizer
     card = _card(run.file.report)
-    reload = save(student.load(best), tokenizer, folder / "model", card)
-    problems = reload.problems
+    models = {"model": (student.load(best), card)}
     if run.request.plan.initialisation == "task":
         method = f"This is the “{NAMES['start']}”: it imitates the “{NAMES['labeller']}”."
-        card = replace(card, method=f"Initialisation: task. {method}")
-        problems += save(run.initial, tokenizer, folder / "start", card).problems
-    return Checkpoint(str(reload), problems)
+        models["start"] = run.initial, replace(card, method=f"Initialisation: task. {method}")
+    tokenizer = run.labeller.teacher.tokenizer
+    probes = {
+        run.file.folder / name: write(model, tokenizer, run.file.folder / name, card)
+        for name, (model, card) in models.items()
+    }
+    reports = check_reload(probes)  # all in one new process
+    problems = tuple(problem for report in reports.values() for problem in report.problems)
+    return Checkpoint(str(reports[run.file.folder / "model"]), problems)
 
 
 def _card(report: Report) -> Card:

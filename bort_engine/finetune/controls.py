@@ -34,10 +34,10 @@ from bort_engine.finetune.report import (
     NewPoints,
     Point,
     Report,
-    ReportFile,
     Round,
 )
 from bort_engine.finetune.report import Labeller as LabellerReport
+from bort_engine.finetune.report_file import ReportFile
 from bort_engine.finetune.student import Dev, Student, Training
 from bort_engine.finetune.tau import Labeller
 from bort_engine.runs.events import Progress, Stop
@@ -143,20 +143,20 @@ class SeedRun:
         extra: list[tuple[str, Any]] = []
         random_pairs = self.labeller.random_pairs(self.seed) if name == "random" else iter(())
         best, contenders = None, []
-        for played in outcome.rounds:
-            missing = 0 if name == "plain" else played.n_train - len(labelled) - len(extra)
+        for attempt in outcome.rounds:
+            missing = 0 if name == "plain" else attempt.n_train - len(labelled) - len(extra)
             if name == "copied" and missing and best:
                 extra += islice(cycle(self._mistakes_of(best)), missing)
             extra += islice(random_pairs, missing)
             trainings = [
-                arm.fit(config, [*labelled, *extra], played.at, arm.steps(config, played.n_train))
-                for config in map(Config._make, played.theta)
+                arm.fit(config, [*labelled, *extra], attempt.at, arm.steps(config, attempt.n_train))
+                for config in map(Config._make, attempt.theta)
             ]
-            arm.rounds[played.at] = replace(arm.rounds[played.at], counts=played.counts)
-            if played.counts:
+            arm.rounds[attempt.at] = replace(arm.rounds[attempt.at], counts=attempt.counts)
+            if attempt.counts:
                 contenders = [*contenders, *trainings] if name == "plain" else trainings
                 best = max(contenders, key=arm.student.accuracy)
-        assert best is not None, "Agora played a round or more"
+        assert best is not None, "there is a round or more"
         arm.note(n_points=len(extra))
         arm.finish(best)
 
@@ -266,19 +266,19 @@ class ArmRun:
         spent = self.record.seconds_generating + perf_counter() - start
         self.record = replace(self.record, seconds_generating=round(spent, 2))
 
-    def settle(self, played: algorithm.Round) -> None:
+    def settle(self, attempt: algorithm.Round) -> None:
         """Note what a round's end decides: its mistakes, its points, what was pruned."""
         data = self.run.file.report.data
         assert data is not None, "it is noted before the first training"
-        self.rounds[played.at] = replace(
-            self.rounds[played.at],
-            counts=played.counts,
-            mistakes=tuple(_mistake(mistake, data.labels) for mistake in played.mistakes),
-            new_points=tuple(_new_points(made, data.labels) for made in played.new_points),
-            pruned=tuple(map(Config._make, played.pruned)),
-            prefix=played.prefix,
+        self.rounds[attempt.at] = replace(
+            self.rounds[attempt.at],
+            counts=attempt.counts,
+            mistakes=tuple(_mistake(mistake, data.labels) for mistake in attempt.mistakes),
+            new_points=tuple(_new_points(group, data.labels) for group in attempt.new_points),
+            pruned=tuple(map(Config._make, attempt.pruned)),
+            prefix=attempt.prefix,
         )
-        self.note(n_points=self.record.n_points + (played.n_added if played.counts else 0))
+        self.note(n_points=self.record.n_points + (attempt.n_added if attempt.counts else 0))
 
     def finish(self, best: Training) -> None:
         """Note which training is the arm's result, and keep it for the judge."""
@@ -291,13 +291,13 @@ def _mistake(mistake: algorithm.Mistake, labels: Sequence[str]) -> Mistake:
     return Mistake(mistake.x, labels[int(mistake.y)], labels[int(mistake.guess)])
 
 
-def _new_points(made: algorithm.NewPoints, labels: Sequence[str]) -> NewPoints:
+def _new_points(group: algorithm.NewPoints, labels: Sequence[str]) -> NewPoints:
     """Name the classes; `y` holds S's probabilities, None where it declined."""
     points = (
         Point(text, labels[int(np.argmax(y))], round(max(y), 4)) if y else Point(text, None, None)
-        for text, y in zip(made.points, made.labels, strict=True)
+        for text, y in zip(group.points, group.labels, strict=True)
     )
-    return NewPoints(_mistake(made.near, labels), tuple(points))
+    return NewPoints(_mistake(group.near, labels), tuple(points))
 
 
 def seconds_left(report: Report, name: ArmName, step: int, steps: int) -> float | None:
@@ -316,12 +316,12 @@ def seconds_left(report: Report, name: ArmName, step: int, steps: int) -> float 
         return None
     arm = arms[name]
     if name == "agora":
-        played = arm.rounds[-1]
+        attempt = arm.rounds[-1]
         n_configs = len(report.request.configs) - sum(len(r.pruned) for r in arm.rounds)
         n_added = plan.points * (report.data.n_dev_seen // 4)  # sentences a round
-        growth = steps * n_added / played.n_train  # steps a training takes more, each round
+        growth = steps * n_added / attempt.n_train  # steps a training takes more, each round
         later = sum((n_configs - k) * (steps + k * growth) for k in range(1, n_configs))
-        left = (n_configs - len(played.fits)) * steps - step + later
+        left = (n_configs - len(attempt.fits)) * steps - step + later
         whole, arms_left = arm.steps + step + left, len(plan.controls)
     else:
         whole = arms["agora"].steps

@@ -6,14 +6,13 @@ Accuracies are shares, 0 to 1; a gap is in points, hundredths of the whole.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
 from bort_engine.finetune.plan import Config, Request
-from bort_engine.runs import records
 from bort_engine.runs.provenance import Origin, Provenance
 from bort_engine.runs.records import Count, NonNegative, PositiveCount, Share
 from bort_engine.runs.text import printable
@@ -157,7 +156,7 @@ class Arm:
     @property
     def counted(self) -> list[Round]:
         """The rounds that count, in order; of two attempts that may, the later one."""
-        by_number = {played.number: played for played in self.rounds if played.counts}
+        by_number = {attempt.number: attempt for attempt in self.rounds if attempt.counts}
         return [by_number[number] for number in sorted(by_number) if by_number[number].fits]
 
 
@@ -284,7 +283,7 @@ class Report:
     def begun(self) -> bool:
         """True once there is a training to show."""
         arms = (arm for run in self.runs for arm in run.arms.values())
-        return any(played.fits for arm in arms for played in arm.rounds)
+        return any(attempt.fits for arm in arms for attempt in arm.rounds)
 
     @property
     def leads(self) -> dict[RowName, Lead]:
@@ -324,54 +323,3 @@ class Report:
 def recorded() -> dict[str, Path]:
     """Return the reports that ship with the app, by name."""
     return {path.stem: path for path in sorted(RECORDED.glob("agora-*.json"))}
-
-
-class ReportFile:
-    """The report of a run at work: report.json in its folder, rewritten whole at every change.
-
-    Raises:
-        ValueError: the folder holds another run, or a damaged report.
-    """
-
-    def __init__(self, folder: Path, request: Request) -> None:
-        self.folder, self._path = folder, folder / "report.json"
-        if self._path.is_file():
-            self.report = records.read(self._path, Report)
-            if changed := request.differences(self.report.request):
-                raise ValueError(
-                    f"{folder} holds another run (it differs in {', '.join(changed)}); "
-                    "choose another --out."
-                )
-        else:
-            folder.mkdir(parents=True, exist_ok=True)
-            self.report = Report(request=request, provenance=Provenance.here())
-
-    def note(self, **parts: Any) -> None:
-        """Put parts in and write the file."""
-        self.report = replace(self.report, **parts)
-        records.write(self._path, self.report)
-
-    def note_arm(self, seed: int, name: ArmName, arm: Arm) -> None:
-        """Put in how far an arm of a seed is, and write the file."""
-        runs = {run.seed: run for run in self.report.runs}
-        arms = runs[seed].arms if seed in runs else {}
-        runs[seed] = Seed(seed, {**arms, name: arm})
-        self.note(runs=tuple(runs.values()))
-
-
-def without_texts(report: Report) -> Report:
-    """Return a report whose sentences, which have authors, are numbered instead."""
-    numbers: dict[tuple[str, str], int] = {}
-
-    def numbered(part: Any) -> Any:
-        if isinstance(part, list):
-            return [numbered(item) for item in part]
-        if not isinstance(part, dict):
-            return part
-        if "text" in part:
-            kind = "dev" if "guess" in part else "pool"
-            number = numbers.setdefault((kind, part["text"]), len(numbers) + 1)
-            return part | {"text": f"{kind} sentence {number}"}
-        return {name: numbered(value) for name, value in part.items()}
-
-    return records.parse(numbered(records.dump(report)), Report)

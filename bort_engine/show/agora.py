@@ -66,21 +66,21 @@ def _number(value: float) -> str:
     return re.sub(r"e([+-])0*", r"e\1", f"{value:g}").replace("e+", "e")
 
 
-def pruning(played: Round, request: Request) -> str:
+def pruning(attempt: Round, request: Request) -> str:
     """Say which configs left after a round, and why; empty while it is undecided."""
-    if not played.counts:
+    if not attempt.counts:
         return (
-            f"Try {played.attempt} of round {played.number} did not count: the other one was more "
-            "accurate, so its points and accuracies were dropped."
+            f"Try {attempt.attempt} of round {attempt.number} did not count: the other one was "
+            "more accurate, so its points and accuracies were dropped."
         )
-    if not played.pruned:
+    if not attempt.pruned:
         return ""
-    root, *others = (f"**{config_name(config, request)}**" for config in played.pruned)
-    alone = len(played.fits) == 1
-    start = f"Left after round {played.number}: {root} — the {'last' if alone else 'worst'} config"
+    root, *others = (f"**{config_name(config, request)}**" for config in attempt.pruned)
+    alone = len(attempt.fits) == 1
+    start = f"Left after round {attempt.number}: {root} — the {'last' if alone else 'worst'} config"
     if not others:
         return start + ("." if alone else "; no other shares its first field.")
-    first = "first field" if played.prefix == 1 else f"first {played.prefix} fields"
+    first = "first field" if attempt.prefix == 1 else f"first {attempt.prefix} fields"
     named, n_more = others[:MOST_CONFIGS], len(others[MOST_CONFIGS:])
     *before, last = [*named, f"{n_more} others"] if n_more else named
     names = f"{', '.join(before)} and {last}" if before else last
@@ -202,7 +202,7 @@ def leakage(report: Report, arm: ArmName = "agora", seed: int | None = None) -> 
     record, data = report.arms(seed).get(arm), report.data
     if record is None or data is None:
         return []
-    bests = [(played.number, best) for played in record.counted if (best := played.best)]
+    bests = [(attempt.number, best) for attempt in record.counted if (best := attempt.best)]
     leaks = [
         Leak.of(f"Round {n}", fit.dev_seen, data.n_dev_seen, fit.dev_held, data.n_dev_held)
         for n, fit in bests
@@ -217,14 +217,14 @@ def leakage(report: Report, arm: ArmName = "agora", seed: int | None = None) -> 
     return leaks
 
 
-def n_mistakes(report: Report, played: Round) -> int | None:
+def n_mistakes(report: Report, attempt: Round) -> int | None:
     """Return how many of the seen half of dev a round's best fit gets wrong.
 
     They are listed once the round is settled; before that, and for controls, accuracy tells.
     """
-    if played.mistakes or not played.best or not report.data:
-        return len(played.mistakes) or None
-    return round((1 - played.best.dev_seen) * report.data.n_dev_seen)
+    if attempt.mistakes or not attempt.best or not report.data:
+        return len(attempt.mistakes) or None
+    return round((1 - attempt.best.dev_seen) * report.data.n_dev_seen)
 
 
 def losses(events: Sequence[Event]) -> pd.DataFrame:
@@ -270,36 +270,36 @@ def rounds_table(report: Report, arm: Arm) -> pd.DataFrame:
     import pandas as pd
 
     rows = []
-    for played in arm.rounds:
-        best = played.best
-        again = f", try {played.attempt}" if played.attempt > 1 else ""
+    for attempt in arm.rounds:
+        best = attempt.best
+        again = f", try {attempt.attempt}" if attempt.attempt > 1 else ""
         row = {
-            "Round": f"{played.number}{again}{'' if played.counts else ' (dropped)'}",
-            "Trained on (sentences)": played.n_train,
-            "Configs fitted": len(played.fits),
+            "Round": f"{attempt.number}{again}{'' if attempt.counts else ' (dropped)'}",
+            "Trained on (sentences)": attempt.n_train,
+            "Configs fitted": len(attempt.fits),
             "Best config": config_name(best.config, report.request) if best else "",
             "Dev, seen half (%)": 100 * best.dev_seen if best else None,
             "Dev, held back (%)": 100 * best.dev_held if best else None,
             "Gap (points)": 100 * (best.dev_seen - best.dev_held) if best else None,
-            "Mistakes left": n_mistakes(report, played),
+            "Mistakes left": n_mistakes(report, attempt),
         }
         if makes_points(arm):
-            n_kept = sum(point.kept for point in played.points)
-            row |= {"Points made": len(played.points), "Points kept": n_kept}
+            n_kept = sum(point.kept for point in attempt.points)
+            row |= {"Points made": len(attempt.points), "Points kept": n_kept}
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def makes_points(arm: Arm) -> bool:
     """True where points were made near mistakes; controls take theirs from elsewhere."""
-    return any(played.new_points for played in arm.rounds)
+    return any(attempt.new_points for attempt in arm.rounds)
 
 
 def texts_table(arm: Arm, number: int) -> pd.DataFrame:
     """Return the dev texts that a round got wrong, with what was then made near each of them."""
     import pandas as pd
 
-    rounds = {played.number: played for played in arm.counted}
+    rounds = {attempt.number: attempt for attempt in arm.counted}
     wrong = rounds[number].mistakes if number in rounds else ()
     later = rounds[number + 1].new_points if number + 1 in rounds else ()
     points = {group.near: group.points for group in later}

@@ -61,8 +61,8 @@ def accuracy_figure(report: Report, arm: Arm) -> go.Figure:
 def _drawn(arm: Arm) -> list[Config]:
     """Return the configs that are drawn: all, or of very many the most accurate."""
     best: dict[Config, float] = {}
-    for played in arm.counted:
-        for fit in played.fits:
+    for attempt in arm.counted:
+        for fit in attempt.fits:
             best[fit.config] = max(fit.dev_seen, best.get(fit.config, 0.0))
     kept = set(sorted(best, key=lambda config: -best[config])[:MOST_CONFIGS])
     return [config for config in best if config in kept]
@@ -73,7 +73,7 @@ def effort_figure(report: Report, arm: Arm) -> go.Figure:
     import plotly.graph_objects as go
 
     rounds = arm.counted
-    numbers = [played.number for played in rounds]
+    numbers = [attempt.number for attempt in rounds]
     figure = go.Figure()
     for name, kept, colour, pattern in (
         ("Points kept", True, BLUE, ""),
@@ -81,14 +81,14 @@ def effort_figure(report: Report, arm: Arm) -> go.Figure:
     ):
         figure.add_bar(
             x=numbers,
-            y=[sum(point.kept is kept for point in played.points) for played in rounds],
+            y=[sum(point.kept is kept for point in attempt.points) for attempt in rounds],
             name=name,
             marker={"color": colour, "pattern": {"shape": pattern}},
             hovertemplate=f"round %{{x}}: %{{y}}<extra>{name}</extra>",
         )
     figure.add_scatter(
         x=numbers,
-        y=[n_mistakes(report, played) for played in rounds],
+        y=[n_mistakes(report, attempt) for attempt in rounds],
         name="Mistakes left on dev",
         mode="lines+markers",
         line={"color": VERMILION},

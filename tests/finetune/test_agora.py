@@ -13,7 +13,8 @@ from bort_engine.finetune import controls
 from bort_engine.finetune.agora import agora
 from bort_engine.finetune.controls import seconds_left
 from bort_engine.finetune.plan import CONFIGS, CONTROLS, Config, Plan
-from bort_engine.finetune.report import Arm, Data, Report, Round, Seed, without_texts
+from bort_engine.finetune.report import Arm, Data, Report, Round, Seed
+from bort_engine.finetune.report_file import without_texts
 from bort_engine.runs import records
 from bort_engine.training import teacher
 from tests.fake_engine import synthetic_record
@@ -163,11 +164,17 @@ def test_a_stopped_run_goes_on_and_ends_like_one_that_was_not(world, done, tmp_p
             for event in events
         )
 
+    def end_of_training(event):  # what comes after is the same, and takes longer
+        if event["stage"] == "scoring the test split once":
+            raise Cancelled
+
     alone = replace(SMALL, controls=())
     with pytest.raises(Cancelled):
         agora(SHAPE, *world, out=tmp_path, plan=alone, on_progress=events.append, stop=stop)
     assert len(list(tmp_path.rglob("seed-0/[0-9a-f]*.json"))) == 4  # three, and one of round two
-    resumed = agora(SHAPE, *world, out=tmp_path, plan=alone)
+    with pytest.raises(Cancelled):
+        agora(SHAPE, *world, out=tmp_path, plan=alone, on_progress=end_of_training)
+    resumed = records.read(tmp_path / "report.json", Report)
     first, second = (without_seconds(report.arms()["agora"]) for report in (done[1], resumed))
     assert second == first
 

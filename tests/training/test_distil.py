@@ -90,5 +90,5 @@ def test_a_stop_keeps_nothing_half_made(source, teacher, quick_cache, monkeypatc
     )
     with pytest.raises(Cancelled):
         distil_states(load_source(source, 2), source, 5, stop=lambda: True)
-    with pytest.raises(ValueError, match=r"start is 'cold'; allowed: inherit, general, task"):
+    with pytest.raises(ValueError, match=r"initialisation is 'cold'; allowed: inherit"):
         start(SHAPE, source, teacher, "cold")
