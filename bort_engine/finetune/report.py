@@ -14,7 +14,7 @@ from annotated_types import Ge, Le
 
 from bort_engine.finetune.plan import Config, Request
 from bort_engine.runs.provenance import Origin, Provenance
-from bort_engine.runs.records import Count, NonNegative, PositiveCount, Share
+from bort_engine.runs.records import Count, NonNegative, Positive, PositiveCount, Share
 from bort_engine.runs.text import printable
 
 RECORDED = Path(__file__).parents[2] / "assets" / "recorded"
@@ -223,9 +223,9 @@ class Scores:
 class Model:
     """What a model costs; `latency_note` says at which batch, length and threads."""
 
-    n_parameters: Count
-    n_encoder_parameters: Count
-    latency_ms: NonNegative
+    n_parameters: PositiveCount
+    n_encoder_parameters: PositiveCount
+    latency_ms: Positive
     latency_origin: Origin
     latency_note: str
 

@@ -128,8 +128,8 @@ def _against_source(report: Report) -> str:
     if report.models is None:
         return words
     source, student = report.models.source, report.models.student
-    size = source.n_parameters / max(student.n_parameters, 1)
-    latency = source.latency_ms / max(student.latency_ms, 1e-9)
+    size = source.n_parameters / student.n_parameters
+    latency = source.latency_ms / student.latency_ms
     return (
         f"{words}, at {size:.1f} times the parameters and {latency:.1f} times the latency "
         f"({_latency_origin(report)})"
@@ -245,11 +245,11 @@ def losses(events: Sequence[Event]) -> pd.DataFrame:
 
 def facts(report: Report) -> list[Fact]:
     """Return the student's four numbers, each against the source; those that are known."""
-    found = []
+    rows = []
     agora, labeller = report.row("agora"), report.row("labeller")
     if agora:
         lost = f"{100 * (agora.accuracy - labeller.accuracy):+.1f} points" if labeller else None
-        found.append(Fact("Right on test", f"{100 * agora.accuracy:.1f} %", lost, True))
+        rows.append(Fact("Right on test", f"{100 * agora.accuracy:.1f} %", lost, True))
     if report.models:
         for label, name, text in (
             ("Parameters, exact", "n_parameters", millions),
@@ -257,9 +257,8 @@ def facts(report: Report) -> list[Fact]:
             (f"Latency, {_latency_origin(report)}", "latency_ms", "{:.2f} ms".format),
         ):
             value, other = (getattr(m, name) for m in (report.models.student, report.models.source))
-            delta = f"{100 * (value / other - 1):+.0f} %" if other else None
-            found.append(Fact(label, text(value), delta))
-    return found
+            rows.append(Fact(label, text(value), f"{100 * (value / other - 1):+.0f} %"))
+    return rows
 
 
 # Tables.

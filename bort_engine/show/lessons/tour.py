@@ -100,6 +100,10 @@ def point(front: Front, report: Report | None) -> Point:
     )
 
 
+def _encoder_share(front: Front, point: Point) -> str:
+    return f"{100 * point.n_encoder_parameters / front.source_point.n_encoder_parameters:.0f} %"
+
+
 def front_stop(front: Front) -> Stop:
     points = words.above_chance(front) or front.points
     small = min(points, key=lambda p: p.n_encoder_parameters)
