@@ -6,16 +6,25 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
+import click
 import pytest
+from annotated_types import Ge
 
 from bort_engine.__main__ import main
+from bort_engine.encoder.space import Architecture
+from bort_engine.options import command
 
 ROOT = Path(__file__).parent.parent
-TINY = ["--steps", "2", "--teacher-steps", "4", "--space", "D=1-2 A=2 H=96 I=192,384"]
+TINY = ["--steps", "2", "--teacher-steps", "4", "--space", "D=1-2 A=2 H=96 I=192"]
+TINY += ["--latency", "recorded", "--lazy", "off", "--epsilon", "0.05", "--json"]
 PREDICTED = ["front", "bert-large-uncased", "--space", "bort"]
-PREDICTED += ["--oracle", "glue", "--latency", "recorded"]
+PREDICTED += ["--error", "published", "--latency", "recorded"]
+SHAPE = "agora minilm-l6 --architecture"
 
 
 def test_params_as_json_has_the_published_counts(capsys):
@@ -40,50 +49,120 @@ def test_params_as_text_sums_to_its_total(capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "text"),
+    ("arguments", "cause"),
     [
         ("params nope", "source 'nope' is not known; allowed: minilm-l6"),
-        ("params mobilebert", "is left out: its layers have bottlenecks"),
         ("params bort --architecture 4,7,1024,768", "num_attention_heads 7 does not divide"),
         ("params bort --architecture 4", "is not of the form D,A,H,I"),
         ("params bort --sequence-length 0", "sequence_length is 0; it must be at least 1"),
         ("front minilm-l6 --epsilon 0", "epsilon is 0.0; allowed: above 0, at most 1"),
-        ("front minilm-l6 --epsilon many", "invalid float value: 'many'"),
+        ("front minilm-l6 --epsilon many", "'--epsilon': 'many'; allowed: NUMBER"),
         ("front minilm-l6 --task nope", "task 'nope' is not known; allowed: rotten-tomatoes"),
-        ("front minilm-l6 --lazy maybe", "invalid choice: 'maybe'"),
-        ("front minilm-l6 --colour red", "unrecognized arguments"),
+        ("front minilm-l6 --lazy maybe", "'--lazy': 'maybe'; allowed: on|off"),
         ("front minilm-l6 --threads -1", "threads is -1; allowed: 1 to"),
-        ("agora minilm-l6", "the following arguments are required: --architecture"),
-        ("agora minilm-l6 --architecture 9,12,384,768", "9,12,384,768 does not fit in minilm-l6"),
-        ("agora minilm-l6 --architecture 3,5,384,768", "num_attention_heads 5 does not divide"),
-        ("agora minilm-l6 --architecture 3,12,384,768 --tau near", "tau is 'near'; allowed: auto"),
-        (
-            "agora minilm-l6 --architecture 3,12,384,768 --points 0",
-            "points is 0; allowed: 1 to 100",
-        ),
-        ("agora minilm-l6 --architecture 3,12,384,768 --task nope", "task 'nope' is not known"),
-        ("agora minilm-l6 --architecture 3,12,384,768 --controls x", "control 'x' is not known"),
-        ("", "the following arguments are required: COMMAND"),
+        ("front minilm-l6 --exhaustive", "'--exhaustive'. See `"),
+        ("front minilm-l6 --exhaustive", "--help`; a run of an older version is started anew."),
+        ("front", "'SOURCE'"),
+        ("agora minilm-l6", "'--architecture'"),
+        (f"{SHAPE} 9,12,384,768", "9,12,384,768 does not fit in minilm-l6"),
+        (f"{SHAPE} 3,12,384,768 --points 0", "m is 0; allowed: 1 to 100"),
+        (f"{SHAPE} 3,12,384,768 --controls plain,x", "control 'x' is not known; allowed: plain"),
+        ("ledger --lengths 16,x", "'--lengths': '16,x'"),
+        ("ledger --lengths none", "0 lengths were given; allowed: 1 to"),
+        ("nope", "'nope' is not known; allowed: params, front, agora, race, torus, ledger, fetch"),
+        ("", "Missing command. See `"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(arguments, text, capsys, tmp_path, monkeypatch):
+def test_a_mistake_is_one_line_and_exit_code_2(arguments, cause, capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("BORT_RUNS", str(tmp_path / "runs"))
     assert main(arguments.split()) == 2
-    said = capsys.readouterr()
-    assert text in said.err and said.out == ""
-    assert len(said.err.strip().splitlines()) == 1
+    printed = capsys.readouterr()
+    assert cause in printed.err and printed.out == ""
+    assert len(printed.err.strip().splitlines()) == 1
     assert not [path for path in (tmp_path / "runs").glob("*") if path.is_dir()]
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a student is trained.
+
+    Args:
+        seed: of the drawing.
+    """
+
+    rate: Annotated[float, Ge(0)] = 0.5
+    seed: int = 3
+    kind: Literal["brief", "long"] = "brief"
+
+
+def study(
+    source: str,
+    shape: Architecture | str,
+    *,
+    lengths: tuple[int, ...] = (16, 128),
+    soft: bool = True,
+    m: int = 8,
+    limit: float | None = None,
+    training: Training | None = None,
+    out: str | Path | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Study a source.
+
+    Args:
+        m, limit: bounds of
+            the study.
+    """
+
+
+def called(*arguments: str) -> tuple[dict, Path | None, bool]:
+    calls = []
+    built = command(
+        "study", study, lambda _, call, out, as_json: calls.append((call, out, as_json))
+    )
+    built.main(list(arguments), standalone_mode=False)
+    ((call, out, as_json),) = calls
+    assert call.func is study and call.args == ()
+    return call.keywords, out, as_json
+
+
+def test_options_are_the_parameters_and_the_fields_of_their_dataclasses():
+    defaults = {"lengths": (16, 128), "soft": True, "m": 8, "limit": None}
+    expected = {"source": "bort", "shape": Architecture(1, 2, 4, 8), "training": Training()}
+    assert called("bort", "--shape", "1,2,4,8") == (defaults | expected, None, False)
+    words = ["--lengths", "none", "--soft", "off", "--points", "2", "--limit", "1e-3", "--json"]
+    words += ["--rate", "1", "--kind", "long", "--out", "x"]
+    keywords, out, as_json = called("bort", "--shape", "1,2,4,8", *words)
+    changed = {"lengths": (), "soft": False, "m": 2, "limit": 0.001}
+    assert keywords == expected | changed | {"training": Training(1.0, kind="long")}
+    assert (out, as_json) == (Path("x"), True)
+
+
+@pytest.mark.parametrize("words", [["--rate", "-1"], ["--kind", "short"], ["--lengths", "1,,x"]])
+def test_a_value_is_checked_by_its_annotation(words):
+    with pytest.raises(click.UsageError) as error:
+        called("bort", "--shape", "1,2,4,8", *words)
+    assert f"'{words[0]}': '{words[1]}'; allowed: " in error.value.format_message()
+
+
+def test_help_comes_from_the_docstrings(capsys):
+    with pytest.raises(ValueError):  # nothing was called
+        called("--help")
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Study a source." in text and "How a student is trained." in text
+    assert "--points INTEGER bounds of the study. [default: 8]" in text
+    assert "--limit NUMBER bounds of the study. --" in text
+    assert "--seed INTEGER of the drawing. [default: 3]" in text
+    assert "--kind brief|long" in text.replace("BRIEF|LONG", "brief|long")
+    assert "--stop" not in text and "--training" not in text
 
 
 def test_a_predicted_front_prints_json_and_needs_no_run_folder(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main([*PREDICTED, "--json"]) == 0
     front = json.loads(capsys.readouterr().out)
-    expected = {"source", "task", "epsilon", "selection", "space_size", "n_cells", "n_evaluated"}
-    expected |= {"achieved_epsilon", "latency", "best", "points"}
-    assert expected <= set(front)
-    point = {"architecture", "n_parameters", "operations", "latency_ms", "error", "dev_error"}
-    assert point | {"w", "pareto"} <= set(front["points"][0])
+    assert {"source", "task", "epsilon", "achieved_epsilon", "best", "points"} <= set(front)
+    assert {"architecture", "n_parameters", "latency_ms", "error"} <= set(front["points"][0])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -94,7 +173,7 @@ def test_a_predicted_front_reads_as_a_table(capsys):
     assert sum("best" in line for line in lines) == 1
 
 
-def test_a_full_disk_is_one_clear_line(capsys, tmp_path, monkeypatch, quick_oracle):
+def test_a_full_disk_is_one_clear_line(capsys, tmp_path, quick_oracle):
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full to stand in for a full disk")
     folder = tmp_path / "run"
@@ -104,34 +183,27 @@ def test_a_full_disk_is_one_clear_line(capsys, tmp_path, monkeypatch, quick_orac
     assert "the disk is full: free some space" in capsys.readouterr().err
 
 
-def run_cli(folder: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "bort_engine", "front", "minilm-l6", *TINY]
-    command += ["--lazy", "off", "--epsilon", "0.05", "--json", "--out", str(folder)]
-    return subprocess.Popen(
-        command,
+def test_a_killed_run_goes_on_without_repeating_and_stdout_is_json(quick_oracle, tmp_path, capsys):
+    folder = tmp_path / "run"
+    record = folder / "evaluations.jsonl"
+    arguments = ["front", "minilm-l6", *TINY, "--out", str(folder)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bort_engine", *arguments],
         cwd=ROOT,
         env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
-        stdout=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def test_a_killed_run_goes_on_without_repeating_and_stdout_is_json(quick_oracle, tmp_path):
-    folder = tmp_path / "run"
-    record = folder / "evaluations.jsonl"
-    first = run_cli(folder)
-    while not (record.exists() and len(record.read_text().splitlines()) >= 3):
-        assert first.poll() is None, first.stderr.read()
-        time.sleep(0.05)
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
+    while not (record.exists() and len(record.read_text().splitlines()) >= 2):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
     kept = record.read_text().rpartition("\n")[0].splitlines()
-    second = run_cli(folder)
-    out, said = second.communicate(timeout=200)
-    assert second.returncode == 0, said
+    assert main(arguments) == 0
     assert record.read_text().splitlines()[: len(kept)] == kept
-    front = json.loads(out)
+    front = json.loads(capsys.readouterr().out)
     measured = [json.loads(line)["architecture"] for line in record.read_text().splitlines()[1:]]
     assert len(set(measured)) == len(measured) == len(front["points"])
     assert json.loads((folder / "status.json").read_text())["state"] == "done"

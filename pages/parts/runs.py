@@ -84,14 +84,14 @@ def find(run_id: str, command: str) -> jobs.Run:
         ValueError: it is not an id, there is no such run, or it is not of this command.
     """
     run = jobs.find(run_id)
-    if run.request["command"] not in (command, ""):
+    if run.request.command not in (command, ""):
         raise ValueError(f"run {run_id} is not of this page; pick one of the earlier runs.")
     return run
 
 
 def options(run: jobs.Run) -> dict[str, str]:
     """Return what was asked for by option, the source first; made by other hands, it may lack."""
-    words = run.request["arguments"]
+    words = run.request.arguments
     source = next((word for word in words if word in sources), "another source")
     return dict(pairwise(words)) | {"source": source}
 

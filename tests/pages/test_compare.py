@@ -122,8 +122,8 @@ def test_a_race_is_started_watched_stopped_resumed_and_shown(monkeypatch, tmp_pa
     button(at, "Start").click().run()
     assert not at.exception and not at.error
     run = jobs.find(at.query_params["run"])
-    assert run.request["command"] == "race"
-    assert " ".join(run.request["arguments"]) == (
+    assert run.request.command == "race"
+    assert " ".join(run.request.arguments) == (
         "minilm-l6 --task rotten-tomatoes --samplers random,local --seeds 2 --budget 3 "
         "--errors measured"
     )

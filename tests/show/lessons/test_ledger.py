@@ -122,7 +122,7 @@ def test_a_run_is_started_watched_and_stopped(open_lesson, monkeypatch, wait):
     at.button(key="ledger_start").click().run()
     assert not at.exception and not at.error
     run = jobs.find(at.query_params["ledger_run"])
-    assert run.request == {"command": "ledger", "arguments": ["--lengths", "16,128,512"]}
+    assert run.request == jobs.Request("ledger", ("--lengths", "16,128,512"))
     wait(lambda: run.status().done >= 2)
     at.run()
     assert not at.exception and at.progress

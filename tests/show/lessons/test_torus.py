@@ -139,7 +139,7 @@ def test_a_run_is_started_watched_stopped_and_shown(open_lesson, monkeypatch, wa
     assert not at.error
     (run,) = jobs.runs(command="torus")
     options = "--labeller 0.85 --points 300 --learner network --seed 0"
-    assert " ".join(run.request["arguments"]) == options
+    assert " ".join(run.request.arguments) == options
     wait(lambda: run.status().done >= 3)
     at.run()
     assert not at.exception and at.progress

@@ -1,0 +1,268 @@
+"""The child's end of a run: `working` holds the line, hears a stop, and writes how it ended."""
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import psutil
+from annotated_types import Ge, Gt, Le, Lt, MaxLen
+
+from bort_engine.runs import records
+from bort_engine.runs.events import Cancelled, Event, Pace
+from bort_engine.runs.text import one_line
+
+STATUS, STOP = "status.json", "stop"  # files of a run folder, beside request.json
+STATUS_EVERY_S = 0.2
+Seconds = Annotated[float, Ge(0), Le(1e15)]
+State = Literal["waiting", "running", "done", "failed", "cancelled"]
+WAITING = "waiting in line"  # the stage of a run whose turn it is not yet
+ANEW = "start a new run, and delete the folder of this one"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a run was asked for: a command, and its arguments without `--out`."""
+
+    command: str
+    arguments: tuple[str, ...] = ()
+    AGAIN: ClassVar[str] = ANEW
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z]*", self.command):
+            raise ValueError(f"command is {self.command[:60]!r}; only a-z may occur.")
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process by its pid and when it began: a later process may be given the same pid."""
+
+    pid: Annotated[int, Gt(0), Lt(2**31)]
+    began: Seconds
+
+    @classmethod
+    def current(cls) -> Process:
+        process = psutil.Process()
+        return cls(process.pid, process.create_time())
+
+    @property
+    def alive(self) -> bool:
+        with suppress(psutil.Error):
+            process = psutil.Process(self.pid)
+            # It is told by the system's clock: one that is set right moves it by a little.
+            same = abs(process.create_time() - self.began) < 5
+            return same and process.status() != psutil.STATUS_ZOMBIE
+        return False
+
+    def terminate(self) -> None:
+        if self.alive:
+            with suppress(psutil.Error):
+                psutil.Process(self.pid).terminate()
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Where a run stands. Times are seconds since the epoch; `message` says why it ended so."""
+
+    state: State
+    stage: Annotated[str, MaxLen(200)] = ""
+    detail: Annotated[str, MaxLen(200)] = ""
+    done: Annotated[int, Ge(0)] = 0
+    total: Annotated[int, Ge(0)] = 0
+    seconds_left: Seconds | None = None
+    started: Seconds | None = None
+    updated: Seconds | None = None
+    message: Annotated[str, MaxLen(2000)] = ""
+    process: Process | None = None
+    AGAIN: ClassVar[str] = ANEW
+
+    @property
+    def over(self) -> bool:
+        return self.state in ("done", "failed", "cancelled")
+
+    @property
+    def fraction(self) -> float:
+        """How much of the current stage is done, 0 to 1."""
+        return min(self.done / self.total, 1.0) if self.total else 0.0
+
+    @property
+    def progress(self) -> str:
+        """How far the current stage is, in words."""
+        if self.state == "waiting":
+            in_line = "Another run is at work here; this one starts when that one ends."
+            return in_line if self.stage == WAITING else "Starting."
+        if not self.total:
+            return "Under way; how long it takes is not known yet."
+        steps = f"{self.done} of {self.total}"
+        if self.seconds_left is None:
+            return steps
+        minutes = self.seconds_left / 60
+        left = f"{self.seconds_left:.0f} s" if minutes < 1.5 else f"{minutes:.0f} min"
+        return f"{steps}, about {left} left"
+
+
+class Job:
+    """A run at work: `stop` is set when it should end, `report` tells how far it is."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.stop = threading.Event()
+        self._status = Status("waiting", started=time.time(), process=Process.current())
+        self._pace = Pace()
+        self._written, self._unwritten = 0.0, True
+        self._pending: Event | None = None
+
+    def report(self, event: Event) -> None:
+        """Note one event: {"stage", "done", "total"}, optionally "detail", "seconds_left", more.
+
+        Events of one stage that follow each other within a fifth of a second are thinned out, but
+        never the last, nor one that carries an "architecture".
+        """
+        now, fresh = time.time(), event["stage"] != self._status.stage
+        if fresh:
+            self._flush()  # the last event of the stage before
+        self._status = replace(
+            self._status,
+            state="running",
+            stage=event["stage"],
+            detail=str(event.get("detail") or event.get("architecture") or "")[:200],
+            done=int(event["done"]),
+            total=int(event["total"]),
+            seconds_left=self._pace.seconds_left(event, now),
+            updated=now,
+        )
+        self._pending = {"time": round(now, 3)} | event
+        last = event["done"] >= event["total"]
+        if fresh or last or "architecture" in event or now - self._written >= STATUS_EVERY_S:
+            self._flush()
+
+    def enter(self, state: State, stage: str) -> None:
+        """Go into another state, and write that down."""
+        self._status = replace(
+            self._status,
+            state=state,
+            stage=stage,
+            detail="",
+            seconds_left=None,
+            updated=time.time(),
+        )
+        self._flush()
+
+    def finish(self, state: State, message: str = "") -> None:
+        """Write the final state, even where the disk is full: then over the old one, in place."""
+        self._status = replace(self._status, message=message)
+        self.enter(state, self._status.stage)
+        if self._unwritten:
+            with (self.folder / STATUS).open("r+b") as file:
+                file.write(records.dump_line(self._status))
+                file.truncate()
+
+    def _flush(self) -> None:
+        """Write what is pending. A full disk must not kill the work: its own record will tell."""
+        from pydantic_core import to_json
+
+        event, self._pending = self._pending, None
+        self._written, self._unwritten = time.time(), True
+        with suppress(OSError):
+            if event is not None:
+                # numpy's numbers have an item(); NaN is no JSON, so it becomes null
+                line = to_json(event, inf_nan_mode="null", fallback=_plain)
+                with (self.folder / "metrics.jsonl").open("ab") as file:
+                    file.write(line + b"\n")
+            records.write(self.folder / STATUS, self._status)
+            self._unwritten = False
+
+    def on_signal(self, number: int, frame: object) -> None:
+        if self.stop.is_set():  # asked twice: at once, as if nobody listened
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self.stop.set()
+
+
+@contextmanager
+def working(folder: Path, command: str, arguments: Sequence[str]) -> Iterator[Job]:
+    """Do a run's work: one at a time per root, stoppable, with a final state whatever happens.
+
+    While another run of the same root is at work this one waits in line, visibly. SIGTERM and
+    SIGINT set `job.stop`; the work should then raise soon. An exception is passed on, and the run
+    reads as cancelled if a stop was asked for, else as failed with the exception's first line.
+
+    Raises:
+        Cancelled: the stop came while the run was still in line.
+    """
+    folder = Path(folder).resolve()
+    request = Request(command, _without_out(arguments))
+    try:
+        old = records.read(folder / "request.json", Request)
+    except ValueError:
+        old = None
+    if request != old:  # unchanged, it keeps its date: the run is listed by when it was asked for
+        records.write(folder / "request.json", request)
+    job = Job(folder)
+    with _signals(job):
+        try:
+            with _turn(job):
+                job.enter("running", "getting ready")
+                yield job
+        except BaseException as e:
+            with suppress(OSError):
+                job.finish("cancelled" if job.stop.is_set() else "failed", one_line(e)[:500])
+            raise
+        else:
+            job.finish("done")
+
+
+@contextmanager
+def _signals(job: Job) -> Iterator[None]:
+    """Let SIGTERM and SIGINT set the stop flag; only the main thread may, elsewhere do nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {n: signal.signal(n, job.on_signal) for n in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _turn(job: Job) -> Iterator[None]:
+    """Wait for the root's only place, and hold it."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(job.folder.parent / ".lock")
+    job.enter("waiting", WAITING)
+    while True:
+        if job.stop.is_set() or (job.folder / STOP).exists():
+            job.stop.set()
+            raise Cancelled("Stopped while waiting in line.")
+        with suppress(Timeout):
+            lock.acquire(timeout=0.2)
+            break
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else str(value)
+
+
+def _without_out(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Drop `--out FOLDER`: a run is resumed where it lies."""
+    kept, skip = [], False
+    for argument in map(str, arguments):
+        if skip or argument == "--out":
+            skip = not skip
+        elif not argument.startswith("--out="):
+            kept.append(argument)
+    return tuple(kept)
