@@ -21,7 +21,10 @@ from pathlib import Path
 
 from bort_engine.runs.events import Progress, silent
 
-LOCK = Path(__file__).parents[2] / "assets" / "resources.lock"
+# In the repository assets/ lies beside the package; in an installed package, inside it.
+_INSIDE = Path(__file__).parents[1] / "assets"
+ASSETS = _INSIDE if _INSIDE.is_dir() else Path(__file__).parents[2] / "assets"
+LOCK = ASSETS / "resources.lock"
 TIMEOUT_S = 900
 
 
@@ -193,6 +196,3 @@ def _wrong_hash(what: str, expected: str, found: str) -> ValueError:
         f"{what} has the wrong sha256: expected {expected}, got {found}. Nothing was kept; the "
         "registry's file has changed, so do not use it."
     )
-
-
-ASSETS = Path(__file__).parents[2] / "assets"
