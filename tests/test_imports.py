@@ -4,6 +4,7 @@ import ast
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
 from functools import cache
 from graphlib import TopologicalSorter
 from importlib import import_module
@@ -20,9 +21,8 @@ ENGINE = {
 }
 SHOWN = [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))]
 HEAVY = {"torch", "transformers", "datasets", "optuna", "plotly", "streamlit", "pandas", "sklearn"}
-
-# Public names that the package defines itself.
-THE_PACKAGES_OWN = {*bort_engine.__all__, "__version__"} - bort_engine._HOME.keys()
+ROOTS = {"__init__", "__main__", "options"}  # modules of no package: they put the others together
+LESSONS = {module for module in ENGINE if module.startswith("show.lessons.")}
 
 # Packages from the ground up: a module may import its own package and those named here.
 BELOW: dict[str, set[str]] = {
@@ -41,7 +41,7 @@ BELOW: dict[str, set[str]] = {
 @cache
 def imports(path: Path) -> frozenset[str]:
     """Return the full names a file imports, anywhere but under `if TYPE_CHECKING`."""
-    found: set[str] = set()
+    names: set[str] = set()
 
     def visit(node: ast.AST) -> None:
         if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
@@ -49,15 +49,15 @@ def imports(path: Path) -> frozenset[str]:
                 visit(child)
             return
         if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
+            names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path.name} imports relatively; write bort_engine out"
-            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
         for child in ast.iter_child_nodes(node):
             visit(child)
 
     visit(ast.parse(path.read_text()))
-    return frozenset(found)
+    return frozenset(names)
 
 
 def outside(path: Path) -> set[str]:
@@ -67,15 +67,15 @@ def outside(path: Path) -> set[str]:
 
 def ours(path: Path) -> set[str]:
     """Return the engine's modules a file imports, a public name by the module that has it."""
-    found = set()
+    modules = set()
     for name in imports(path):
         if not name.startswith("bort_engine."):
             continue
         module = name.removeprefix("bort_engine.")
         while module and module not in ENGINE:
             module = bort_engine._HOME.get(module, module.rpartition(".")[0])
-        found.add(module)
-    return found - {""}
+        modules.add(module)
+    return modules - {""}
 
 
 def loaded_after(statements: str) -> set[str]:
@@ -84,17 +84,30 @@ def loaded_after(statements: str) -> set[str]:
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    return {name.partition(".")[0] for name in json.loads(done.stdout)}
+    return {name.partition(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
+
+
+def offenders(modules: Iterable[str], forbidden: set[str]) -> dict[str, set[str]]:
+    """Return which of these packages each module imports, where it imports any."""
+    by_module = {module: outside(ENGINE[module]) & forbidden for module in modules}
+    return {module: names for module, names in by_module.items() if names}
 
 
 def test_importing_the_engine_pulls_in_nothing_heavy():
-    assert not loaded_after("import bort_engine") & (HEAVY | {"numpy", "scipy", "moocore"})
+    loaded = loaded_after("import bort_engine")
+    assert not loaded & (HEAVY | {"numpy", "scipy", "moocore", "pydantic", "psutil"})
 
 
 def test_spaces_costs_and_the_fptas_pull_in_nothing_heavy():
     below = ("encoder.space", "encoder.costs", "search.result", "search.predictor")
-    modules = "bort_engine." + ", bort_engine.".join(below)
-    assert not loaded_after(f"import {modules}") & HEAVY
+    assert not loaded_after("import bort_engine." + ", bort_engine.".join(below)) & HEAVY
+
+
+def test_help_of_every_command_pulls_in_nothing_heavy():
+    commands = "[[], *([name] for name in VERBS)]"
+    script = f"from bort_engine.__main__ import VERBS, main\nfor words in {commands}:"
+    script += "\n    assert main([*words, '--help']) == 0"
+    assert not loaded_after(script) & HEAVY
 
 
 def test_what_the_app_imports_brings_no_torch_into_its_process():
@@ -103,19 +116,22 @@ def test_what_the_app_imports_brings_no_torch_into_its_process():
     assert not loaded_after(statements) & {"torch", "transformers", "datasets", "optuna"}
 
 
-@pytest.mark.parametrize("module", ENGINE)
-def test_a_module_knows_only_those_below_it(module):
-    package, _, name = module.partition(".")
-    if not name:
-        pytest.skip("the face and the command line put the others together")
-    allowed = BELOW[package] | {package}
-    assert {other.partition(".")[0] for other in ours(ENGINE[module])} <= allowed
+def test_a_module_knows_only_those_below_it():
+    above = {}
+    for module, path in ENGINE.items():
+        package, _, inside = module.partition(".")
+        known = {other.partition(".")[0] for other in ours(path)}
+        if inside and (too_high := known - BELOW[package] - {package}):
+            above[module] = too_high
+    assert not above
 
 
 def test_every_rule_names_a_package_that_is_there_and_every_package_has_one():
     packages = {module.partition(".")[0] for module in ENGINE if "." in module}
     assert BELOW.keys() == packages
     assert set().union(*BELOW.values()) <= packages
+    assert {module for module in ENGINE if "." not in module} == ROOTS
+    assert {module.rpartition(".")[0] for module in LESSONS} == {"show.lessons"}
 
 
 def test_imports_go_in_no_circles():
@@ -124,45 +140,36 @@ def test_imports_go_in_no_circles():
     assert set(order) == ENGINE.keys()
 
 
-ALGORITHMS = [module for module in ENGINE if module.startswith("algorithms.")]
+def test_the_algorithms_know_nothing_of_networks_or_text():
+    algorithms = [module for module in ENGINE if module.startswith("algorithms.")]
+    assert not offenders(algorithms, HEAVY | {"tokenizers", "accelerate"})
 
 
-@pytest.mark.parametrize("module", ALGORITHMS)
-def test_the_algorithms_know_nothing_of_networks_or_text(module):
-    assert not outside(ENGINE[module]) & (HEAVY | {"tokenizers", "accelerate"})
+def test_the_engine_never_imports_the_app():
+    assert not offenders(ENGINE, {"streamlit", "app", "pages"})
 
 
-@pytest.mark.parametrize("module", ENGINE)
-def test_the_engine_never_imports_the_app(module):
-    assert not outside(ENGINE[module]) & {"streamlit", "app", "pages"}
+def test_the_app_imports_the_engine_third_parties_and_its_own_parts_only():
+    for path in SHOWN:
+        assert not outside(path) & {"app", "tests", "benchmarks"}, path
+        assert not outside(path) & {"torch", "transformers", "datasets", "optuna"}, path
+        shared = {name for name in imports(path) if name.startswith("pages")}
+        assert all(name.startswith("pages.parts.") for name in shared), path
+        assert not shared or path != ROOT / "app.py", path
 
 
-@pytest.mark.parametrize("path", SHOWN, ids=lambda path: path.stem)
-def test_the_app_imports_the_engine_and_third_parties_only(path):
-    assert not outside(path) & {"app", "tests", "benchmarks"}
-    assert not outside(path) & {"torch", "transformers", "datasets", "optuna"}
-
-
-@pytest.mark.parametrize("path", SHOWN, ids=lambda path: path.stem)
-def test_pages_share_what_is_in_parts_and_nothing_else(path):
-    shared = {name for name in imports(path) if name.startswith("pages")}
-    assert all(name.startswith("pages.parts.") for name in shared)
-    assert not shared or path.parent.name in ("pages", "parts", "lessons")
-
-
-@pytest.mark.parametrize("module", ENGINE)
-def test_only_the_command_line_knows_of_the_lessons(module):
-    lessons = {name for name in ours(ENGINE[module]) if name.startswith("show.lessons")}
-    assert not lessons or module.startswith("show.lessons") or module == "__main__"
+def test_only_the_app_knows_of_the_lessons():
+    others = [module for module in ENGINE if module not in LESSONS]
+    assert not [module for module in others if ours(ENGINE[module]) & LESSONS]
 
 
 def test_every_public_name_resolves_and_has_a_home():
-    assert bort_engine._HOME.keys() <= set(bort_engine.__all__)
-    assert all(hasattr(bort_engine, name) for name in THE_PACKAGES_OWN)
+    assert bort_engine._HOME.keys() <= set(bort_engine.__all__) <= set(dir(bort_engine))
+    for name in {*bort_engine.__all__, "__version__"} - bort_engine._HOME.keys():
+        assert hasattr(bort_engine, name)
     for name, module in bort_engine._HOME.items():
         home = import_module(f"bort_engine.{module}")
         assert getattr(bort_engine, name) is getattr(home, name)
-        assert name in dir(bort_engine)
 
 
 def test_a_name_that_does_not_exist_is_refused_with_those_that_do():
