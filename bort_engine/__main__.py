@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"bort_engine: {one_line(e)}", file=sys.stderr)
         return 2
     except (Cancelled, click.Abort) as e:  # click makes an Abort of Ctrl-C
-        print(f"\nbort_engine: {one_line(e)}", file=sys.stderr)
+        print(f"\nbort_engine: {str(e) or 'stopped'}", file=sys.stderr)
         return 130
     return 0
 
@@ -183,7 +183,7 @@ def _as_job(name: str, call: Callable[..., Any], out: Path | None, progress: _Pr
             shutil.rmtree(folder)
         raise
     except Cancelled as e:
-        raise Cancelled(f"{one_line(e)}; to go on from there, add --out {folder}") from e
+        raise Cancelled(f"{str(e).rstrip('.')}; to go on from there, add --out {folder}") from e
     progress.note(f"run folder: {folder}")
     return result
 

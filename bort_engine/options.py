@@ -121,9 +121,11 @@ def _option(name: str, kind: Any, default: Any, text: str | None) -> click.Param
         default = ",".join(map(str, default))
     if not required and default is not None:
         given = {"default": str(default)}
+    reader = _Value(kind)
     return click.Option(
         [f"--{WORDS.get(name, name).replace('_', '-')}", name],
-        type=_Value(kind),
+        type=reader,
+        metavar=reader.name,
         required=required,
         show_default=default != "",
         help=text,

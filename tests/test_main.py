@@ -16,8 +16,10 @@ import pytest
 from annotated_types import Ge
 
 from bort_engine.__main__ import main
+from bort_engine.data import resources
 from bort_engine.encoder.space import Architecture
 from bort_engine.options import command
+from bort_engine.runs.events import Cancelled
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--steps", "2", "--teacher-steps", "4", "--space", "D=1-2 A=2 H=96 I=192"]
@@ -65,8 +67,8 @@ def test_params_as_text_sums_to_its_total(capsys):
         ("front", "'SOURCE'"),
         ("agora minilm-l6", "'--architecture'"),
         (f"{SHAPE} 9,12,384,768", "9,12,384,768 does not fit in minilm-l6"),
-        (f"{SHAPE} 3,12,384,768 --points 0", "m is 0; allowed: 1 to 100"),
-        (f"{SHAPE} 3,12,384,768 --controls plain,x", "control 'x' is not known; allowed: plain"),
+        (f"{SHAPE} 3,12,384,768 --points 0", "is 0; allowed: 1 to 100"),
+        (f"{SHAPE} 3,12,384,768 --tau near", "tau is 'near'; allowed: auto"),
         ("ledger --lengths 16,x", "'--lengths': '16,x'"),
         ("ledger --lengths none", "0 lengths were given; allowed: 1 to"),
         ("nope", "'nope' is not known; allowed: params, front, agora, race, torus, ledger, fetch"),
@@ -153,24 +155,31 @@ def test_help_comes_from_the_docstrings(capsys):
     assert "--points INTEGER bounds of the study. [default: 8]" in text
     assert "--limit NUMBER bounds of the study. --" in text
     assert "--seed INTEGER of the drawing. [default: 3]" in text
-    assert "--kind brief|long" in text.replace("BRIEF|LONG", "brief|long")
+    assert "--kind brief|long" in text and "--soft on|off" in text
     assert "--stop" not in text and "--training" not in text
 
 
-def test_a_predicted_front_prints_json_and_needs_no_run_folder(capsys, tmp_path, monkeypatch):
+def test_a_predicted_front_prints_json_or_a_table_and_needs_no_run_folder(
+    capsys, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     assert main([*PREDICTED, "--json"]) == 0
-    front = json.loads(capsys.readouterr().out)
-    assert {"source", "task", "epsilon", "achieved_epsilon", "best", "points"} <= set(front)
-    assert {"architecture", "n_parameters", "latency_ms", "error"} <= set(front["points"][0])
+    points = json.loads(capsys.readouterr().out)["points"]
+    assert {"architecture", "n_parameters", "latency_ms", "error"} <= set(points[0])
+    assert main(PREDICTED) == 0
+    table = capsys.readouterr().out
+    assert all(str(point["architecture"]) in table for point in points if point["pareto"])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_predicted_front_reads_as_a_table(capsys):
-    assert main(PREDICTED) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert "non-dominated" in lines[0] and "ms" in lines[1]
-    assert sum("best" in line for line in lines) == 1
+@pytest.mark.parametrize("stop", [Cancelled("stopped"), KeyboardInterrupt()])
+def test_stopped_is_exit_code_130(monkeypatch, capsys, stop):
+    def stopped(*args: object) -> None:
+        raise stop
+
+    monkeypatch.setattr(resources, "fetch", stopped)
+    assert main(["fetch", "--json"]) == 130
+    assert "bort_engine: stopped" in capsys.readouterr().err
 
 
 def test_a_full_disk_is_one_clear_line(capsys, tmp_path, quick_oracle):
