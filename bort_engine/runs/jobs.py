@@ -23,7 +23,7 @@ from pathlib import Path
 
 from bort_engine.runs import records
 from bort_engine.runs.events import Event
-from bort_engine.runs.text import one_line
+from bort_engine.runs.text import one_line, printable
 from bort_engine.runs.work import STATUS, STOP, Job, Request, Status, working
 
 __all__ = ["PROGRAM", "Job", "Request", "Run", "Status", "default_root", "find", "resume", "runs"]
@@ -74,7 +74,9 @@ class Run:
                 return status
             status = self._read_status()  # it may have ended between the two looks
         except ValueError as e:
-            return Status("failed", message=f"The record of run {self.id}: {one_line(e)}"[:2000])
+            return Status(
+                "failed", message=printable(f"The record of run {self.id}: {one_line(e)}")
+            )
         if status.over:
             return status
         if self.stopping:

@@ -17,7 +17,7 @@ from annotated_types import Ge, Gt, Le, Lt, MaxLen
 
 from bort_engine.runs import records
 from bort_engine.runs.events import Cancelled, Event, Pace
-from bort_engine.runs.text import one_line
+from bort_engine.runs.text import one_line, printable
 
 STATUS, STOP = "status.json", "stop"  # files of a run folder, beside request.json
 STATUS_EVERY_S = 0.2
@@ -125,13 +125,16 @@ class Job:
         Events of one stage that follow each other within a fifth of a second are thinned out, but
         never the last, nor one that carries an "architecture".
         """
-        now, fresh = time.time(), event["stage"] != self._status.stage
+        # Texts come from anywhere, a file's name included: what JSON cannot hold is replaced.
+        event = {k: printable(v) if isinstance(v, str) else v for k, v in event.items()}
+        now, stage = time.time(), event["stage"][:200]
+        fresh = stage != self._status.stage
         if fresh:
             self._flush()  # the last event of the stage before
         self._status = replace(
             self._status,
             state="running",
-            stage=event["stage"],
+            stage=stage,
             detail=str(event.get("detail") or event.get("architecture") or "")[:200],
             done=int(event["done"]),
             total=int(event["total"]),
@@ -145,14 +148,8 @@ class Job:
 
     def enter(self, state: State, stage: str) -> None:
         """Go into another state, and write that down."""
-        self._status = replace(
-            self._status,
-            state=state,
-            stage=stage,
-            detail="",
-            seconds_left=None,
-            updated=time.time(),
-        )
+        status = replace(self._status, state=state, stage=stage, detail="", updated=time.time())
+        self._status = replace(status, seconds_left=None)
         self._flush()
 
     def finish(self, state: State, message: str = "") -> None:
@@ -213,7 +210,9 @@ def working(folder: Path, command: str, arguments: Sequence[str]) -> Iterator[Jo
                 yield job
         except BaseException as e:
             with suppress(OSError):
-                job.finish("cancelled" if job.stop.is_set() else "failed", one_line(e)[:500])
+                job.finish(
+                    "cancelled" if job.stop.is_set() else "failed", printable(one_line(e), 500)
+                )
             raise
         else:
             job.finish("done")

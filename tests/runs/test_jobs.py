@@ -237,11 +237,13 @@ def test_the_time_left_is_that_of_the_stage(tmp_path, clock):
         assert run.status().progress == "31 of 50, about 7 s left"
 
 
-def test_events_may_hold_numpy_and_nan(tmp_path):
+def test_events_may_hold_numpy_nan_and_names_that_are_no_text(tmp_path):
     numbers = {"done": np.int64(3), "total": np.int64(3), "loss": np.float32("nan")}
     with jobs.working(tmp_path / "x", "front", []) as job:
         job.report({"stage": "a", "error": np.float32(0.5), "where": Path("y")} | numbers)
-    (event,) = jobs.Run(tmp_path / "x").metrics()
+        job.report({"stage": "a", "done": 3, "total": 3, "detail": "a \udce9 file"})
+        assert jobs.Run(tmp_path / "x").status().detail == "a ? file"
+    event, _ = jobs.Run(tmp_path / "x").metrics()
     assert (event["done"], event["loss"], event["error"], event["where"]) == (3, None, 0.5, "y")
 
 
