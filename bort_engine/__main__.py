@@ -146,6 +146,7 @@ def _run(name: str, call: partial[Any], out: Path | None, as_json: bool) -> None
         result = _as_job(name, call, out, progress)
     else:
         result = call(on_progress=progress.show) if "on_progress" in takes else call()
+        progress.note("", end="")  # the result does not begin on the line of the progress
     if as_json:
         print(json.dumps(_plain(result), allow_nan=False))
     elif isinstance(result, dict):
@@ -179,8 +180,8 @@ def _as_job(name: str, call: Callable[..., Any], out: Path | None, progress: _Pr
 
             result = call(out=folder, on_progress=on_progress, stop=job.stop.is_set)
     except ValueError:
-        if fresh and {path.name for path in folder.iterdir()} <= {"request.json", "status.json"}:
-            shutil.rmtree(folder)
+        if fresh and {path.name for path in folder.glob("*")} <= {"request.json", "status.json"}:
+            shutil.rmtree(folder, ignore_errors=True)
         raise
     except Cancelled as e:
         raise Cancelled(f"{str(e).rstrip('.')}; to go on from there, add --out {folder}") from e
@@ -203,7 +204,7 @@ class _Progress:
             return
         self._stage, self._shown = event["stage"], now
         text = f"{event['stage']} {event['done']}/{event['total']} {event.get('detail', '')}"
-        if "error" in event:
+        if "dev_error" in event:
             text += f": error {event['error']:.3f}, dev error {event['dev_error']:.3f}"
         text += f", about {left:.0f} s left" if left and left > 1 else ""
         self.note(text, "" if self._live and "architecture" not in event else "\n")
