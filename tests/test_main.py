@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 TINY = ["--steps", "2", "--teacher-steps", "4", "--space", "D=1-2 A=2 H=96 I=192"]
 TINY += ["--latency", "recorded", "--lazy", "off", "--epsilon", "0.05", "--json"]
 PREDICTED = ["front", "bert-large-uncased", "--space", "bort"]
-PREDICTED += ["--error", "published", "--latency", "recorded"]
+PREDICTED += ["--oracle", "glue", "--latency", "recorded"]
 SHAPE = "agora minilm-l6 --architecture"
 
 
