@@ -182,20 +182,22 @@ def test_stopped_is_exit_code_130(monkeypatch, capsys, stop):
     assert "bort_engine: stopped" in capsys.readouterr().err
 
 
-def test_a_full_disk_is_one_clear_line(capsys, tmp_path, quick_oracle):
+def test_a_full_disk_is_one_clear_line(capsys, tmp_path, quick_evaluator, small_task):
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full to stand in for a full disk")
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "evaluations.jsonl").symlink_to("/dev/full")
-    assert main(["front", "minilm-l6", *TINY, "--out", str(folder)]) == 2
+    assert main(["front", "minilm-l6", "--task", small_task, *TINY, "--out", str(folder)]) == 2
     assert "the disk is full: free some space" in capsys.readouterr().err
 
 
-def test_a_killed_run_goes_on_without_repeating_and_stdout_is_json(quick_oracle, tmp_path, capsys):
+def test_a_killed_run_goes_on_without_repeating_and_stdout_is_json(
+    quick_evaluator, small_task, tmp_path, capsys
+):
     folder = tmp_path / "run"
     record = folder / "evaluations.jsonl"
-    arguments = ["front", "minilm-l6", *TINY, "--out", str(folder)]
+    arguments = ["front", "minilm-l6", "--task", small_task, *TINY, "--out", str(folder)]
     process = subprocess.Popen(
         [sys.executable, "-m", "bort_engine", *arguments],
         cwd=ROOT,
