@@ -147,20 +147,14 @@ def _run(name: str, call: partial[Any], out: Path | None, as_json: bool) -> None
     else:
         result = call(on_progress=progress.show) if "on_progress" in takes else call()
         progress.note("", end="")  # the result does not begin on the line of the progress
-    if as_json:
-        print(json.dumps(_plain(result), allow_nan=False))
-    elif isinstance(result, dict):
-        print(import_module("bort_engine.finetune.agora").summary(result))
+    if isinstance(result, dict):  # a report of agora, which is plain already
+        text = import_module("bort_engine.finetune.agora").summary
+        print(json.dumps(result, allow_nan=False) if as_json else text(result))
+    elif as_json:
+        plain = result.summary() if hasattr(result, "summary") else records.dump(result)
+        print(json.dumps(plain, allow_nan=False))
     else:
         print(result)
-
-
-def _plain(result: Any) -> Any:
-    """Return a result as values that JSON has: the short form where there is one."""
-    for name in ("summary", "to_json"):
-        if hasattr(result, name):
-            return getattr(result, name)()
-    return result if isinstance(result, dict) else records.dump(result)
 
 
 def _as_job(name: str, call: Callable[..., Any], out: Path | None, progress: _Progress) -> Any:
