@@ -165,7 +165,7 @@ def test_the_form_starts_a_run_which_is_watched_stopped_resumed_and_shown(
     button(at, "Extract the front").click().run()
     assert calm(at)
     run = jobs.find(at.query_params["run"])
-    source, *options = run.request["arguments"]
+    source, *options = run.request.arguments
     pairs = dict(zip(options[::2], options[1::2], strict=True))
     assert source == "minilm-l6" and pairs == {
         "--task": "rotten-tomatoes",
@@ -351,7 +351,7 @@ def test_a_training_is_started_watched_stopped_resumed_and_shown(monkeypatch, wa
     button(at, "Start").click().run()
     assert calm(at)
     run = jobs.find(at.query_params["run"])
-    source, *options = run.request["arguments"]
+    source, *options = run.request.arguments
     pairs = dict(zip(options[::2], options[1::2], strict=True))
     assert (source, pairs["--architecture"]) == ("minilm-l6", "2,12,384,768")
     assert (pairs["--labelled"], pairs["--epsilon"]) == ("500", "0.3")
