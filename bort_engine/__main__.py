@@ -147,10 +147,7 @@ def _run(name: str, call: partial[Any], out: Path | None, as_json: bool) -> None
     else:
         result = call(on_progress=progress.show) if "on_progress" in takes else call()
         progress.note("", end="")  # the result does not begin on the line of the progress
-    if isinstance(result, dict):  # a report of agora, which is plain already
-        text = import_module("bort_engine.finetune.agora").summary
-        print(json.dumps(result, allow_nan=False) if as_json else text(result))
-    elif as_json:
+    if as_json:
         plain = result.summary() if hasattr(result, "summary") else records.dump(result)
         print(json.dumps(plain, allow_nan=False))
     else:

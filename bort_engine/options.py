@@ -20,9 +20,6 @@ import click
 
 from bort_engine.encoder.space import Architecture
 
-# A parameter whose name is a letter of the paper has a word for an option.
-WORDS = {"m": "points"}
-
 
 def command(
     name: str,
@@ -123,7 +120,7 @@ def _option(name: str, kind: Any, default: Any, text: str | None) -> click.Param
         given = {"default": str(default)}
     reader = _Value(kind)
     return click.Option(
-        [f"--{WORDS.get(name, name).replace('_', '-')}", name],
+        [f"--{name.replace('_', '-')}", name],
         type=reader,
         metavar=reader.name,
         required=required,

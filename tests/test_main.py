@@ -103,7 +103,7 @@ def study(
     *,
     lengths: tuple[int, ...] = (16, 128),
     soft: bool = True,
-    m: int = 8,
+    points: int = 8,
     limit: float | None = None,
     training: Training | None = None,
     out: str | Path | None = None,
@@ -112,7 +112,7 @@ def study(
     """Study a source.
 
     Args:
-        m, limit: bounds of
+        points, limit: bounds of
             the study.
     """
 
@@ -129,13 +129,13 @@ def called(*arguments: str) -> tuple[dict, Path | None, bool]:
 
 
 def test_options_are_the_parameters_and_the_fields_of_their_dataclasses():
-    defaults = {"lengths": (16, 128), "soft": True, "m": 8, "limit": None}
+    defaults = {"lengths": (16, 128), "soft": True, "points": 8, "limit": None}
     expected = {"source": "bort", "shape": Architecture(1, 2, 4, 8), "training": Training()}
     assert called("bort", "--shape", "1,2,4,8") == (defaults | expected, None, False)
     words = ["--lengths", "none", "--soft", "off", "--points", "2", "--limit", "1e-3", "--json"]
     words += ["--rate", "1", "--kind", "long", "--out", "x"]
     keywords, out, as_json = called("bort", "--shape", "1,2,4,8", *words)
-    changed = {"lengths": (), "soft": False, "m": 2, "limit": 0.001}
+    changed = {"lengths": (), "soft": False, "points": 2, "limit": 0.001}
     assert keywords == expected | changed | {"training": Training(1.0, kind="long")}
     assert (out, as_json) == (Path("x"), True)
 

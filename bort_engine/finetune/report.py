@@ -12,12 +12,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
+from bort_engine.data.resources import ASSETS
 from bort_engine.finetune.plan import Config, Request
 from bort_engine.runs.provenance import Origin, Provenance
 from bort_engine.runs.records import Count, NonNegative, Positive, PositiveCount, Share
 from bort_engine.runs.text import printable
 
-RECORDED = Path(__file__).parents[2] / "assets" / "recorded"
+RECORDED = ASSETS / "recorded"
 ROUNDED = 1e-4  # what rounding may do to a number and its interval
 
 ArmName = Literal["agora", "plain", "copied", "random"]

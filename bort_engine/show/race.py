@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bort_engine.data.resources import ASSETS
 from bort_engine.search.scores import GOALS, NAMES, OURS, Curves, Race
 from bort_engine.show.race_figures import (
     HYPERVOLUME,
@@ -27,7 +27,7 @@ from bort_engine.show.race_figures import (
 if TYPE_CHECKING:
     import pandas as pd
 
-RECORDED = Path(__file__).parents[2] / "assets/recorded/race-minilm-l6-rotten-tomatoes.json"
+RECORDED = ASSETS / "recorded" / "race-minilm-l6-rotten-tomatoes.json"
 LOOKS = (16, 32, 64)  # trainings after which the verdict compares, besides the end
 IN_TEXT = NAMES | {
     OURS: "the FPTAS",
