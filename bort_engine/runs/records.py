@@ -14,7 +14,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -100,6 +101,25 @@ def write_bytes(path: str | Path, content: bytes) -> Path:
     finally:
         Path(part).unlink(missing_ok=True)
     return path
+
+
+@contextmanager
+def whole_folder(path: str | Path) -> Iterator[Path]:
+    """Yield an empty folder that becomes `path` when the block ends, whole or not at all.
+
+    If there is a folder of that name by then, another process was quicker, and its folder stays.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=path.parent) as part:
+        folder = Path(part) / path.name  # mkdtemp leaves `part` itself to the owner alone
+        folder.mkdir()
+        yield folder
+        try:
+            folder.rename(path)
+        except OSError:
+            if not path.is_dir():
+                raise
 
 
 @cache

@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from scipy.special import softmax
 
 from bort_engine.algorithms.agora import Mistake, RoundId
 from bort_engine.data.resources import cache_dir, general_texts
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
 from bort_engine.runs.events import Cancelled, Progress, Stop, never, silent
-from bort_engine.training.teacher import RECIPE_VERSION, Teacher, softmax
+from bort_engine.runs.records import whole_folder
+from bort_engine.training.teacher import RECIPE_VERSION, Teacher
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 INITIALISATIONS = ("inherit", "general", "task")
 STAGE = "distilling the student"
+# Ours, and above TinyBERT's rates (5e-5 and less): students here are small and see few steps.
 GENERAL_BATCH, GENERAL_LEARNING_RATE = 64, 5e-4
 TASK_BATCH, TASK_LEARNING_RATE, TASK_EPOCHS = 64, 3e-4, 8
 
@@ -39,7 +41,7 @@ def start(
     architecture: Architecture,
     source: Source,
     teacher: Teacher,
-    kind: str,
+    initialisation: str,
     *,
     seed: int = 0,
     general_steps: int = 0,
@@ -50,32 +52,35 @@ def start(
     """Return the student before its fine-tuning, with a classification head.
 
     Args:
-        kind: one of `INITIALISATIONS`.
+        initialisation: one of `INITIALISATIONS`.
         general_steps: of the distillation on general text; 0 for one pass over it.
 
     Raises:
-        ValueError: the kind is unknown, or the architecture does not fit in the source.
+        ValueError: the initialisation is unknown, or the architecture does not fit in the source.
         Cancelled: a stop was asked for.
     """
     from transformers import set_seed
 
     from bort_engine.encoder.build import inherit, load_source
+    from bort_engine.encoder.checkpoint import os_errors
     from bort_engine.training.trainer import without_dropout
 
-    if kind not in INITIALISATIONS:
-        raise ValueError(f"initialisation is {kind!r}; allowed: {', '.join(INITIALISATIONS)}.")
-    if kind == "task":
+    if initialisation not in INITIALISATIONS:
+        allowed = ", ".join(INITIALISATIONS)
+        raise ValueError(f"initialisation is {initialisation!r}; allowed: {allowed}.")
+    if initialisation == "task":
         model = without_dropout(inherit(teacher.model, architecture, source, teacher.importance))
         return distil_labels(model, teacher, task_epochs, seed, on_progress, stop)
     set_seed(seed)
     n_classes = teacher.model.config.num_labels
     parent = load_source(source, num_labels=n_classes, seed=seed)
     model = without_dropout(inherit(parent, architecture, source, teacher.importance))
-    if kind == "general":
+    if initialisation == "general":
         folder = _folder(architecture, source, teacher, general_steps)
         if not folder.is_dir():
             distil_states(model, source, general_steps, on_progress, stop)
-            _keep(model, folder)
+            with whole_folder(folder) as part, os_errors():
+                model.save_pretrained(part)
         _load_encoder(model, folder)
     return model
 
@@ -103,8 +108,8 @@ def distil_labels(
             raise Cancelled("stopped on request")
         rows = rows + _swapped(teacher, tau, copy)
     recipe = Recipe(epochs=1, batch_size=TASK_BATCH, learning_rate=TASK_LEARNING_RATE)
-    told = _told(on_progress)
-    return train(model, rows, teacher.tokenizer, recipe, seed=seed, on_step=told, stop=stop)
+    on_step = _step_events(on_progress)
+    return train(model, rows, teacher.tokenizer, recipe, seed=seed, on_step=on_step, stop=stop)
 
 
 def _swapped(teacher: Teacher, tau: Tau, copy: int) -> Rows:
@@ -112,12 +117,10 @@ def _swapped(teacher: Teacher, tau: Tau, copy: int) -> Rows:
     from bort_engine.training.trainer import encode, predict
 
     texts = teacher.splits["train"]["text"]
-    made = tau(
-        [Mistake(row, text, None, None) for row, text in enumerate(texts)], 1, RoundId(copy, 1)
-    )
-    new = [text for near in made for text in near]
+    seeds = [Mistake(row, text, None, None) for row, text in enumerate(texts)]
+    new = [text for near in tau(seeds, 1, RoundId(copy, 1)) for text in near]
     rows = encode(new, teacher.tokenizer, [0] * len(new))
-    soft = softmax(predict(teacher.model, rows, teacher.tokenizer)).tolist()
+    soft = softmax(predict(teacher.model, rows, teacher.tokenizer), axis=-1).tolist()
     return [row | {"labels": label} for row, label in zip(rows, soft, strict=True)]
 
 
@@ -134,57 +137,36 @@ def distil_states(
 
     texts = general_texts(on_progress)
     tokenizer = load_tokenizer(source)
-    recipe = Recipe(
-        steps=steps, epochs=1, batch_size=GENERAL_BATCH, learning_rate=GENERAL_LEARNING_RATE
-    )
+    recipe = Recipe(steps, 1, GENERAL_BATCH, GENERAL_LEARNING_RATE)
     rows = encode(texts, tokenizer, [0] * len(texts))
     encoder: Any = model.base_model
-    imitate(
-        encoder,
-        load_source(source),
-        rows,
-        tokenizer,
-        recipe,
-        on_step=_told(on_progress),
-        stop=stop,
-    )
+    on_step = _step_events(on_progress)
+    imitate(encoder, load_source(source), rows, tokenizer, recipe, on_step=on_step, stop=stop)
     return model
 
 
-def _told(on_progress: Progress) -> Callable[[int, int, float], None]:
-    def told(step: int, total: int, loss: float) -> None:
+def _step_events(on_progress: Progress) -> Callable[[int, int, float], None]:
+    def on_step(step: int, total: int, loss: float) -> None:
         on_progress({"stage": STAGE, "done": step, "total": total, "loss": loss})
 
-    return told
+    return on_step
 
 
 def _folder(architecture: Architecture, source: Source, teacher: Teacher, steps: int) -> Path:
-    kept = hashlib.sha256(teacher.importance.hidden.tobytes())
-    for array in (teacher.importance.attention, teacher.importance.neurons):
-        kept.update(array.tobytes())
-    key = json.dumps([RECIPE_VERSION, repr(source), str(architecture), steps, kept.hexdigest()])
+    importance = teacher.importance  # decides which units of the source the student keeps
+    units = hashlib.sha256(importance.hidden.tobytes())
+    for array in (importance.attention, importance.neurons):
+        units.update(array.tobytes())
+    key = json.dumps([RECIPE_VERSION, repr(source), str(architecture), steps, units.hexdigest()])
     digest = hashlib.sha256(key.encode()).hexdigest()[:10]
     return cache_dir() / "starts" / f"{Path(source.name).name}-{architecture}-{digest}"
-
-
-def _keep(model: PreTrainedModel, folder: Path) -> None:
-    from bort_engine.encoder.checkpoint import os_errors
-
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
-    try:
-        with os_errors():
-            model.save_pretrained(part / "model")
-        (part / "model").rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _load_encoder(model: PreTrainedModel, folder: Path) -> None:
     """Take the encoder's weights from `folder`; the head stays as it was drawn."""
     from safetensors.torch import load_file
 
-    encoder = model.base_model_prefix + "."
     weights = load_file(folder / "model.safetensors")
-    kept = {name: value for name, value in weights.items() if name.startswith(encoder)}
-    model.load_state_dict(model.state_dict() | kept)
+    prefix = model.base_model_prefix + "."
+    encoder = {name: value for name, value in weights.items() if name.startswith(prefix)}
+    model.load_state_dict(model.state_dict() | encoder)

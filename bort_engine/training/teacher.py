@@ -5,11 +5,8 @@ It teaches candidates (`evaluate`), labels new points for Agora, and is what a s
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import shutil
-import tempfile
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +14,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import log_softmax, softmax
 
 from bort_engine.data.resources import cache_dir
 from bort_engine.data.tasks import find_task, load_task
@@ -31,11 +29,14 @@ if TYPE_CHECKING:
     from bort_engine.training.trainer import Rows
 
 RECIPE_VERSION = 6  # part of every cache key: raise it when training changes its results
+# BERT's fine-tuning (Devlin et al. 2019, appendix A.3: batch 16 or 32, rate 2e-5 to 5e-5, 2 to 4
+# epochs), but twice its highest rate with many rows: measured with MiniLM-L6 on 10,129 film
+# sentences, two epochs then give 81.8 % on dev.
 BATCH = 32
-MANY = 5000  # rows; with fewer, more epochs at half the rate
+MANY = 5000  # labelled rows; with fewer, more epochs at half the rate
 EPOCHS, LEARNING_RATE = 2, 1e-4
 EPOCHS_OF_FEW, LEARNING_RATE_OF_FEW = 4, 5e-5
-FEWEST = 50
+FEWEST = 50  # labelled rows that are trained on
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class TeacherReport:
     n_dev: int
     n_labelled: int
     seconds: float
+    precision: str = ""  # of its training: "bf16" or "fp32"; "" in reports of the first version
 
 
 class Teacher:
@@ -81,7 +83,9 @@ class Teacher:
         """The train split with T's own probabilities as labels, to distil from."""
         from bort_engine.training.trainer import encode
 
-        return encode(self.splits["train"]["text"], self.tokenizer, softmax(self.train_logits))
+        return encode(
+            self.splits["train"]["text"], self.tokenizer, softmax(self.train_logits, axis=-1)
+        )
 
     @cached_property
     def dev_data(self) -> Rows:
@@ -142,8 +146,8 @@ def _folder(
     source: Source, task: str, splits: DatasetDict, steps: int, n_labelled: int, seed: int
 ) -> Path:
     """Return where T lies: everything that decides its weights is in the name's digest."""
-    said = [list(splits[name][column]) for name in splits for column in ("text", "label")]
-    texts = hashlib.sha256(json.dumps(said).encode()).hexdigest()
+    columns = [list(splits[name][column]) for name in splits for column in ("text", "label")]
+    texts = hashlib.sha256(json.dumps(columns).encode()).hexdigest()
     weights = Path(source.weights or "") / "model.safetensors"
     stamp = str(weights.stat().st_mtime_ns) if weights.is_file() else ""
     key = [RECIPE_VERSION, asdict(source), texts, stamp, steps, n_labelled, n_labelled and seed]
@@ -166,6 +170,7 @@ def _fine_tune(
 
     from bort_engine.encoder.build import Importance, load_source, load_tokenizer, weights_of
     from bort_engine.encoder.checkpoint import os_errors
+    from bort_engine.training.precision import precision
     from bort_engine.training.trainer import Recipe, encode, predict, train, without_dropout
 
     start = perf_counter()
@@ -180,8 +185,8 @@ def _fine_tune(
     model = without_dropout(load_source(source, num_labels=n_classes, seed=seed))
 
     def on_step(step: int, total: int, loss: float) -> None:
-        at = {"done": step, "total": total, "loss": loss}
-        on_progress({"stage": "fine-tuning the source"} | at)
+        stage = "fine-tuning the source"
+        on_progress({"stage": stage, "done": step, "total": total, "loss": loss})
 
     train(
         model,
@@ -210,43 +215,23 @@ def _fine_tune(
         n_dev=len(dev),
         n_labelled=len(rows),
         seconds=round(perf_counter() - start, 1),
+        precision=precision(),
     )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
-    try:
+    with records.whole_folder(folder) as part:
         with os_errors():
             model.save_pretrained(part / "model")
         Importance.measure(model, batches).save(part / "importance.npz")
-        np.savez(
-            part / "logits.npz",
-            labelled=rows,
-            train=logits["train"],
-            validation=logits["validation"],
-        )
+        np.savez(part / "logits.npz", labelled=rows, **logits)
         records.write(part / "report.json", report)
-        with contextlib.suppress(FileExistsError):
-            part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return probabilities over the last axis."""
-    shifted = np.exp(logits - logits.max(-1, keepdims=True))
-    return shifted / shifted.sum(-1, keepdims=True)
 
 
 def cross_entropy(teacher_logits: np.ndarray, logits: np.ndarray) -> float:
     """Return the mean over rows of -sum_k softmax(T)_k log softmax(f)_k, in nats."""
-    return float(-(softmax(teacher_logits) * _log_softmax(logits)).sum(-1).mean())
+    shares = softmax(teacher_logits, axis=-1)
+    return float(-(shares * log_softmax(logits, axis=-1)).sum(-1).mean())
 
 
 def divergence(teacher_logits: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """Return each row's Kullback-Leibler divergence of f from T, in nats."""
-    gap = _log_softmax(teacher_logits) - _log_softmax(logits)
-    return (softmax(teacher_logits) * gap).sum(-1)
-
-
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = logits - logits.max(-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    gap = log_softmax(teacher_logits, axis=-1) - log_softmax(logits, axis=-1)
+    return (softmax(teacher_logits, axis=-1) * gap).sum(-1)

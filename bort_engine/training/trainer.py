@@ -29,6 +29,7 @@ from transformers.utils import logging as transformers_logging
 
 from bort_engine.data.tasks import MAX_LENGTH
 from bort_engine.runs.events import Cancelled, Stop, never
+from bort_engine.training.precision import precision
 
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
@@ -74,7 +75,8 @@ def train(
     Raises:
         Cancelled: `stop()` became true; the step it was in is finished.
     """
-    # On a CPU the fused attention's backward pass alone takes half of a step at these lengths.
+    # "eager" is attention as plain matrix products: on a CPU, at up to 64 tokens, the backward pass
+    # of the fused kernel ("sdpa") alone takes half of a step.
     model.set_attn_implementation("eager")
     watch = _Watch(on_step, stop)
     with _words_in_use(model, rows) as renumbered:
@@ -114,7 +116,9 @@ def _words_in_use(model: PreTrainedModel, rows: Rows) -> Iterator[Rows]:
     million parameters. Afterwards the whole table is back, with what was learned in its place.
     """
     whole: Any = model.get_input_embeddings()
-    padding = whole.padding_idx or 0  # numbers up to padding's stay: some families count from it
+    # `used[new]` is a token's number in the whole table, `place[old]` its row in the small one.
+    # Numbers up to padding's stay: RoBERTa derives its position ids from which ids are padding's.
+    padding = whole.padding_idx or 0
     used = sorted({i for row in rows for i in row["input_ids"]} | set(range(padding + 1)))
     place = {old: new for new, old in enumerate(used)}
     some = torch.nn.Embedding(len(used), whole.embedding_dim, padding_idx=whole.padding_idx)
@@ -124,7 +128,7 @@ def _words_in_use(model: PreTrainedModel, rows: Rows) -> Iterator[Rows]:
     model.set_input_embeddings(some)
     try:
         yield [row | {"input_ids": [place[i] for i in row["input_ids"]]} for row in rows]
-    finally:
+    finally:  # after a stop, too: the caller's model is never left with the small table
         with torch.no_grad():
             whole.weight[used] = some.weight.to(whole.weight.device)
         model.set_input_embeddings(whole)
@@ -169,10 +173,10 @@ class _Pair(torch.nn.Module):
     def forward(self, input_ids: Any, attention_mask: Any, labels: Any = None) -> Any:
         batch = {"input_ids": input_ids, "attention_mask": attention_mask}
         with torch.no_grad():
-            wanted = self.teacher(**batch).last_hidden_state.float()
-        found = self.map(self.student(**batch).last_hidden_state).float()
-        mask = attention_mask[..., None].float()
-        return {"loss": ((found - wanted) ** 2 * mask).sum() / (mask.sum() * wanted.shape[-1])}
+            target = self.teacher(**batch).last_hidden_state.float()
+        states = self.map(self.student(**batch).last_hidden_state).float()
+        mask = attention_mask[..., None].float()  # padding's states count nothing
+        return {"loss": ((states - target) ** 2 * mask).sum() / (mask.sum() * target.shape[-1])}
 
 
 def predict(model: PreTrainedModel, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
@@ -202,15 +206,6 @@ def without_dropout(model: PreTrainedModel) -> PreTrainedModel:
     return model
 
 
-def has_fast_bf16() -> bool:
-    """True where bf16 matrix products run in hardware (AMX or AVX-512 on a CPU, or a GPU)."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
-    return torch.backends.cpu.get_cpu_capability() != "DEFAULT" and bool(
-        torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    )
-
-
 class _Trainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler:
         rows: Any = train_dataset or self.train_dataset
@@ -236,9 +231,10 @@ class _LikeLengths(Sampler):
         jitter = self.rng.uniform(0.8, 1.25, len(self.lengths))  # no two epochs alike
         order = np.argsort(self.lengths * jitter)
         n_whole = len(order) // self.batch_size * self.batch_size
+        # What does not fill a batch is drawn at random and comes last, or the longest always would.
         rest = self.rng.permutation(order)[: len(order) - n_whole]
-        whole = order[~np.isin(order, rest)].reshape(-1, self.batch_size)
-        yield from self.rng.permutation(whole).ravel().tolist()
+        batches = order[~np.isin(order, rest)].reshape(-1, self.batch_size)
+        yield from self.rng.permutation(batches).ravel().tolist()  # shuffles batches, not rows
         yield from rest.tolist()
 
 
@@ -253,7 +249,7 @@ def _arguments(folder: str, recipe: Recipe, seed: int) -> TrainingArguments:
         warmup_steps=recipe.warmup_share,
         weight_decay=recipe.weight_decay,
         optim="adamw_torch_fused",
-        bf16=has_fast_bf16(),
+        bf16=precision() == "bf16",
         train_sampling_strategy="sequential",  # of predictions; training has its own order
         use_cpu=not torch.cuda.is_available(),
         seed=seed,
@@ -280,7 +276,10 @@ class _Collator(DataCollatorWithPadding):
 
 
 class _Watch(TrainerCallback):
-    """Tells each step and its loss; ends the training after the step in which `stop` is true."""
+    """Reports each step and its loss; ends the training after the step in which `stop` is true.
+
+    Trainer's callbacks do not see the loss, so the loss function, a method of this one, keeps it.
+    """
 
     def __init__(self, on_step: OnStep, stop: Stop) -> None:
         self.on_step, self.stop, self.stopped = on_step, stop, False

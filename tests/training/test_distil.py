@@ -1,34 +1,19 @@
 """Where a student starts: slices, and what imitation does to them."""
 
-import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification, set_seed
 
 from bort_engine import Cancelled
 from bort_engine.encoder.build import Importance, inherit, load_source, load_tokenizer
-from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
 from bort_engine.training.distil import distil_states, general_texts, start
 from bort_engine.training.trainer import encode, predict
 
 SHAPE = Architecture(1, 2, 16, 24)
 NARROW = Architecture(1, 2, 8, 24)
-
-
-@pytest.fixture(scope="module")
-def source(quick_cache, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tiny")
-    set_seed(0)
-    shape = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 24}
-    config = AutoConfig.for_model("bert", num_hidden_layers=2, vocab_size=30522, **shape)
-    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
-    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
-        shutil.copy(quick_cache / "resources" / "minilm-l6-0.1.0" / name, folder)
-    return Source.load(str(folder))
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +24,13 @@ def teacher(source):
     importance = Importance.measure(model, [tokenizer(texts, padding=True, return_tensors="pt")])
     soft = torch.softmax(torch.tensor(3 * predict(model, rows, tokenizer)), 1).tolist()
     rows = [row | {"labels": label} for row, label in zip(rows, soft, strict=True)]
-    told = {"importance": importance, "train_data": rows, "splits": {"train": {"text": texts}}}
-    return SimpleNamespace(model=model, tokenizer=tokenizer, **told)
+    return SimpleNamespace(
+        model=model,
+        tokenizer=tokenizer,
+        importance=importance,
+        train_data=rows,
+        splits={"train": {"text": texts}},
+    )
 
 
 def test_general_texts_are_ten_thousand_introductions(quick_cache):
@@ -65,10 +55,10 @@ def test_imitation_brings_the_states_nearer_and_is_kept_for_the_next_time(
     texts = [f"the {word} of the {other}" for word in ("film", "plot") for other in "ab"] * 40
     monkeypatch.setattr("bort_engine.training.distil.general_texts", lambda on_progress: texts)
     losses = []
-    told = {"on_progress": lambda event: losses.append(event["loss"]), "general_steps": 25}
-    found = start(shape, source, teacher, "general", **told)
+    options = {"on_progress": lambda event: losses.append(event["loss"]), "general_steps": 25}
+    found = start(shape, source, teacher, "general", **options)
     assert len(losses) == 25 and losses[-1] < 0.8 * losses[0]
-    again = start(shape, source, teacher, "general", **told)
+    again = start(shape, source, teacher, "general", **options)
     assert len(losses) == 25, "the second time nothing is trained"
     for name, value in found.state_dict().items():
         assert torch.equal(again.state_dict()[name], value), name
@@ -90,5 +80,7 @@ def test_a_stop_keeps_nothing_half_made(source, teacher, quick_cache, monkeypatc
     )
     with pytest.raises(Cancelled):
         distil_states(load_source(source, 2), source, 5, stop=lambda: True)
-    with pytest.raises(ValueError, match=r"initialisation is 'cold'; allowed: inherit"):
+    with pytest.raises(
+        ValueError, match=r"initialisation is 'cold'; allowed: inherit, general, task"
+    ):
         start(SHAPE, source, teacher, "cold")

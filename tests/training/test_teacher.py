@@ -8,7 +8,16 @@ from datasets import Dataset, DatasetDict
 
 from bort_engine import Cancelled
 from bort_engine.encoder.sources import sources
-from bort_engine.training.teacher import Teacher, _folder, _labelled, cross_entropy
+from bort_engine.runs import records
+from bort_engine.training.precision import precision
+from bort_engine.training.teacher import (
+    Teacher,
+    TeacherReport,
+    _folder,
+    _labelled,
+    cross_entropy,
+    divergence,
+)
 
 SOURCE = sources["minilm-l6"]
 
@@ -24,6 +33,7 @@ def test_cross_entropy_by_hand():
     expected = -(0.5 * math.log(0.25) + 0.5 * math.log(0.75))
     assert cross_entropy(teacher, student) == pytest.approx(expected)
     assert cross_entropy(teacher, teacher) == pytest.approx(math.log(2))
+    assert divergence(teacher, student) == pytest.approx(expected - math.log(2))
 
 
 def test_its_folder_follows_what_decides_its_weights():
@@ -57,15 +67,32 @@ def test_one_class_is_refused():
         _labelled(splits([1] * 200), "films", 0, 0)
 
 
-def test_the_dev_split_is_one_of_whole_films(quick_oracle):
-    T = quick_oracle.teacher
-    assert (len(T.train_data), len(T.dev_data), len(T.labelled)) == (10_100, 1_267, 10_100)
-    assert T.report.n_dev == 1_267
-    assert T.report.chance_error == pytest.approx(0.453, abs=1e-3)
+def test_it_is_trained_once_and_its_report_says_how(source, quick_cache, tmp_path):
+    path = tmp_path / "films.csv"
+    rows = [f"{('bad', 'good', 'fine')[n % 3]} film {n},{n % 3 > 0}" for n in range(100)]
+    path.write_text("\n".join(["text,label", *rows]))
+    events = []
+    options = {"steps": 2, "n_labelled": 60, "on_progress": events.append}
+    teacher = Teacher.prepare(source, str(path), **options)
+    again = Teacher.prepare(source, str(path), **options)
+    assert len(events) == 2 and again.report == teacher.report
+    assert (len(teacher.train_data), len(teacher.dev_data), len(teacher.labelled)) == (80, 10, 60)
+    np.testing.assert_allclose([sum(row["labels"]) for row in teacher.train_data], 1, atol=1e-6)
+    report, labels = teacher.report, teacher.dev_labels
+    assert (report.n_dev, report.n_labelled, report.precision) == (10, 60, precision())
+    assert report.chance_error == pytest.approx(min(labels.mean(), 1 - labels.mean()))
+    assert report.dev_error == pytest.approx((teacher.dev_logits.argmax(1) != labels).mean())
+    assert report.error == pytest.approx(cross_entropy(teacher.dev_logits, teacher.dev_logits))
 
 
-def test_a_stop_leaves_nothing_behind(quick_cache):
+def test_a_report_of_the_first_version_is_read():
+    old = records.dump(TeacherReport(0.4, 0.2, 0.5, 10, 60, 1.5))
+    assert old.pop("precision") == ""
+    assert records.parse(old, TeacherReport).precision == ""
+
+
+def test_a_stop_leaves_nothing_behind(source, quick_cache):
     before = set(quick_cache.rglob("*"))
     with pytest.raises(Cancelled):
-        Teacher.prepare(SOURCE, "rotten-tomatoes", n_labelled=64, stop=lambda: True)
+        Teacher.prepare(source, "rotten-tomatoes", n_labelled=64, stop=lambda: True)
     assert set(quick_cache.rglob("*")) - before <= {quick_cache / "teachers"}
