@@ -221,7 +221,12 @@ def _fine_tune(
         with os_errors():
             model.save_pretrained(part / "model")
         Importance.measure(model, batches).save(part / "importance.npz")
-        np.savez(part / "logits.npz", labelled=rows, **logits)
+        np.savez(
+            part / "logits.npz",
+            labelled=rows,
+            train=logits["train"],
+            validation=logits["validation"],
+        )
         records.write(part / "report.json", report)
 
 

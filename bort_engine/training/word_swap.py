@@ -21,15 +21,12 @@ if TYPE_CHECKING:
     from bort_engine.encoder.sources import Source
 
 
-SWAPPED_SHARE = 0.2  # of a sentence's tokens
-
-
-NEIGHBOURS = 12  # a token is swapped for one of these many nearest words
-
-
+SWAPPED_SHARE = 0.2  # of a sentence's words
+NEIGHBOURS = 12  # a token is swapped for one of these many best ones (TinyBERT takes one of 15)
 BATCH = 64
 
-
+# Sentences as token ids, and of each the places to fill -> of each place, the tokens proposed.
+Propose = Callable[[list[list[int]], list[list[int]]], list[list[list[int]]]]
 Tau = Callable[[Sequence[Mistake], int, RoundId], list[list[str]]]
 
 
@@ -41,16 +38,16 @@ def tokens_tau(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed:
     near: dict[int, list[int]] = {}  # kept from one call to the next
 
     def propose(ids: list[list[int]], places: list[list[int]]) -> list[list[list[int]]]:
-        asked = {row[k] for row, at in zip(ids, places, strict=True) for k in at}
-        wanted = sorted(asked - near.keys())
-        for start in range(0, len(wanted), 1024):
-            block = wanted[start : start + 1024]
-            closeness = table[block] @ table.T
+        tokens = {row[k] for row, ks in zip(ids, places, strict=True) for k in ks}
+        new = sorted(tokens - near.keys())
+        for start in range(0, len(new), 1024):  # of 30,522 words: 125 MB of cosines at a time
+            block = new[start : start + 1024]
+            cosines = table[block] @ table.T
             for row, token in enumerate(block):
-                closeness[row, ~words.like(token)] = -2
-                closeness[row, token] = -2
-            near.update(zip(block, closeness.topk(NEIGHBOURS).indices.tolist(), strict=True))
-        return [[near[row[k]] for k in at] for row, at in zip(ids, places, strict=True)]
+                cosines[row, ~words.like(token)] = -2  # below every cosine: never among the best
+                cosines[row, token] = -2
+            near.update(zip(block, cosines.topk(NEIGHBOURS).indices.tolist(), strict=True))
+        return [[near[row[k]] for k in ks] for row, ks in zip(ids, places, strict=True)]
 
     return _swapping(tokenizer, words, propose, seed)
 
@@ -77,26 +74,26 @@ def mask_tau(source: Source, tokenizer: PreTrainedTokenizerBase, seed: int) -> T
     model.eval()
 
     def propose(ids: list[list[int]], places: list[list[int]]) -> list[list[list[int]]]:
-        found: list[list[list[int]]] = []
+        proposals: list[list[list[int]]] = []
         for start in range(0, len(ids), BATCH):
-            rows, at = ids[start : start + BATCH], places[start : start + BATCH]
-            masked = [
-                [tokenizer.mask_token_id if k in set(ks) else i for k, i in enumerate(row)]
-                for row, ks in zip(rows, at, strict=True)
+            block = slice(start, start + BATCH)
+            rows = list(zip(ids[block], places[block], strict=True))
+            masked: Any = [
+                [tokenizer.mask_token_id if k in ks else token for k, token in enumerate(row)]
+                for row, ks in rows
             ]
-            plain: Any = {"input_ids": masked}
-            batch = tokenizer.pad(plain, return_tensors="pt")
+            batch = tokenizer.pad({"input_ids": masked}, return_tensors="pt")
             with torch.inference_mode():
                 scores = model(**batch).logits
-            for row, (original, ks) in enumerate(zip(rows, at, strict=True)):
+            for row_scores, (row, ks) in zip(scores, rows, strict=True):
                 best = []
                 for k in ks:
-                    able = words.like(original[k])
-                    able[original[k]] = False
-                    score = scores[row, k].masked_fill(~able, -torch.inf)
+                    allowed = words.like(row[k])
+                    allowed[row[k]] = False
+                    score = row_scores[k].masked_fill(~allowed, -torch.inf)
                     best.append(score.topk(NEIGHBOURS).indices.tolist())
-                found.append(best)
-        return found
+                proposals.append(best)
+        return proposals
 
     return _swapping(tokenizer, words, propose, seed)
 
@@ -124,9 +121,6 @@ class _Words:
         return [k for k, token in enumerate(ids) if self.kind[token]]
 
 
-Propose = Callable[[list[list[int]], list[list[int]]], list[list[list[int]]]]
-
-
 def _swapping(
     tokenizer: PreTrainedTokenizerBase, words: _Words, propose: Propose, seed: int
 ) -> Tau:
@@ -138,15 +132,15 @@ def _swapping(
         ids = tokenizer(texts, truncation=True, max_length=MAX_LENGTH)["input_ids"]
         places = []
         for row in ids:
-            able = words.places(row)
-            n = min(len(able), max(1, round(SWAPPED_SHARE * len(able))))
-            places.append(sorted(rng.choice(able, n, replace=False).tolist()) if n else [])
-        for row, ks, proposed in zip(ids, places, propose(ids, places), strict=True):
-            for k, choices in zip(ks, proposed, strict=True):
-                row[k] = int(rng.choice(choices))
-        made = tokenizer.batch_decode(ids, skip_special_tokens=True)
-        both = zip(made, texts, strict=True)
-        new = [text if text.split() != old.lower().split() else "" for text, old in both]
+            candidates = words.places(row)
+            n = min(len(candidates), max(1, round(SWAPPED_SHARE * len(candidates))))
+            places.append(sorted(rng.choice(candidates, n, replace=False).tolist()) if n else [])
+        for row, ks, choices in zip(ids, places, propose(ids, places), strict=True):
+            for k, tokens in zip(ks, choices, strict=True):
+                row[k] = int(rng.choice(tokens))
+        pairs = zip(tokenizer.batch_decode(ids, skip_special_tokens=True), texts, strict=True)
+        # A sentence that came out unchanged is none, and neither is one that came out before.
+        new = [text if text.split() != old.lower().split() else "" for text, old in pairs]
         return [
             list(dict.fromkeys(filter(None, new[start : start + m])))
             for start in range(0, len(new), m)
