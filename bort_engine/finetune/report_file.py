@@ -10,6 +10,7 @@ from bort_engine.finetune.plan import Request
 from bort_engine.finetune.report import Arm, ArmName, Report, Seed
 from bort_engine.runs import records
 from bort_engine.runs.provenance import Provenance
+from bort_engine.training.precision import precision
 
 
 class ReportFile:
@@ -30,7 +31,7 @@ class ReportFile:
                 )
         else:
             folder.mkdir(parents=True, exist_ok=True)
-            self.report = Report(request=request, provenance=Provenance.here())
+            self.report = Report(request=request, provenance=Provenance.here(precision=precision()))
 
     def note(self, **parts: Any) -> None:
         """Put parts in and write the file."""

@@ -23,8 +23,9 @@ from bort_engine.data.resources import cache_dir
 from bort_engine.data.tasks import MAX_LENGTH
 from bort_engine.finetune.student import Dev, Student
 from bort_engine.runs import records
+from bort_engine.training.precision import precision
 from bort_engine.training.teacher import Teacher, divergence
-from bort_engine.training.trainer import encode, has_fast_bf16, predict
+from bort_engine.training.trainer import encode, predict
 from bort_engine.training.word_swap import BATCH, Tau, mask_tau, tokens_tau
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Vectors:
     def of(self, texts: Sequence[str]) -> np.ndarray:
         vectors = np.empty((len(texts), self.model.config.hidden_size), dtype=np.float32)
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # batches of like length
-        bf16 = torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bf16())
+        bf16 = torch.autocast("cpu", torch.bfloat16, enabled=precision() == "bf16")
         with torch.inference_mode(), bf16:
             for start in range(0, len(texts), BATCH):
                 rows = order[start : start + BATCH]

@@ -11,10 +11,9 @@ about a file of another version.
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -149,17 +148,3 @@ def _line(error: ValidationError, kind: type) -> str:
     if where == "schema":
         return f"this {name} was written by another version{shown}; {again}."
     return f"damaged {name}: {where}{shown}: {first['msg']}; {again}."
-
-
-def write_json(path: Path, plain: Any) -> Path:
-    """Write JSON to a temporary neighbour, then rename: a reader sees all of it or none."""
-    return write_bytes(path, json.dumps(plain, indent=1, allow_nan=False).encode())
-
-
-def read_json(path: str | Path, rebuild: Callable[[Any], Value], most_bytes: int = -1) -> Value:
-    """Return what `rebuild` makes of a JSON file, of which no more than `most_bytes` are read."""
-    try:
-        with Path(path).open("rb") as file:
-            return rebuild(json.loads(file.read(most_bytes)))
-    except (OSError, ValueError, RecursionError) as e:
-        raise ValueError(f"{path}: {e}") from e

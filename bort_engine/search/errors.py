@@ -29,6 +29,7 @@ from bort_engine.search.evaluate import (
     Setup,
 )
 from bort_engine.search.predictor import ErrorPredictor, published_predictor
+from bort_engine.training.precision import precision
 from bort_engine.training.teacher import RECIPE_VERSION, TeacherReport
 
 ORACLES: tuple[OracleName, ...] = get_args(OracleName)
@@ -111,7 +112,7 @@ def measured(
     """Return an oracle that trains, and puts each evaluation on record in `out` before the next."""
     evaluator = Evaluator(source, setup, on_progress, stop)
     report = evaluator.teacher.report
-    header = Header(evaluator.setup, report, Provenance.here())
+    header = Header(evaluator.setup, report, Provenance.here(precision=precision()))
     table = EvaluationTable(out / "evaluations.jsonl" if out else None, header)
 
     def evaluate_new(architecture: Architecture) -> Evaluation:
@@ -155,7 +156,7 @@ def glue(source: Source) -> Oracle:
         note=f"predicted from the published GLUE test scores of {predictor.n_points} pretrained "
         f"BERTs by their encoder parameters; leave-one-out error {predictor.leave_one_out:.1%}",
         seed=0,
-        made=Provenance.here("scikit-learn"),
+        made=Provenance.here("numpy"),
         evaluate_new=evaluate_new,
         predictor=predictor,
     )
