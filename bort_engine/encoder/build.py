@@ -68,7 +68,8 @@ def weights_of(source: Source, on_progress: Progress = silent) -> str:
     """
     if source.weights is None:
         raise ValueError(
-            f"source {source.name} has no weights to load; take another source, or the oracle glue, which needs none."
+            f"source {source.name} has no weights to load; take another source, or the oracle "
+            "glue, which needs none."
         )
     return str(fetch(source.name, on_progress)) if source.weights == "embedded" else source.weights
 

@@ -114,7 +114,6 @@ def race(
     if folder:
         result.save(folder / "race.json")
     return result
-    return result
 
 
 class _Count:
