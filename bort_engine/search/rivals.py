@@ -137,7 +137,7 @@ def _storage(journal: Path | None) -> optuna.storages.BaseStorage | None:
 
 
 def _grid(space: Sequence[Architecture]) -> dict[str, list[int]]:
-    columns = zip(*map(astuple, space), strict=True)
+    columns = zip(*(astuple(a) for a in space), strict=True)
     return {name: sorted(set(column)) for name, column in zip(FIELDS, columns, strict=True)}
 
 
