@@ -23,7 +23,7 @@ from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import Architecture
 from bort_engine.finetune.controls import EPOCHS_OF_FEW
 from bort_engine.finetune.plan import CONFIGS
-from bort_engine.training.distil import INITIALISATIONS, start
+from bort_engine.training.distil import INITIALISATIONS, initial_student
 from bort_engine.training.teacher import Teacher
 from bort_engine.training.trainer import Recipe, encode, predict, train
 
@@ -51,7 +51,7 @@ def main() -> None:
     for kind in INITIALISATIONS:
         begun = perf_counter()
         options = {"task_epochs": TASK_EPOCHS, "general_steps": GENERAL_STEPS}
-        model = start(SHAPE, SOURCE, teacher, kind, **options)
+        model = initial_student(SHAPE, SOURCE, teacher, kind, **options)
         seconds, accuracies = perf_counter() - begun, []
         for config in CONFIGS["quick"]:
             recipe = Recipe(

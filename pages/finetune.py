@@ -8,7 +8,7 @@ import streamlit as st
 from bort_engine.data.tasks import TASKS
 from bort_engine.encoder.sources import Source, sources
 from bort_engine.encoder.space import Architecture
-from bort_engine.finetune.report import NAMES, Arm, ArmName, Report, recorded
+from bort_engine.finetune.report import NAMES, Arm, ArmName, Report, recorded_reports
 from bort_engine.runs import jobs, records
 from bort_engine.runs.events import Event
 from bort_engine.runs.text import literal
@@ -381,7 +381,7 @@ def show_empty() -> None:
             "stop, go on later, and download an ordinary checkpoint at the end."
         )
         with st.container(horizontal=True, vertical_alignment="center"):
-            for name in recorded():
+            for name in recorded_reports():
                 st.button(
                     "Look at a recorded run",
                     icon=":material/history_edu:",
@@ -496,7 +496,7 @@ try:
         show_run(runs.find(run_id, "agora"))
     elif record:
         st.button("Close the recorded run", icon=":material/close:", on_click=leave_record)
-        path = recorded().get(record)
+        path = recorded_reports().get(record)
         if path is None:
             raise ValueError(f"There is no recorded run {record[:60]!r}.")
         show_done(runs.opened(path, load), "Recorded", path)

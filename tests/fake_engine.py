@@ -26,13 +26,13 @@ from bort_engine.finetune.report import (
     Checkpoint,
     Data,
     Fit,
-    Labeller,
+    LabellerScores,
     Lead,
     Mistake,
     Model,
     Models,
+    NewPoint,
     NewPoints,
-    Point,
     Report,
     Round,
     Row,
@@ -62,8 +62,8 @@ def mistake(index: int) -> Mistake:
 def near(index: int) -> NewPoints:
     texts = [f"synthetic point {index}.{k}: a film that is better than it sounds" for k in range(4)]
     confidences = zip(texts, (0.97, 0.91, 0.88), strict=False)
-    kept = [Point(text, "fresh", confidence) for text, confidence in confidences]
-    return NewPoints(mistake(index), (*kept, Point(texts[3], None, None)))
+    kept = [NewPoint(text, "fresh", confidence) for text, confidence in confidences]
+    return NewPoints(mistake(index), (*kept, NewPoint(texts[3], None, None)))
 
 
 def synthetic_arm(name: str) -> Arm:
@@ -123,7 +123,7 @@ def synthetic_record() -> Report:
             "Synthetic CPU", "synthetic: made up for the tests", "2000-01-01", ""
         ),
         data=Data(1000, 9000, 100, 100, ("rotten", "fresh")),
-        labeller=Labeller(0.79, 0.80, 41.0),
+        labeller=LabellerScores(0.79, 0.80, 41.0),
         runs=(Seed(0, {arm: synthetic_arm(arm) for arm in ACCURACIES}),),
         test=Scores(400, tuple(rows)),
         models=Models(

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bort_engine.algorithms.lazy import Guess, Laziness
+from bort_engine.algorithms.lazy import Cell, Guess, Laziness
 from bort_engine.algorithms.pareto import achieved_epsilon
 
 SELECTIONS = ("cover", "stride", "exhaustive")
@@ -55,7 +55,6 @@ class Candidate:
 
 
 Errors = Callable[[Sequence[Any]], Iterable[float]]  # of candidates' keys, in order
-Cell = tuple[int, int]
 
 
 def maximum_point(candidates: Iterable[Candidate], own: Any = None) -> Candidate:

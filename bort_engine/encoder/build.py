@@ -34,7 +34,7 @@ from bort_engine.encoder.space import Architecture
 from bort_engine.runs.events import Progress, silent
 from bort_engine.runs.text import one_line
 
-INITIALISATIONS = ("inherit", "scratch")
+ENCODER_INITIALISATIONS = ("inherit", "scratch")
 N_TEXTS, N_TOKENS, BATCH = 256, 64, 64  # of the sample that importance is measured on
 
 # What a module does, by its name in the three families: BERT and RoBERTa have encoder.layer.N.
@@ -129,9 +129,9 @@ def build(
             source, or the source's weights or the texts cannot be loaded.
     """
     source = Source.load(source) if isinstance(source, str) else source
-    if initialisation not in INITIALISATIONS:
+    if initialisation not in ENCODER_INITIALISATIONS:
         raise ValueError(
-            f"initialisation is {initialisation!r}; allowed: {', '.join(INITIALISATIONS)}."
+            f"initialisation is {initialisation!r}; allowed: {', '.join(ENCODER_INITIALISATIONS)}."
         )
     if initialisation == "scratch":
         torch.manual_seed(seed)

@@ -18,7 +18,7 @@ from bort_engine.data.resources import ASSETS
 from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture, SearchSpace
-from bort_engine.encoder.timing import LatencySettings, Shape, time_in_turns
+from bort_engine.encoder.timing import LatencySettings, TimedShape, time_in_turns
 from bort_engine.runs import records
 from bort_engine.runs.events import Progress, silent
 from bort_engine.runs.provenance import Origin, device_name, versions
@@ -182,12 +182,12 @@ def calibrate(
     eligible = [a for a in space if a.num_hidden_layers != depth] or list(space)
     held_out = rng.sample(eligible, min(n_held_out, len(eligible)))
     shapes = {
-        **{f"outside {a.hidden_size}": Shape(a, 0) for a in blocks.values()},
-        **{f"layers {block}": Shape(a, depth) for block, a in blocks.items()},
-        **{str(a): Shape(a, a.num_hidden_layers) for a in held_out},
+        **{f"outside {a.hidden_size}": TimedShape(a, 0) for a in blocks.values()},
+        **{f"layers {block}": TimedShape(a, depth) for block, a in blocks.items()},
+        **{str(a): TimedShape(a, a.num_hidden_layers) for a in held_out},
     }
     middle = sorted(blocks.values(), key=lambda a: n_parameters(a, source).total)[len(blocks) // 2]
-    times = time_in_turns(shapes, Shape(middle, 1), source, settings, rounds, rng, on_progress)
+    times = time_in_turns(shapes, TimedShape(middle, 1), source, settings, rounds, rng, on_progress)
     outside_ms, layer_ms = _fit(times, blocks, depth)
     calibration = Calibration(
         source=source.name,

@@ -43,7 +43,7 @@ class LatencySettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class TimedShape:
     """What is timed: `depth` layers of an architecture. At depth 0, what lies outside of layers."""
 
     architecture: Architecture
@@ -57,15 +57,17 @@ def measure_ms(
     rounds: int = 15,
 ) -> dict[Architecture, float]:
     """Time whole models in turns and return each one's median forward pass, in milliseconds."""
-    shapes = {str(a): Shape(a, a.num_hidden_layers) for a in architectures}
+    shapes = {str(a): TimedShape(a, a.num_hidden_layers) for a in architectures}
     smallest = min(architectures, key=lambda a: n_operations(a, source).total)
-    times = time_in_turns(shapes, Shape(smallest, 1), source, settings or LatencySettings(), rounds)
+    times = time_in_turns(
+        shapes, TimedShape(smallest, 1), source, settings or LatencySettings(), rounds
+    )
     return {a: round(float(np.median(times[str(a)])), 3) for a in architectures}
 
 
 def time_in_turns(
-    shapes: Mapping[str, Shape],
-    reference: Shape,
+    shapes: Mapping[str, TimedShape],
+    reference: TimedShape,
     source: Source,
     settings: LatencySettings,
     rounds: int,
@@ -124,7 +126,7 @@ class Stack:
     """
 
     def __init__(
-        self, shape: Shape, source: Source, weights: torch.Tensor, settings: LatencySettings
+        self, shape: TimedShape, source: Source, weights: torch.Tensor, settings: LatencySettings
     ) -> None:
         import torch
         from transformers import AutoConfig, AutoModel

@@ -84,7 +84,7 @@ def agora(
 
 def _score(runs: Sequence[SeedRun]) -> Scores:
     """Score every arm on the test split, the labeller too, and what was distilled on the task."""
-    from bort_engine.finetune.test_split import compare, score_test
+    from bort_engine.finetune.test_split import compare_arms, score_test
 
     request, labeller = runs[0].request, runs[0].labeller
     trained: tuple[ArmName, ...] = ("agora", *request.plan.controls)
@@ -96,7 +96,7 @@ def _score(runs: Sequence[SeedRun]) -> Scores:
     if request.plan.initialisation == "task":
         arms["start"] = [run.initial for run in runs]
     right = score_test(request.task, labeller.teacher.tokenizer, arms)
-    return Scores(right["agora"].shape[1], compare(right))
+    return Scores(right["agora"].shape[1], compare_arms(right))
 
 
 def _models(request: Request) -> Models:

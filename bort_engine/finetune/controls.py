@@ -31,8 +31,8 @@ from bort_engine.finetune.report import (
     Data,
     Fit,
     Mistake,
+    NewPoint,
     NewPoints,
-    Point,
     Report,
     Round,
 )
@@ -41,7 +41,7 @@ from bort_engine.finetune.report_file import ReportFile
 from bort_engine.finetune.student import Dev, Student, Training
 from bort_engine.finetune.tau import Labeller
 from bort_engine.runs.events import Progress, Stop
-from bort_engine.training.distil import start
+from bort_engine.training.distil import initial_student
 from bort_engine.training.teacher import EPOCHS, MANY, Teacher
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class SeedRun:
                 seconds=teacher.report.seconds,
             ),
         )
-        initial = start(
+        initial = initial_student(
             request.architecture,
             request.source,
             teacher,
@@ -261,9 +261,9 @@ class ArmRun:
 
     @contextmanager
     def _generating(self) -> Iterator[None]:
-        start = perf_counter()
+        initial_student = perf_counter()
         yield
-        spent = self.record.seconds_generating + perf_counter() - start
+        spent = self.record.seconds_generating + perf_counter() - initial_student
         self.record = replace(self.record, seconds_generating=round(spent, 2))
 
     def settle(self, attempt: algorithm.Round) -> None:
@@ -294,7 +294,9 @@ def _mistake(mistake: algorithm.Mistake, labels: Sequence[str]) -> Mistake:
 def _new_points(group: algorithm.NewPoints, labels: Sequence[str]) -> NewPoints:
     """Name the classes; `y` holds S's probabilities, None where it declined."""
     points = (
-        Point(text, labels[int(np.argmax(y))], round(max(y), 4)) if y else Point(text, None, None)
+        NewPoint(text, labels[int(np.argmax(y))], round(max(y), 4))
+        if y
+        else NewPoint(text, None, None)
         for text, y in zip(group.points, group.labels, strict=True)
     )
     return NewPoints(_mistake(group.near, labels), tuple(points))

@@ -51,7 +51,7 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True)
-class Labeller:
+class LabellerScores:
     """How often the fine-tuned source, which labels the points, is right on dev."""
 
     dev_seen: Share
@@ -72,7 +72,7 @@ class Mistake:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class NewPoint:
     """A text near a mistake; label and confidence are the labeller's, None where it declined."""
 
     text: str
@@ -94,7 +94,7 @@ class NewPoints:
     """What was made near a mistake of the round before."""
 
     near: Mistake
-    points: tuple[Point, ...]
+    points: tuple[NewPoint, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ class Round:
         return max(self.fits, key=lambda fit: fit.dev_seen, default=None)
 
     @property
-    def points(self) -> list[Point]:
+    def points(self) -> list[NewPoint]:
         return [point for group in self.new_points for point in group.points]
 
 
@@ -274,7 +274,7 @@ class Report:
     request: Request
     provenance: Provenance
     data: Data | None = None
-    labeller: Labeller | None = None
+    labeller: LabellerScores | None = None
     runs: tuple[Seed, ...] = ()
     test: Scores | None = None
     models: Models | None = None
@@ -321,6 +321,6 @@ class Report:
         return "\n".join(lines) or "nothing is scored yet"
 
 
-def recorded() -> dict[str, Path]:
+def recorded_reports() -> dict[str, Path]:
     """Return the reports that ship with the app, by name."""
     return {path.stem: path for path in sorted(RECORDED.glob("agora-*.json"))}

@@ -36,7 +36,7 @@ def score_test(
     }
 
 
-def compare(right: Mapping[RowName, np.ndarray], seed: int = 0) -> tuple[Row, ...]:
+def compare_arms(right: Mapping[RowName, np.ndarray], seed: int = 0) -> tuple[Row, ...]:
     """Return each arm's test accuracy and how far the first is ahead of it, with 95 % intervals.
 
     Sentences are drawn with replacement, the same for every arm (a paired bootstrap); over several

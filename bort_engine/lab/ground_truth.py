@@ -34,7 +34,7 @@ class Noise:
 
 
 @dataclass(frozen=True, slots=True)
-class Cover:
+class CoverResult:
     """What a cover trained, and the epsilon it achieved on the whole space."""
 
     epsilon: float
@@ -72,7 +72,7 @@ def covers(
     errors: Sequence[float],
     epsilons: Sequence[float] = EPSILONS,
     tolerance: float = fptas.TOLERANCE,
-) -> list[Cover]:
+) -> list[CoverResult]:
     """Run the FPTAS at every epsilon, lazily and not, and hold it against the whole table."""
     row = {xi.key: n for n, xi in enumerate(candidates)}
     costs = np.array([(xi.p, xi.i, e) for xi, e in zip(candidates, errors, strict=True)])
@@ -88,5 +88,5 @@ def covers(
         )
         trained = [row[xi.key] for xi in extraction.evaluated]
         achieved = achieved_epsilon(costs[trained], costs)
-        results.append(Cover(epsilon, lazy, extraction.n_cells, len(trained), achieved))
+        results.append(CoverResult(epsilon, lazy, extraction.n_cells, len(trained), achieved))
     return results

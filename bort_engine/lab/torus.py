@@ -36,8 +36,8 @@ from bort_engine.lab.torus_run import (
     Config,
     Configs,
     NewPoint,
-    Point,
-    Score,
+    Position,
+    SeedScore,
     Torus,
     TorusRound,
     TorusSettings,
@@ -145,7 +145,9 @@ class _Game:
         wrong = world.label_errors(array, self.settings.labeller, self.settings.seed)
         return (world.is_on(array) ^ wrong).tolist()
 
-    def tau(self, mistakes: Sequence[Mistake], m: int, at: RoundId) -> Iterator[tuple[Point, ...]]:
+    def tau(
+        self, mistakes: Sequence[Mistake], m: int, at: RoundId
+    ) -> Iterator[tuple[Position, ...]]:
         rng = self.rng(4, at.number)
         for mistake in mistakes:
             yield _points(np.round(np.array(mistake.x) + rng.normal(0, RADIUS, (m, 3)), 3))
@@ -195,11 +197,11 @@ class _Game:
         self.on_progress(event | {"detail": f"round {number - 1}: {detail}"})
 
 
-def _with_truth(points: np.ndarray) -> list[tuple[Point, bool]]:
+def _with_truth(points: np.ndarray) -> list[tuple[Position, bool]]:
     return list(zip(_points(points), world.is_on(points).tolist(), strict=True))
 
 
-def _points(array: np.ndarray) -> tuple[Point, ...]:
+def _points(array: np.ndarray) -> tuple[Position, ...]:
     return tuple(map(tuple, array.tolist()))
 
 
@@ -256,7 +258,7 @@ def torus(
         labeller_dev.append(game.play())
         cpu = round(time.process_time() - cpu, 2)
         first, last = game.rounds[0], game.rounds[-1]
-        scores.append(Score(game.settings.seed, first.test, last.test, last.betti, cpu))
+        scores.append(SeedScore(game.settings.seed, first.test, last.test, last.betti, cpu))
     run = Torus(
         settings=settings,
         labeller_dev=labeller_dev[0],

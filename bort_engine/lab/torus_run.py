@@ -18,7 +18,7 @@ from bort_engine.runs.provenance import Provenance
 from bort_engine.runs.records import Count, NonNegative, Share
 
 Coordinate = Annotated[float, Ge(-100), Le(100)]
-Point = tuple[Coordinate, Coordinate, Coordinate]
+Position = tuple[Coordinate, Coordinate, Coordinate]
 Betti = tuple[Count, Count, Count]  # pieces, loops, hollows
 Config = tuple[Annotated[float, Ge(0), Le(1e6)], ...]
 
@@ -74,7 +74,7 @@ class TorusSettings:
 class NewPoint:
     """A point made near a mistake of the round before (its position there), and S's label."""
 
-    point: Point
+    point: Position
     near: Count
     labelled_on: bool
 
@@ -106,8 +106,8 @@ class TorusRound:
     prefix: Count
     betti: Betti
     n_on: Count
-    cloud: Annotated[tuple[Point, ...], MaxLen(MOST_CLOUD)]
-    mistakes: Annotated[tuple[Point, ...], MaxLen(MAX_POINTS)]
+    cloud: Annotated[tuple[Position, ...], MaxLen(MOST_CLOUD)]
+    mistakes: Annotated[tuple[Position, ...], MaxLen(MAX_POINTS)]
     new: Annotated[tuple[NewPoint, ...], MaxLen(MOST_NEW)]
 
     def __post_init__(self) -> None:
@@ -125,7 +125,7 @@ class TorusRound:
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class SeedScore:
     """How one seed went: test accuracy before and after, the shape at the end, processor time."""
 
     seed: Annotated[int, Ge(0), Le(MAX_SEED)]
@@ -157,7 +157,7 @@ class Torus:
     settings: TorusSettings
     labeller_dev: Share
     rounds: Annotated[tuple[TorusRound, ...], MinLen(1), MaxLen(5)]
-    scores: Annotated[tuple[Score, ...], MinLen(1), MaxLen(MAX_SEEDS)]
+    scores: Annotated[tuple[SeedScore, ...], MinLen(1), MaxLen(MAX_SEEDS)]
     seconds: NonNegative
     method: str
     provenance: Provenance

@@ -40,7 +40,7 @@ LIMITS = {
 }
 
 
-class Shape(NamedTuple):
+class ToyShape(NamedTuple):
     """A candidate; componentwise not above another means contained in it."""
 
     blocks: int
@@ -100,9 +100,9 @@ class Network:
         return self.first, self.first_bias, self.second, self.second_bias
 
     @property
-    def shape(self) -> Shape:
+    def shape(self) -> ToyShape:
         n, a, b = self.first.shape
-        return Shape(n, a, b, self.second.shape[1])
+        return ToyShape(n, a, b, self.second.shape[1])
 
     @property
     def n_stored(self) -> int:
@@ -112,7 +112,7 @@ class Network:
     def n_zero(self) -> int:
         return self.n_stored - sum(map(np.count_nonzero, self.arrays))
 
-    def inherit(self, shape: Shape) -> Network:
+    def inherit(self, shape: ToyShape) -> Network:
         """Return the smaller network of the first blocks and of their most active units."""
         n, a, b, d = shape
         first, first_bias = self.first[:n, :a, :b], self.first_bias[:n, :a]
@@ -198,12 +198,12 @@ class Exam:
         return float(squares / fresh.var(axis=0).sum() / SAMPLES)
 
 
-def candidates(T: Shape) -> list[Candidate]:
+def candidates(T: ToyShape) -> list[Candidate]:
     """Return all that is contained in T.
 
     Many shapes have equal costs, of which a cell trains one: the tie asks for the deeper one.
     """
-    grid = (Shape(*sizes) for sizes in product(*(range(1, most + 1) for most in T)))
+    grid = (ToyShape(*sizes) for sizes in product(*(range(1, most + 1) for most in T)))
     return [Candidate(s, s.n_parameters, s.n_operations, order=s, tie=s) for s in grid]
 
 

@@ -21,7 +21,7 @@ from bort_engine.finetune.report import (
     Checkpoint,
     Lead,
     Mistake,
-    Point,
+    NewPoint,
     Report,
     Round,
     RowName,
@@ -311,7 +311,7 @@ def texts_table(arm: Arm, number: int) -> pd.DataFrame:
     )
 
 
-def _texts_row(mistake: Mistake, point: Point | None) -> dict[str, Any]:
+def _texts_row(mistake: Mistake, point: NewPoint | None) -> dict[str, Any]:
     confidence = point.confidence if point else None
     return {
         "Failing dev text": mistake.text,

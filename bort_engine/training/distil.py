@@ -37,7 +37,7 @@ GENERAL_BATCH, GENERAL_LEARNING_RATE = 64, 5e-4
 TASK_BATCH, TASK_LEARNING_RATE, TASK_EPOCHS = 64, 3e-4, 8
 
 
-def start(
+def initial_student(
     architecture: Architecture,
     source: Source,
     teacher: Teacher,

@@ -17,7 +17,7 @@ from bort_engine.encoder.latency import (
 )
 from bort_engine.encoder.sources import Source, sources
 from bort_engine.encoder.space import Architecture, SearchSpace
-from bort_engine.encoder.timing import LatencySettings, Shape, measure_ms
+from bort_engine.encoder.timing import LatencySettings, TimedShape, measure_ms
 from bort_engine.runs import records
 from bort_engine.runs.provenance import n_threads
 
@@ -187,7 +187,7 @@ def test_on_a_linear_machine_predictions_are_exact_whatever_its_speed(
     calibration = calibrate(TINY, LINEAR_SPACE, LatencySettings(1, 8, 1), rounds=5)
     assert calibration.covers(LINEAR_SPACE)
     speeds = {
-        calibration.predict_ms(a) / machine(Shape(a, a.num_hidden_layers), None, None, None).ms
+        calibration.predict_ms(a) / machine(TimedShape(a, a.num_hidden_layers), None, None, None).ms
         for a in LINEAR_SPACE
     }
     assert max(speeds) / min(speeds) == pytest.approx(1, rel=1e-6)

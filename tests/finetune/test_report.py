@@ -99,4 +99,4 @@ def test_only_reports_of_agora_are_recorded_examples(tmp_path, monkeypatch):
     monkeypatch.setattr(agora_report, "RECORDED", tmp_path)
     for name in ("agora-b.json", "agora-a.json", "minilm-l6.jsonl", "other.json"):
         (tmp_path / name).write_text("{}")
-    assert list(agora_report.recorded()) == ["agora-a", "agora-b"]
+    assert list(agora_report.recorded_reports()) == ["agora-a", "agora-b"]

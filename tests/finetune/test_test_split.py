@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bort_engine.finetune.test_split import compare
+from bort_engine.finetune.test_split import compare_arms
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,7 +16,7 @@ def test_accuracies_and_leads_by_hand():
         "agora": np.array([[1, 1, 1, 0], [1, 1, 0, 0]], dtype=bool),
         "plain": np.array([[1, 0, 1, 0], [0, 0, 0, 0]], dtype=bool),
     }
-    agora, plain = compare(right)
+    agora, plain = compare_arms(right)
     assert (agora.arm, agora.accuracy, agora.per_seed) == ("agora", 5 / 8, (0.75, 0.5))
     assert (plain.arm, plain.accuracy, plain.per_seed) == ("plain", 2 / 8, (0.5, 0.0))
     assert agora.against["plain"].difference == 3 / 8 and plain.against == {}
@@ -27,7 +27,7 @@ def test_the_interval_is_the_paired_one():
     plain = np.random.default_rng(0).random(1000) < 0.7
     agora = plain.copy()
     agora[np.flatnonzero(~plain)[:30]] = True
-    rows = compare({"agora": agora[None], "plain": plain[None]})
+    rows = compare_arms({"agora": agora[None], "plain": plain[None]})
     lead = rows[0].against["plain"]
     assert lead.difference == pytest.approx(0.03)
     # A binomial of 1,000 at 0.03 has a standard error of 0.0054; unpaired it would be 0.02.

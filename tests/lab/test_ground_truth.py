@@ -6,7 +6,7 @@ import pytest
 from bort_engine.algorithms.fptas import Candidate
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import SearchSpace
-from bort_engine.lab.ground_truth import Cover, covers, noise, order, surface
+from bort_engine.lab.ground_truth import CoverResult, covers, noise, order, surface
 
 
 def nested(*errors: float) -> tuple[list[Candidate], list[float]]:
@@ -41,8 +41,8 @@ def test_the_predictor_of_a_power_law_has_no_error():
 def test_covers_are_held_against_all_that_was_measured():
     candidates, errors = nested(0.8, 0.4, 0.2)
     lazy, whole = covers(candidates, errors, epsilons=(0.5,))
-    assert whole == Cover(0.5, False, cells=3, trainings=3, achieved=0.0)
-    assert lazy == Cover(0.5, True, cells=3, trainings=3, achieved=0.0)
+    assert whole == CoverResult(0.5, False, cells=3, trainings=3, achieved=0.0)
+    assert lazy == CoverResult(0.5, True, cells=3, trainings=3, achieved=0.0)
     lazy, whole = covers(*nested(0.4, 0.39, 0.38), epsilons=(1.0,))
     # One cell each; T and the smallest prove the middle one covered: 0.4 is within twice 0.38.
     assert (whole.trainings, lazy.trainings) == (3, 2)

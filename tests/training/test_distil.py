@@ -9,7 +9,7 @@ import torch
 from bort_engine import Cancelled
 from bort_engine.encoder.build import Importance, inherit, load_source, load_tokenizer
 from bort_engine.encoder.space import Architecture
-from bort_engine.training.distil import distil_states, general_texts, start
+from bort_engine.training.distil import distil_states, general_texts, initial_student
 from bort_engine.training.trainer import encode, predict
 
 SHAPE = Architecture(1, 2, 16, 24)
@@ -42,7 +42,7 @@ def test_general_texts_are_ten_thousand_introductions(quick_cache):
 
 
 def test_inherit_is_the_slice_itself(source, teacher):
-    found = start(SHAPE, source, teacher, "inherit", seed=3)
+    found = initial_student(SHAPE, source, teacher, "inherit", seed=3)
     expected = inherit(load_source(source, 2, seed=3), SHAPE, source, teacher.importance)
     for name, value in expected.state_dict().items():
         assert torch.equal(found.state_dict()[name], value), name
@@ -56,9 +56,9 @@ def test_imitation_brings_the_states_nearer_and_is_kept_for_the_next_time(
     monkeypatch.setattr("bort_engine.training.distil.general_texts", lambda on_progress: texts)
     losses = []
     options = {"on_progress": lambda event: losses.append(event["loss"]), "general_steps": 25}
-    found = start(shape, source, teacher, "general", **options)
+    found = initial_student(shape, source, teacher, "general", **options)
     assert len(losses) == 25 and losses[-1] < 0.8 * losses[0]
-    again = start(shape, source, teacher, "general", **options)
+    again = initial_student(shape, source, teacher, "general", **options)
     assert len(losses) == 25, "the second time nothing is trained"
     for name, value in found.state_dict().items():
         assert torch.equal(again.state_dict()[name], value), name
@@ -66,7 +66,9 @@ def test_imitation_brings_the_states_nearer_and_is_kept_for_the_next_time(
 
 def test_task_imitates_the_teacher_on_the_train_split_and_on_swapped_copies(source, teacher):
     events = []
-    found = start(SHAPE, source, teacher, "task", task_epochs=10, on_progress=events.append)
+    found = initial_student(
+        SHAPE, source, teacher, "task", task_epochs=10, on_progress=events.append
+    )
     wanted = np.array([row["labels"] for row in teacher.train_data[:3]]).argmax(1)
     assert (predict(found, teacher.train_data[:3], teacher.tokenizer).argmax(1) == wanted).all()
     losses = [event["loss"] for event in events if event["stage"] == "distilling the student"]
@@ -83,4 +85,4 @@ def test_a_stop_keeps_nothing_half_made(source, teacher, quick_cache, monkeypatc
     with pytest.raises(
         ValueError, match=r"initialisation is 'cold'; allowed: inherit, general, task"
     ):
-        start(SHAPE, source, teacher, "cold")
+        initial_student(SHAPE, source, teacher, "cold")

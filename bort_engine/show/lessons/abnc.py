@@ -27,7 +27,14 @@ from bort_engine.runs.provenance import Provenance
 from bort_engine.runs.records import Positive
 from bort_engine.search.candidates import candidate, costs_of
 from bort_engine.search.evaluate import EvaluationTable, Setup
-from bort_engine.show.lessons.anatomy import Costs, Split, calibration_of, costs, heads_for, percent
+from bort_engine.show.lessons.anatomy import (
+    CostSplits,
+    Split,
+    calibration_of,
+    costs,
+    heads_for,
+    percent,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,7 +95,7 @@ class Check:
     says: str
 
 
-def check_shares(shape: Costs, source: Source) -> list[Check]:
+def check_shares(shape: CostSplits, source: Source) -> list[Check]:
     """Do the layers dominate each cost? With the range over the source's default space."""
     space = [*SearchSpace.of(source)]
     ranges = {

@@ -59,7 +59,7 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True)
-class Costs:
+class CostSplits:
     """A shape's three costs; where its time is not on record, `time` says why."""
 
     name: str
@@ -92,13 +92,13 @@ def costs(
     source: Source,
     length: int,
     calibration: Calibration | None,
-) -> Costs:
+) -> CostSplits:
     """Return a shape's costs by part, for one sequence of `length` tokens.
 
     Raises:
         ValueError: the length is below 1.
     """
-    return Costs(
+    return CostSplits(
         name,
         architecture,
         length,
@@ -155,7 +155,7 @@ def percent(share: float) -> str:
     return "over 99 %" if 0.995 <= share < 1 else f"{100 * share:.0f} %"
 
 
-def to_frame(shapes: Sequence[Costs]) -> pd.DataFrame:
+def to_frame(shapes: Sequence[CostSplits]) -> pd.DataFrame:
     """Return the numbers behind the picture: a row for each shape, cost and part."""
     import pandas as pd
 
@@ -179,7 +179,7 @@ def to_frame(shapes: Sequence[Costs]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def figure(shapes: Sequence[Costs], settings: str = "") -> go.Figure:
+def figure(shapes: Sequence[CostSplits], settings: str = "") -> go.Figure:
     """Draw each cost of each shape as a bar of its parts' shares; `settings` are the time's."""
     from plotly.subplots import make_subplots
 
@@ -244,7 +244,7 @@ def _add_bars(
     )
 
 
-def summary(shapes: Sequence[Costs]) -> str:
+def summary(shapes: Sequence[CostSplits]) -> str:
     """Say the picture's message, for those who cannot see it."""
     lines = []
     for shape in shapes:

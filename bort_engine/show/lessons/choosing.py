@@ -72,7 +72,7 @@ DEFAULT = Rule()
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class ValuedShape:
     """A shape of the table as a rule values it.
 
     Attributes:
@@ -121,13 +121,13 @@ class Choice:
 
     table: Table
     rule: Rule
-    shapes: tuple[Shape, ...]
-    source: Shape
-    best: Shape
+    shapes: tuple[ValuedShape, ...]
+    source: ValuedShape
+    best: ValuedShape
     unit: str
 
     @property
-    def guesser(self) -> Shape | None:
+    def guesser(self) -> ValuedShape | None:
         """The shape that W rates highest among those that are no better than guessing."""
         guessing = (shape for shape in self.shapes if shape.at_chance)
         return max(guessing, key=lambda shape: (shape.w, -shape.e), default=None)
@@ -159,7 +159,7 @@ def choose(table: Table, rule: Rule = DEFAULT) -> Choice:
     T = fptas.maximum_point(errors, SOURCE.architecture)
     front = nondominated(np.array([(xi.p, xi.i, e) for xi, e in errors.items()]))
     shapes = {
-        xi: Shape(
+        xi: ValuedShape(
             point,
             p=xi.p,
             i=xi.i,
@@ -175,7 +175,7 @@ def choose(table: Table, rule: Rule = DEFAULT) -> Choice:
     return Choice(table, rule, tuple(shapes.values()), shapes[T], best, unit)
 
 
-def picks(choice: Choice, lost: float) -> dict[str, Shape]:
+def picks(choice: Choice, lost: float) -> dict[str, ValuedShape]:
     """Return what each rule picks, and beside it the guesser that W rates highest, if one guesses.
 
     The budget is points of dev accuracy lost; within it, the least i is picked.
@@ -194,12 +194,12 @@ def picks(choice: Choice, lost: float) -> dict[str, Shape]:
     return {name: shape for name, shape in zip(RULES, picked, strict=True) if shape}
 
 
-def behind(choice: Choice, shape: Shape) -> float:
+def behind(choice: Choice, shape: ValuedShape) -> float:
     """Return how many points of dev accuracy a shape is behind the source."""
     return 100 * (shape.wrong - choice.source.wrong)
 
 
-def to_frame(choice: Choice, picked: Mapping[str, Shape]) -> pd.DataFrame:
+def to_frame(choice: Choice, picked: Mapping[str, ValuedShape]) -> pd.DataFrame:
     """Return what each rule picks, in the units that a person reads."""
     import pandas as pd
 
@@ -284,7 +284,7 @@ def spread(choice: Choice) -> str:
     )
 
 
-def changes(picked: Mapping[str, Shape], usual: Mapping[str, Shape]) -> str:
+def changes(picked: Mapping[str, ValuedShape], usual: Mapping[str, ValuedShape]) -> str:
     """Say which picks differ from those of this project's own rule."""
     moved = [
         f"{name} {usual[name].architecture} → {picked[name].architecture}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bort_engine.show.lessons.choosing import Choice, Shape
+from bort_engine.show.lessons.choosing import Choice, ValuedShape
 from bort_engine.show.theme import (
     BLUE,
     GREEN,
@@ -35,7 +35,7 @@ MARKS = {
 LEVELS = (1.0, 0.75, 0.5, 0.25)  # of the best W: where lines of equal W are drawn
 
 
-def figure(choice: Choice, picked: Mapping[str, Shape]) -> go.Figure:
+def figure(choice: Choice, picked: Mapping[str, ValuedShape]) -> go.Figure:
     """Draw the error against what is saved: lines of equal W, the shapes, and what is picked."""
     import plotly.graph_objects as go
 
@@ -94,7 +94,7 @@ def _draw_levels(drawn: go.Figure, best: float, top: float) -> None:
         )
 
 
-def _hover(shape: Shape) -> str:
+def _hover(shape: ValuedShape) -> str:
     point = shape.point
     return (
         f"<b>{point.architecture}</b><br>{millions(point.n_parameters)} parameters · "
@@ -103,7 +103,7 @@ def _hover(shape: Shape) -> str:
     )
 
 
-def summary(choice: Choice, picked: Mapping[str, Shape]) -> str:
+def summary(choice: Choice, picked: Mapping[str, ValuedShape]) -> str:
     """Say what the picture shows, for those who cannot see it."""
     parts = "; ".join(
         f"{name} {shape.architecture}, W {shape.w:.2f}, wrong on {100 * shape.wrong:.1f} %"

@@ -42,7 +42,7 @@ WORSE = 3  # times: how much more the made-up errors let a cell's largest shape 
 
 
 @dataclass(frozen=True, slots=True)
-class Cover:
+class DialCover:
     """What the FPTAS trained at an epsilon; shapes are named by their row of `table.points`.
 
     Attributes:
@@ -94,7 +94,7 @@ def cover(
     lazy: bool = True,
     cost: str = "latency",
     made_up: bool = False,
-) -> Cover:
+) -> DialCover:
     """Run the FPTAS on a table, and hold what it trained against all of it.
 
     Raises:
@@ -127,7 +127,7 @@ def cover(
     missed_by = factors(costs[trained], costs)
     nearest = missed_by.min(axis=0)  # minus one, its largest is the epsilon that is achieved
     worst = int(nearest.argmax())
-    return Cover(
+    return DialCover(
         table,
         epsilon,
         cost,
@@ -145,7 +145,7 @@ def cover(
     )
 
 
-def compare(lazily: Cover, every_cell: Cover) -> pd.DataFrame:
+def compare(lazily: DialCover, every_cell: DialCover) -> pd.DataFrame:
     """Return what each way of going about it trains, and the epsilon that it achieves."""
     import pandas as pd
 
@@ -157,7 +157,7 @@ def compare(lazily: Cover, every_cell: Cover) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["Way", "Trainings", "Achieved epsilon"])
 
 
-def to_frame(shown: Cover) -> pd.DataFrame:
+def to_frame(shown: DialCover) -> pd.DataFrame:
     """Return every shape with its costs, its cell's fate, and whether it is on the front."""
     import pandas as pd
 
@@ -183,7 +183,7 @@ def to_frame(shown: Cover) -> pd.DataFrame:
 # Words.
 
 
-def verdict(shown: Cover) -> str:
+def verdict(shown: DialCover) -> str:
     """Say what was promised, what was achieved, and which shape fares worst."""
     shapes, kept = shown.table.points, "kept" if shown.kept else "broken"
     worst, near = shapes[shown.worst].architecture, shapes[shown.stand_in].architecture
@@ -198,7 +198,7 @@ def verdict(shown: Cover) -> str:
     )
 
 
-def assumption(shown: Cover) -> str:
+def assumption(shown: DialCover) -> str:
     """Say how often a larger network errs more than one it contains."""
     order = shown.order
     return (
@@ -208,7 +208,7 @@ def assumption(shown: Cover) -> str:
     )
 
 
-def summary(shown: Cover) -> str:
+def summary(shown: DialCover) -> str:
     """Say what the picture shows, for those who cannot see it."""
     return (
         f"{len(shown.costs)} shapes by parameters and {shown.cost}, in {len(shown.cells)} cells "
@@ -221,7 +221,7 @@ def summary(shown: Cover) -> str:
 # The picture.
 
 
-def figure(shown: Cover) -> go.Figure:
+def figure(shown: DialCover) -> go.Figure:
     """Draw the cells on logarithmic axes, the shapes in them, and what became of each."""
     import plotly.graph_objects as go
 
@@ -257,7 +257,7 @@ def figure(shown: Cover) -> go.Figure:
     return laid_out(drawn, 540, entrywidth=90)  # two beside each other on a narrow screen
 
 
-def outlines(cells: Iterable[fptas.Cell], shown: Cover) -> tuple[list[Any], list[Any]]:
+def outlines(cells: Iterable[fptas.Cell], shown: DialCover) -> tuple[list[Any], list[Any]]:
     """Return the cells' borders as closed lines, None between them, in the picture's units."""
     xs: list[float | None] = []
     ys: list[float | None] = []
@@ -270,11 +270,11 @@ def outlines(cells: Iterable[fptas.Cell], shown: Cover) -> tuple[list[Any], list
     return xs[:-1], ys[:-1]
 
 
-def _units(shown: Cover) -> tuple[float, float]:
+def _units(shown: DialCover) -> tuple[float, float]:
     return 1e6, 1e6 if shown.cost == "operations" else 1.0
 
 
-def _hover(shown: Cover, row: int) -> str:
+def _hover(shown: DialCover, row: int) -> str:
     point, error = shown.table.points[row], shown.costs[row, 2]
     cost = f"{point.latency_ms:.2f} ms"
     if shown.cost == "operations":

@@ -14,7 +14,7 @@ import numpy as np
 
 from bort_engine.algorithms.agora import MIN_LABELLER_ACCURACY
 from bort_engine.lab.torus import RADIUS
-from bort_engine.lab.torus_run import GAIN, TORUS_BETTI, Betti, Point, Torus, config_name
+from bort_engine.lab.torus_run import GAIN, TORUS_BETTI, Betti, Position, Torus, config_name
 from bort_engine.lab.torus_world import ALIVE, BORN, BOX, RING, TUBE, is_on
 from bort_engine.show.theme import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, laid_out
 
@@ -45,7 +45,7 @@ class Layer:
     symbol: str
     colour: str
     size: int
-    points: tuple[Point, ...]
+    points: tuple[Position, ...]
     texts: tuple[str, ...] = ()
 
 
@@ -55,7 +55,7 @@ def layers(run: Torus, number: int) -> list[Layer]:
     mistakes_before = run.rounds[number - 1].mistakes if number else ()
     truth = is_on(np.array(shown.cloud).reshape(-1, 3))
 
-    def called_on(rightly: bool) -> tuple[Point, ...]:
+    def called_on(rightly: bool) -> tuple[Position, ...]:
         pairs = zip(shown.cloud, truth, strict=True)
         return tuple(point for point, true in pairs if true == rightly)
 

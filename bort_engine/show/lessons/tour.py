@@ -53,7 +53,7 @@ ARROWS = ((0, 1), (1, 2), (3, 0), (4, 1), (4, 2))  # the way, then what tests or
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class TourStop:
     """One stop: a heading, two sentences in Markdown, up to four numbers, and their origin.
 
     `query` is what the address of its page must hold; `origin` is empty where nothing is on record.
@@ -74,7 +74,7 @@ def front() -> Front | None:
 
 def report() -> Report | None:
     """Return the recorded fine-tuning run, None where there is none."""
-    path = agora_report.recorded().get(AGORA)
+    path = agora_report.recorded_reports().get(AGORA)
     with suppress(ValueError):
         return records.read(path, Report) if path else None
 
@@ -104,10 +104,10 @@ def _encoder_share(front: Front, point: Point) -> str:
     return f"{100 * point.n_encoder_parameters / front.source_point.n_encoder_parameters:.0f} %"
 
 
-def front_stop(front: Front) -> Stop:
+def front_stop(front: Front) -> TourStop:
     points = words.above_chance(front) or front.points
     small = min(points, key=lambda p: p.n_encoder_parameters)
-    return Stop(
+    return TourStop(
         "A front: every smaller network worth having",
         f"Each dot is a smaller relative of **{front.source}**, a small BERT that judges film "
         "reviews; a coloured dot is on the front, so nothing measured is smaller, faster and more "
@@ -122,13 +122,13 @@ def front_stop(front: Front) -> Stop:
     )
 
 
-def point_stop(front: Front, report: Report | None) -> Stop:
+def point_stop(front: Front, report: Report | None) -> TourStop:
     chosen, source = point(front, report), front.source_point
     near = ""
     if report and report.request.architecture != chosen.architecture:
         near = f" The next stop trains a near relative, {report.request.architecture}."
     stop = front_stop(front)
-    return Stop(
+    return TourStop(
         "A point: what you gain, and what you give up",
         f"**{chosen.architecture}** has {words.shape(chosen)}. Look at its card below the chart: "
         f"four numbers, each against the source, and a sentence on why nothing beats it.{near}",
@@ -143,7 +143,7 @@ def point_stop(front: Front, report: Report | None) -> Stop:
     )
 
 
-def agora_stop(report: Report) -> Stop:
+def agora_stop(report: Report) -> TourStop:
     rows = (
         ("Right on test, by Agora", report.row("agora")),
         ("Plain fine-tuning", report.row("plain")),
@@ -157,7 +157,7 @@ def agora_stop(report: Report) -> Stop:
         shown = "is shown" if gain.low > 0 else "is not shown"
         control = f" (a gain over it {shown}: {gain})"
     n_labelled = f"{report.data.n_train:,}" if report.data else "some"
-    return Stop(
+    return TourStop(
         "Agora: train the point well",
         f"Here **{report.request.architecture}**{part} was fine-tuned on {n_labelled} labelled "
         "sentences and on texts found near its own mistakes. Look for the control that is hardest "
@@ -168,9 +168,9 @@ def agora_stop(report: Report) -> Stop:
     )
 
 
-def race_stop(race: Race) -> Stop:
+def race_stop(race: Race) -> TourStop:
     lead = literal(race_report.verdict(race)[0].text)
-    return Stop(
+    return TourStop(
         "A race: does the search earn its keep?",
         f"The search behind the front, the FPTAS, and {len(race.searchers) - 1} others may each "
         f"train as many networks: {lead} Look at the curves: who is ahead early, and who at the "
@@ -184,8 +184,8 @@ def race_stop(race: Race) -> Stop:
     )
 
 
-def lessons_stop() -> Stop:
-    return Stop(
+def lessons_stop() -> TourStop:
+    return TourStop(
         "Lessons: why it works, and where it does not",
         "Every other lesson here is one idea with one thing to move, and a setting that breaks it "
         "on purpose. Look at the last one, the ledger, where Bort's parameters are counted again: "
@@ -199,7 +199,7 @@ def lessons_stop() -> Stop:
     )
 
 
-def stop(step: int) -> Stop:
+def stop(step: int) -> TourStop:
     """Return a stop, 1 to 5, read anew from what is on record."""
     if step in (1, 2) and (recorded_front := front()):
         return front_stop(recorded_front) if step == 1 else point_stop(recorded_front, report())
@@ -211,12 +211,12 @@ def stop(step: int) -> Stop:
         return lessons_stop()
     what = {3: "A fine-tuning run", 4: "A race"}.get(step, "The front")
     text = f"**{what} is not on record in this version.** The page says what it does."
-    return Stop(BOXES[step - 1].name, text)
+    return TourStop(BOXES[step - 1].name, text)
 
 
 def changed() -> tuple[tuple[str, int], ...]:
     """Return what the stops are read from, by path and time of change: the key of a cache."""
-    paths = [*problem.tables(), race_report.RECORDED, *agora_report.recorded().values()]
+    paths = [*problem.tables(), race_report.RECORDED, *agora_report.recorded_reports().values()]
     return tuple((str(path), path.stat().st_mtime_ns) for path in paths if path.is_file())
 
 

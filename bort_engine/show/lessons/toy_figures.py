@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bort_engine.lab.toy import Comparison, Network, Shape, idle
+from bort_engine.lab.toy import Comparison, Network, ToyShape, idle
 from bort_engine.show.theme import BLUE, GREEN, GREY, VERMILION, laid_out
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def figure(comparison: Comparison) -> go.Figure:
     return laid_out(drawn, 190 + 62 * (rows + 1), entrywidth=95, top=70)
 
 
-def _traces(network: Network, T: Shape, x: np.ndarray) -> list[tuple[str, dict[str, Any]]]:
+def _traces(network: Network, T: ToyShape, x: np.ndarray) -> list[tuple[str, dict[str, Any]]]:
     """Return a network's edges and units, each kind that there is with what plotly draws."""
     edges: dict[str, list[tuple[float | None, float | None]]] = {kind: [] for kind in EDGES}
     for row in range(2 * network.shape.blocks):
@@ -130,7 +130,7 @@ def _traces(network: Network, T: Shape, x: np.ndarray) -> list[tuple[str, dict[s
     return traces
 
 
-def _place(row: int, number: int, T: Shape) -> tuple[float, float]:
+def _place(row: int, number: int, T: ToyShape) -> tuple[float, float]:
     """Return where a unit is drawn: T's rows are centred, and what is chosen keeps its place."""
     width = T.hidden if row % 2 else T.inputs if row == 0 else max(T.outputs, T.inputs)
     return number - (width - 1) / 2, -float(row)

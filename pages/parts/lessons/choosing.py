@@ -93,7 +93,7 @@ def show() -> None:
     )
 
 
-def show_picks(choice: choosing.Choice, picked: Mapping[str, choosing.Shape]) -> None:
+def show_picks(choice: choosing.Choice, picked: Mapping[str, choosing.ValuedShape]) -> None:
     """Who is picked by which rule, in a person's units."""
     runs.show_table(
         choosing.to_frame(choice, picked),

@@ -130,7 +130,9 @@ def show() -> None:
     show_property(moved, source)
 
 
-def show_picture(moved: anatomy.Costs, source: Source, calibration: Calibration | None) -> None:
+def show_picture(
+    moved: anatomy.CostSplits, source: Source, calibration: Calibration | None
+) -> None:
     """The source's and the shape's costs by part, and where the numbers are from."""
     start = source.architecture
     shapes = (anatomy.costs("Source", start, source, moved.length, calibration), moved)
@@ -175,7 +177,7 @@ def show_heads(
     st.caption(abnc.heads_say(calibration) if calibration else no_time)
 
 
-def show_property(moved: anatomy.Costs, source: Source) -> None:
+def show_property(moved: anatomy.CostSplits, source: Source) -> None:
     """The AB^nC property in plain words; a damaged record is one line."""
     st.subheader("Does the AB^nC property hold?", anchor=False)
     st.markdown(

@@ -20,7 +20,7 @@ COSTS = {"Latency": "latency", "Operations": "operations"}
 @st.cache_resource(max_entries=256, show_spinner=False)
 def cover(
     records: object, seed: int, epsilon: float, lazy: bool, cost: str, made_up: bool, _table: Table
-) -> dial.Cover:
+) -> dial.DialCover:
     """Return a position of the dial; it never changes, so sessions may share it."""
     return dial.cover(_table, epsilon, lazy, cost, made_up)
 
@@ -81,7 +81,7 @@ def show() -> None:
     )
 
 
-def preset(label: str, shown: dial.Cover) -> lesson.Preset:
+def preset(label: str, shown: dial.DialCover) -> lesson.Preset:
     """Return a position to try, lazily by latency, which says what is promised and achieved."""
     errors = next(word for word, made_up in ERRORS.items() if made_up == shown.made_up)
     values = {"dial_eps": shown.epsilon, "dial_lazy": True, "dial_cost": "Latency"}
@@ -95,7 +95,7 @@ def preset(label: str, shown: dial.Cover) -> lesson.Preset:
     )
 
 
-def show_numbers(shown: dial.Cover, lazily: dial.Cover, every_cell: dial.Cover) -> None:
+def show_numbers(shown: dial.DialCover, lazily: dial.DialCover, every_cell: dial.DialCover) -> None:
     """What was trained, promised and achieved."""
     columns = st.columns(2)
     columns[0].metric("Trained", f"{len(shown.trained)} of {len(shown.costs)}")
@@ -112,7 +112,7 @@ def show_numbers(shown: dial.Cover, lazily: dial.Cover, every_cell: dial.Cover) 
     )
 
 
-def show_origin(shown: dial.Cover) -> None:
+def show_origin(shown: dial.DialCover) -> None:
     table = shown.table
     if shown.made_up:
         lesson.origin(

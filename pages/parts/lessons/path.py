@@ -20,12 +20,12 @@ NEXT = {"pruning": "Pruning or choosing", "ledger": "The ledger"}
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def read(step: int, changed: tuple[tuple[str, int], ...]) -> tour.Stop:
+def read(step: int, changed: tuple[tuple[str, int], ...]) -> tour.TourStop:
     """Return a stop; it is a value, and stays until a file that ships changes."""
     return tour.stop(step)
 
 
-def show_stop(step: int, stop: tour.Stop) -> None:
+def show_stop(step: int, stop: tour.TourStop) -> None:
     """What a stop says, its numbers, and the way there."""
     with st.container(border=True):
         st.subheader(stop.head, anchor=False)

@@ -24,7 +24,7 @@ def calibration(**layer_ms: float) -> Calibration:
     return made_up_calibration({"96": 0.5}, layers)
 
 
-def costs(source, length=128, timed=None) -> anatomy.Costs:
+def costs(source, length=128, timed=None) -> anatomy.CostSplits:
     return anatomy.costs("Source", source.architecture, source, length, timed)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as some
 from bort_engine.algorithms.fptas import ERROR_FLOOR, cells, representative, w_coefficient
 from bort_engine.algorithms.pareto import nondominated
 from bort_engine.lab import toy
-from bort_engine.lab.toy import Exam, Network, Shape, Toy
+from bort_engine.lab.toy import Exam, Network, Toy, ToyShape
 from bort_engine.show.lessons import toy_figures
 from pages.parts.lessons import pruning
 from tests.show.lessons.conftest import press, words
@@ -22,7 +22,7 @@ any_toy = some.builds(
 
 
 def test_the_articles_two_shapes_count_72_and_40():
-    T, chosen = Shape(2, 4, 3, 4), Shape(2, 3, 3, 2)
+    T, chosen = ToyShape(2, 4, 3, 4), ToyShape(2, 3, 3, 2)
     assert (str(T), T.n_parameters, T.n_operations) == ("(2,4,3,4,4)", 72, 56)
     assert (str(chosen), chosen.n_parameters, chosen.n_operations) == ("(2,3,3,3,2)", 40, 30)
     network = toy.largest(Toy())
@@ -37,7 +37,7 @@ def test_a_network_by_hand():
     network = Network(first, np.full((2, 1), 4.0), second, np.full((2, 1), 1.0))
     rows = network.values(np.array([[2.0, 3.0]]))
     assert [row.tolist() for row in rows] == [[[2, 3]], [[3]], [[7]], [[11]], [[23]]]
-    assert network.shape == Shape(2, 1, 2, 1)
+    assert network.shape == ToyShape(2, 1, 2, 1)
     assert network.n_stored == network.shape.n_parameters == 10
     assert network.shape.n_operations == 6
 
@@ -79,7 +79,7 @@ def test_a_number_out_of_range_is_refused_with_those_allowed(name, value):
 @pytest.mark.parametrize("draw", range(4))
 def test_on_the_articles_toy_the_fptas_chooses_the_articles_subarchitecture(draw):
     comparison = toy.compare(Toy(draw=draw))
-    assert comparison.chosen.key == comparison.best.key == Shape(2, 3, 3, 2)
+    assert comparison.chosen.key == comparison.best.key == ToyShape(2, 3, 3, 2)
     assert comparison.errors[2] < 1e-12
     cheaper = [e for xi, e in comparison.found.measured.items() if xi.p < 40]
     assert min(cheaper) > ERROR_FLOOR

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from bort_engine.lab.torus import labeller_right
-from bort_engine.lab.torus_run import RECORDED, NewPoint, Score, Torus, TorusRound, TorusSettings
+from bort_engine.lab.torus_run import (
+    RECORDED,
+    NewPoint,
+    SeedScore,
+    Torus,
+    TorusRound,
+    TorusSettings,
+)
 from bort_engine.lab.torus_world import RING, TUBE
 from bort_engine.runs import jobs, records
 from bort_engine.runs.provenance import Provenance
@@ -25,7 +32,7 @@ def small(machine: str = "made up") -> Torus:
     before = (pair, (0.5, 0.75), 0.5, 200, 0, None, pair[:1], 0, (1, 1, 0), 2, cloud, (OFF, ON), ())
     after = (pair[1:], (1.0,), 0.875, 202, 2, 0.5, pair[1:], 0, (1, 2, 1), 2, cloud, (), new)
     rounds = (TorusRound(*before), TorusRound(*after))
-    scores = (Score(0, 0.5, 0.875, (1, 2, 1), 9.6), Score(1, 0.5, 0.55, (1, 1, 1), 9.0))
+    scores = (SeedScore(0, 0.5, 0.875, (1, 2, 1), 9.6), SeedScore(1, 0.5, 0.55, (1, 1, 1), 9.0))
     made = Provenance(machine, "made up for the tests", "2000-01-01")
     return Torus(TorusSettings(points=200), 0.8, rounds, scores, 20.0, "made up", made)
 
