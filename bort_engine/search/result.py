@@ -313,7 +313,8 @@ class Front:
     def __str__(self) -> str:
         head = (
             f"{self.source} on {self.task}: {len(self.pareto)} non-dominated of "
-            f"{self.n_evaluated} evaluated ({self.space_size} in the space); "
+            f"{len(self.points)} evaluated, {self.n_evaluated} of them for the cover "
+            f"({self.space_size} in the space); "
             f"epsilon {self.epsilon:g}, achieved {self.achieved_epsilon:.3f}"
         )
         title = (
