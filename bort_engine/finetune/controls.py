@@ -30,13 +30,13 @@ from bort_engine.finetune.report import (
     ArmName,
     Data,
     Fit,
+    LabellerScores,
     Mistake,
     NewPoint,
     NewPoints,
     Report,
     Round,
 )
-from bort_engine.finetune.report import Labeller as LabellerReport
 from bort_engine.finetune.report_file import ReportFile
 from bort_engine.finetune.student import Dev, Student, Training
 from bort_engine.finetune.tau import Labeller
@@ -90,7 +90,7 @@ class SeedRun:
                 n_dev_held=len(dev.held),
                 labels=find_task(request.task).labels,
             ),
-            labeller=LabellerReport(
+            labeller=LabellerScores(
                 dev_seen=round(float(right[[*dev.seen]].mean()), 5),
                 dev_held=round(float(right[[*dev.held]].mean()), 5),
                 seconds=teacher.report.seconds,
@@ -261,9 +261,9 @@ class ArmRun:
 
     @contextmanager
     def _generating(self) -> Iterator[None]:
-        initial_student = perf_counter()
+        start = perf_counter()
         yield
-        spent = self.record.seconds_generating + perf_counter() - initial_student
+        spent = self.record.seconds_generating + perf_counter() - start
         self.record = replace(self.record, seconds_generating=round(spent, 2))
 
     def settle(self, attempt: algorithm.Round) -> None:
