@@ -8,6 +8,7 @@ from typing import Annotated, Literal, NamedTuple, get_args
 
 from annotated_types import Ge, Gt, Le
 
+from bort_engine.algorithms.fptas import check_epsilon
 from bort_engine.data.tasks import find_task
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
@@ -150,8 +151,8 @@ class Request:
                 f"architecture {self.architecture} does not fit in {self.source.name} "
                 f"({self.source.architecture}); choose one with no more of anything."
             )
-        if self.epsilon is not None and not 0 < self.epsilon <= 1:
-            raise ValueError(f"epsilon is {self.epsilon!r}; allowed: above 0, at most 1.")
+        if self.epsilon is not None:
+            check_epsilon(self.epsilon)
 
     @classmethod
     def of(

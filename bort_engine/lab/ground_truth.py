@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from bort_engine.algorithms import fptas
-from bort_engine.algorithms.fptas import Candidate, Order
+from bort_engine.algorithms.fptas import Candidate
+from bort_engine.algorithms.guarantee import Order, order_violations
 from bort_engine.algorithms.pareto import achieved_epsilon
 from bort_engine.search.predictor import ErrorPredictor, guesser, shape_features
 
@@ -59,7 +60,7 @@ def order(
 ) -> Order:
     """Count where the error rises along the AB^nC order by more than the tolerance."""
     places = np.array([xi.order for xi in candidates])
-    return fptas.order_violations(places, np.array(errors, dtype=float), tolerance)
+    return order_violations(places, np.array(errors, dtype=float), tolerance)
 
 
 def surface(candidates: Sequence[Candidate], errors: Sequence[float]) -> ErrorPredictor:

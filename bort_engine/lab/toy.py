@@ -23,6 +23,7 @@ import numpy as np
 
 from bort_engine.algorithms import fptas
 from bort_engine.algorithms.fptas import Candidate
+from bort_engine.algorithms.guarantee import Guarantee, guarantee
 
 EPSILON = 0.05  # costs are small whole numbers: with a larger one, 40 and 42 are the same
 SAMPLES = 200  # inputs to fit a read-out on, and as many fresh ones to measure the error on
@@ -241,7 +242,7 @@ class Comparison:
     exam: Exam
     tolerance: float
     found: fptas.Extraction
-    promise: fptas.Guarantee
+    promise: Guarantee
     chosen: Candidate
     best: Candidate
 
@@ -269,7 +270,7 @@ def compare(toy: Toy) -> Comparison:
         exam=exam,
         tolerance=tolerance,
         found=extraction,
-        promise=fptas.guarantee(extraction),
+        promise=guarantee(extraction),
         chosen=chosen,
         best=fptas.w_optimum(extraction.measured, extraction.maximum),
     )

@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import Literal
 
 from bort_engine.algorithms import fptas
+from bort_engine.algorithms.guarantee import guarantee
 from bort_engine.data.tasks import find_task
 from bort_engine.encoder.latency import Calibration, LatencySettings
 from bort_engine.encoder.sources import Source, sources
@@ -209,7 +210,7 @@ def _points(
 
 
 def _guarantee(extraction: fptas.Extraction, tolerance: float) -> FrontGuarantee:
-    check = fptas.guarantee(extraction, tolerance)
+    check = guarantee(extraction, tolerance)
     return FrontGuarantee(
         achieved=check.achieved,
         n_evaluated=check.n_measured,

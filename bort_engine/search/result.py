@@ -127,7 +127,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class FrontGuarantee:
-    """What was promised, and how it stood up to checking (see `fptas.Guarantee`).
+    """What was promised, and how it stood up to checking (see algorithms/guarantee.py).
 
     `achieved` is the smallest epsilon for which the points cover everything evaluated; `order_*`
     count pairs of which one contains the other, and those where the larger one errs more.

@@ -181,7 +181,8 @@ class Race:
     @property
     def seeds(self) -> int:
         """How many times each sampler searched."""
-        return max(len(traces) for traces in self.traces.values())
+        others = (len(traces) for name, traces in self.traces.items() if name != OURS)
+        return max(others, default=len(self.traces[OURS]))
 
     def table(self, seed: int) -> int:
         """Return which training seed's errors a search saw."""

@@ -15,13 +15,13 @@ from bort_engine.algorithms.fptas import (
     cell_bound,
     cells,
     extract,
-    guarantee,
     maximum_point,
     refine,
     representative,
     w_coefficient,
     w_optimum,
 )
+from bort_engine.algorithms.guarantee import guarantee
 from bort_engine.algorithms.pareto import achieved_epsilon, nondominated
 
 SLACK = 1 + 1e-9  # of floating point
