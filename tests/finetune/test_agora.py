@@ -249,7 +249,9 @@ def test_mistakes_in_the_arguments_are_found_before_any_work(
 def test_without_a_pool_tokens_are_swapped_and_a_distilled_start_is_scored_too(
     world, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(controls, "initial_student", partial(controls.initial_student, task_epochs=1))
+    monkeypatch.setattr(
+        controls, "initial_student", partial(controls.initial_student, task_epochs=1)
+    )
     plan = Plan(
         initialisation="task", points=1, candidates=1, epochs=0.2, teacher_steps=60, controls=()
     )
