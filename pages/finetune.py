@@ -215,17 +215,21 @@ def show_chart(title: str, figure: "go.Figure", alt: str, caption: str) -> None:
 def show_accuracy(report: Report, name: ArmName, seed: int) -> None:
     """Accuracy by config and round, and how far the half that Agora sees is ahead."""
     left, right = st.columns(2)
-    leaks = words.leakage(report, name, seed)
-    alt = figures.leakage_summary(leaks)
+    arm, leaks = report.arms(seed)[name], words.leakage(report, name, seed)
     with left.container(border=True, height="stretch"):
         show_chart(
             "Accuracy on dev by hyper-parameter config",
-            figures.accuracy_figure(report, report.arms(seed)[name]),
-            alt,
+            figures.accuracy_figure(report, arm),
+            figures.accuracy_summary(report, arm),
             "Filled, solid: the half of dev that Agora sees. Open, dotted: the other half.",
         )
     with right.container(border=True, height="stretch"):
-        show_chart("Leakage meter", figures.leakage_figure(leaks), alt, words.LEAKAGE)
+        show_chart(
+            "Leakage meter",
+            figures.leakage_figure(leaks),
+            figures.leakage_summary(leaks),
+            words.LEAKAGE,
+        )
 
 
 def show_points(report: Report, arm: Arm) -> None:

@@ -248,7 +248,7 @@ def facts(report: Report) -> list[Fact]:
     rows = []
     agora, labeller = report.row("agora"), report.row("labeller")
     if agora:
-        lost = f"{100 * (agora.accuracy - labeller.accuracy):+.1f} points" if labeller else None
+        lost = f"{100 * (agora.accuracy - labeller.accuracy):+z.1f} points" if labeller else None
         rows.append(Fact("Right on test", f"{100 * agora.accuracy:.1f} %", lost, True))
     if report.models:
         for label, name, text in (

@@ -166,6 +166,17 @@ def result_figure(report: Report) -> go.Figure:
 # What a chart shows, for those who cannot see it.
 
 
+def accuracy_summary(report: Report, arm: Arm) -> str:
+    lines = []
+    for config in _drawn(arm):
+        last = [fit for r in arm.counted for fit in r.fits if fit.config == config][-1]
+        lines.append(
+            f"{config_name(config, report.request)} {100 * last.dev_seen:.1f} % and "
+            f"{100 * last.dev_held:.1f} %"
+        )
+    return f"Last accuracy on the seen and held-back half of dev: {', '.join(lines) or 'none'}"
+
+
 def effort_summary(report: Report, arm: Arm) -> str:
     rounds = [
         f"round {r.number} {n_mistakes(report, r) or 0} mistakes, {len(r.points)} points"
@@ -176,7 +187,7 @@ def effort_summary(report: Report, arm: Arm) -> str:
 
 def leakage_summary(leaks: Sequence[Leak]) -> str:
     gaps = [
-        f"{leak.step.lower()} {100 * leak.seen:.1f} % and {leak.gap:+.1f} points"
+        f"{leak.step.lower()} {100 * leak.seen:.1f} % and {leak.gap:+z.1f} points"
         for leak in leaks[:20]
     ]
     return f"Best accuracy on the seen half of dev, and how far ahead: {', '.join(gaps) or 'none'}"

@@ -239,7 +239,7 @@ def facts(front: Front, point: Point) -> list[Fact]:
 
     size, encoder, ms = point.n_parameters, point.n_encoder_parameters, point.latency_ms
     score, gain = 100 * (1 - point.shown_error), 100 * (source.shown_error - point.shown_error)
-    delta = None if point == source else f"{gain:+.1f} points"
+    delta = None if point == source else f"{gain:+z.1f} points"
     right = Fact("Right on dev", f"{score:.1f} %", delta, more_is_better=True)
     if predicted(front):
         right = Fact("GLUE score, predicted", f"{score:.1f}", delta, more_is_better=True)

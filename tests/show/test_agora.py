@@ -50,6 +50,7 @@ def show_all(report: Report) -> None:
             figures.leakage_figure(leaks).to_json()
             figures.leakage_summary(leaks)
             figures.accuracy_figure(report, arm).to_json()
+            figures.accuracy_summary(report, arm)
             figures.effort_figure(report, arm).to_json()
             figures.effort_summary(report, arm)
             words.rounds_table(report, arm)
@@ -235,6 +236,7 @@ def test_every_config_and_arm_has_a_colour_and_a_symbol_of_its_own_and_axes_have
     assert len({(t.line.color, t.marker.symbol) for t in filled}) == 3
     assert [t.marker.symbol + "-open" for t in filled] == [t.marker.symbol for t in held]
     assert list(filled[0].y) == [74.0, 79.0] and list(held[0].y) == [74.0, 76.0]
+    assert "79.0 % and 76.0 %" in figures.accuracy_summary(report, agora)
     arms = [t for t in figures.result_figure(report).data if t.error_x.array]
     assert len({(t.marker.color, t.marker.symbol) for t in arms}) == len(arms) == 5
     assert figure.layout.yaxis.title.text == "Right on dev (%)"
