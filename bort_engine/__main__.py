@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.UsageError as e:
         hint = f"See `{e.ctx.command_path if e.ctx else 'bort-explorer'} --help`"
         if isinstance(e, click.NoSuchOption):  # perhaps of a run folder that is resumed
-            hint += "; a run of an older version is started anew"
+            hint += "; a run of an older version that asks for it has to be started anew"
         print(f"bort_engine: {e.format_message()} {hint}.", file=sys.stderr)
         return 2
     except (ValueError, OSError) as e:
@@ -160,6 +160,8 @@ def _as_job(name: str, call: Callable[..., Any], out: Path | None, progress: _Pr
 
     A mistake that the verb finds before it begins leaves no folder behind.
     """
+    if out and out.exists() and not out.is_dir():
+        raise ValueError(f"--out is {out}, a file; give a folder, or the name of a new one.")
     folder = out or jobs.default_root() / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     fresh = not folder.exists()
     try:

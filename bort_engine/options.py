@@ -55,13 +55,11 @@ def command(
         built = {field: kind(**of(kind)) for field, kind in groups.items()}
         run(name, partial(verb, **of(verb), **built), out, as_json)
 
-    about = [parse(kind.__doc__ or "").description or "" for kind in groups.values()]
     return click.Command(
         name,
         params=list(options.values()),
         callback=callback,
         help=parse(verb.__doc__ or "").description,
-        epilog="\n\n".join(about),
     )
 
 
@@ -73,8 +71,9 @@ class _Value(click.ParamType):
         bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
         self.listed = get_origin(bare) in (tuple, Sequence)
         known = {bool: "on|off", int: "INTEGER", float: "NUMBER", Architecture: "D,A,H,I"}
-        choices = "|".join(map(str, get_args(bare))) if get_origin(bare) is Literal else "TEXT"
-        self.name = "A,B,..." if self.listed else known.get(bare, choices)
+        item = get_args(bare)[0] if self.listed else bare
+        choices = "|".join(map(str, get_args(item))) if get_origin(item) is Literal else "TEXT"
+        self.name = known.get(item, choices) + ",..." * self.listed
 
     def convert(self, value: str, param: Any, ctx: Any) -> Any:
         from pydantic import TypeAdapter, ValidationError
@@ -85,8 +84,10 @@ class _Value(click.ParamType):
         try:
             return TypeAdapter(self.kind).validate_python(parts if self.listed else value)
         except ValidationError as e:
-            reason = e.errors()[0]["msg"]
-            self.fail(f"{value!r}; allowed: {self.name} ({reason}).", param, ctx)
+            error = e.errors()[0]
+            plain = error["type"] == "literal_error" or error["type"].endswith("_parsing")
+            reason = "" if plain else f" ({error['msg']})"  # a bound; else the name says it all
+            self.fail(f"{value!r}; allowed: {self.name}{reason}.", param, ctx)
 
 
 def _parameters(owner: Callable[..., Any]) -> Iterator[tuple[str, Any, Any]]:

@@ -175,3 +175,11 @@ def test_every_public_name_resolves_and_has_a_home():
 def test_a_name_that_does_not_exist_is_refused_with_those_that_do():
     with pytest.raises(AttributeError, match=r"no attribute 'fronts'; it has \['Architecture', "):
         _ = bort_engine.fronts
+
+
+def test_what_the_readme_imports_is_there():
+    imports = [line for line in (ROOT / "README.md").read_text().splitlines() if " import " in line]
+    names = [line.split()[1::2] for line in imports if line.startswith("from bort_engine")]
+    assert len(names) >= 3
+    for module, name in names:
+        assert hasattr(import_module(module), name), (module, name)

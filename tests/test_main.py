@@ -63,12 +63,14 @@ def test_params_as_text_sums_to_its_total(capsys):
         ("front minilm-l6 --lazy maybe", "'--lazy': 'maybe'; allowed: on|off"),
         ("front minilm-l6 --threads -1", "threads is -1; allowed: 1 to"),
         ("front minilm-l6 --exhaustive", "'--exhaustive'. See `"),
-        ("front minilm-l6 --exhaustive", "--help`; a run of an older version is started anew."),
+        ("front minilm-l6 --exhaustive", "older version that asks for it has to be started anew."),
         ("front", "'SOURCE'"),
         ("agora minilm-l6", "'--architecture'"),
         (f"{SHAPE} 9,12,384,768", "9,12,384,768 does not fit in minilm-l6"),
         (f"{SHAPE} 3,12,384,768 --points 0", "is 0; allowed: 1 to 100"),
         (f"{SHAPE} 3,12,384,768 --tau near", "tau is 'near'; allowed: auto"),
+        (f"{SHAPE} 3,12,384,768 --controls best", "allowed: plain|copied|random,..."),
+        ("front minilm-l6 --out pyproject.toml", "--out is pyproject.toml, a file; give a folder"),
         ("ledger --lengths 16,x", "'--lengths': '16,x'"),
         ("ledger --lengths none", "0 lengths were given; allowed: 1 to"),
         ("nope", "'nope' is not known; allowed: params, front, agora, race, torus, ledger, fetch"),
@@ -151,7 +153,7 @@ def test_help_comes_from_the_docstrings(capsys):
     with pytest.raises(ValueError):  # nothing was called
         called("--help")
     text = " ".join(capsys.readouterr().out.split())
-    assert "Study a source." in text and "How a student is trained." in text
+    assert "Study a source." in text
     assert "--points INTEGER bounds of the study. [default: 8]" in text
     assert "--limit NUMBER bounds of the study. --" in text
     assert "--seed INTEGER of the drawing. [default: 3]" in text

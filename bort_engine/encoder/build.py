@@ -27,12 +27,16 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from transformers.initialization import no_init_weights
+from transformers.utils import logging as transformers_logging
 
 from bort_engine.data.resources import fetch, general_texts
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
 from bort_engine.runs.events import Progress, silent
 from bort_engine.runs.text import one_line
+
+transformers_logging.set_verbosity_error()
+transformers_logging.disable_progress_bar()  # stderr has our own progress
 
 ENCODER_INITIALISATIONS = ("inherit", "scratch")
 N_TEXTS, N_TOKENS, BATCH = 256, 64, 64  # of the sample that importance is measured on

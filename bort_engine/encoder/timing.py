@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 class LatencySettings:
     """What a latency is measured at; fp32, transformers' default attention, full-length inputs.
 
-    `threads` 0 stands for all that this process may use.
+    Attributes:
+        batch_size: sequences in one forward pass.
+        sequence_length: tokens of each.
+        threads: processor threads; 0 for all that this process may use.
 
     Raises:
         ValueError: a setting is out of range.

@@ -52,6 +52,9 @@ def agora(
     """Fine-tune an architecture by Agora; return the report, which also lies in `out`.
 
     Args:
+        architecture: the student's layers, heads, hidden size and neurons, such as 3,12,384,768.
+        source: a name, or the folder of a checkpoint.
+        task: a name, or the path of a CSV, TSV or JSON file of your own texts.
         out: the run's folder: report.json, and at the end model/, an ordinary checkpoint. Given
             again after a stop or a crash, the run goes on after its last finished training.
         epsilon: of the front the architecture was chosen from; it is only passed on to the card.

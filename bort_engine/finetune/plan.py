@@ -62,14 +62,24 @@ class Plan:
 
     Attributes:
         labelled: how many rows of the train split carry labels (0: all); the others are the pool.
-        tau: where new points come from; "auto" is `pool` where there is a pool, else `tokens`.
+        tau: where new points come from: auto, pool, tokens or mask; auto is `pool` where there is
+            a pool, else `tokens`.
         points: how many are made near each mistake, out of `candidates` times as many: those on
             which student and labeller differ most.
-        configs: a name in `CONFIGS`; "auto" is `quick`, or `gentle` for an initialisation that was
-            distilled on the task: at quick's rates such a student forgets more than it learns.
+        candidates: how many for each point that is made.
+        configs: the hyper-parameter sets: auto, quick, gentle or bort; auto is `quick`, or `gentle`
+            for an initialisation that was distilled on the task: at quick's rates such a student
+            forgets more than it learns.
+        initialisation: inherit (a slice of the source), general (that, distilled on general text)
+            or task (then on the task's texts, too).
+        controls: what Agora is compared with, at as many steps: plain, copied, random, or none.
+        seeds, seed: how many runs, and the first one's seed.
         confidence: what the labeller must give its first choice for a point to be kept.
         labels: whether a point carries all its probabilities (soft) or the first choice only.
-        epochs: 0 for 3, or 2 where 5,000 rows or more are labelled.
+        epochs: of each training; 0 for 3, or 2 where 5,000 rows or more are labelled.
+        replays: how many rounds that lost accuracy may be done a second time.
+        teacher_steps: training steps of the labeller; 0 for two epochs. Few are for tests.
+        general_steps: of the distillation on general text; 0 for one pass over it.
 
     Raises:
         ValueError: a setting is not one of the allowed values.

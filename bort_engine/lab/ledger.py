@@ -69,7 +69,7 @@ class Ledger:
     Round k's times of a length were taken right after each other, whichever the model.
     """
 
-    AGAIN: ClassVar[str] = "run `ledger` again to make one"
+    AGAIN: ClassVar[str] = "delete it and run `ledger` again to make one"
 
     schema: Literal[2] = field(default=2, kw_only=True)
     times_ms: dict[str, ByLength]

@@ -151,7 +151,7 @@ class Torus:
     the constants of the game.
     """
 
-    AGAIN: ClassVar[str] = "run `torus` again to make one"
+    AGAIN: ClassVar[str] = "delete it and run `torus` again to make one"
 
     schema: Literal[2] = field(default=2, kw_only=True)
     settings: TorusSettings

@@ -196,7 +196,7 @@ class Front:
     latency_unit: Literal["ms"] = "ms"
     schema: Literal[2] = 2
 
-    AGAIN: ClassVar[str] = "run `front` again to make one"
+    AGAIN: ClassVar[str] = "delete it and run `front` again to make one"
 
     def __post_init__(self) -> None:
         for architecture in (self.maximum, self.best):
@@ -323,7 +323,7 @@ class Front:
         rows = [
             f"{p.architecture!s:>14} {p.n_parameters:>12,} {p.latency_ms:>8.2f} {p.error:>7.3f} "
             f"{'-' if p.dev_error is None else format(p.dev_error, '.3f'):>9} {p.w:>6.3f}"
-            f"{'  best' if p.architecture == self.best else ''}{'  at chance' * p.at_chance}"
+            f"{'  at chance' if p.at_chance else '  best' * (p.architecture == self.best)}"
             for p in sorted(self.pareto, key=lambda p: p.n_parameters)
         ]
         report = self.latency

@@ -152,7 +152,7 @@ class Race:
     provenance: RaceProvenance
     schema: Literal[2] = 2
 
-    AGAIN: ClassVar[str] = "run `race` again to make one"
+    AGAIN: ClassVar[str] = "delete it and run `race` again to make one"
 
     def __post_init__(self) -> None:
         n = len(self.points)

@@ -25,14 +25,10 @@ from transformers import (
     TrainerCallback,
     TrainingArguments,
 )
-from transformers.utils import logging as transformers_logging
 
 from bort_engine.data.tasks import MAX_LENGTH
 from bort_engine.runs.events import Cancelled, Stop, never
 from bort_engine.training.precision import precision
-
-transformers_logging.set_verbosity_error()
-transformers_logging.disable_progress_bar()
 
 OnStep = Callable[[int, int, float], None]  # the step, how many there are, its loss
 Rows = list[dict[str, Any]]  # input_ids, attention_mask, labels: quicker to read than a Dataset

@@ -117,6 +117,6 @@ def test_the_command_is_a_run_and_prints_json_or_a_table(passes, capsys, tmp_pat
 def test_a_damaged_ledger_is_one_line(change, tmp_path):
     path = tmp_path / "ledger.json"
     path.write_text(json.dumps(records.dump(made_up()) | change))
-    with pytest.raises(ValueError, match="run `ledger` again to make one") as e:
+    with pytest.raises(ValueError, match="delete it and run `ledger` again") as e:
         Ledger.load(path)
     assert "\n" not in str(e.value)
