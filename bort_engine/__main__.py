@@ -22,11 +22,11 @@ from typing import Any
 
 import click
 
-# A waiting OpenMP thread sleeps at once instead of spinning. Steps of MiniLM-L6 a second on two
-# cores that other work wanted, too: 1.4 to 2.2, against 1.1 to 2.0 with GOMP_SPINCOUNT=3000 and 0.1
-# to 1.1 with libgomp's default; median processor time a step: 0.46, 0.53 and 2.0 s. Read once, when
-# torch is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# For how long a waiting OpenMP thread spins before it sleeps. Read once, when torch is loaded.
+# Steps of MiniLM-L6 a second in fp32 on two cores of an AMD EPYC, alone and beside a busy process:
+# 2.19 and 1.15; with 3000 2.25 and 1.08; with OMP_WAIT_POLICY=passive 2.08 and 1.18; with libgomp's
+# default 2.23 and 0.70 (medians of three, 2026-11-25; benchmarks/waiting.py measures it).
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from bort_engine.encoder.costs import n_operations, n_parameters

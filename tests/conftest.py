@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 # As in the command line: beside another busy process, OpenMP's threads must sleep, not spin.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 from bort_engine.encoder.costs import n_operations, n_parameters
 from bort_engine.encoder.latency import Calibration, HeldOut, LatencySettings
