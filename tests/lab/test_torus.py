@@ -134,7 +134,7 @@ def test_the_command_prints_the_rounds_or_json(quick, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("path", "value", "text"),
     [
-        (["schema"], 1, "another version ('1'); run `torus` again"),
+        (["schema"], 1, "another version ('1'); delete it and run `torus`"),
         (["settings", "points"], 1, "points is 1"),
         (["rounds", 0, "configs"], [[]] * 5, "a config has not 2 elements"),
         (["rounds", 0, "accuracies"], [0.5], "5 configs, 1 accuracies"),
