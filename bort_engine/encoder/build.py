@@ -239,26 +239,28 @@ def inherit(
         ValueError: the architecture has more of something than the source.
     """
     _check_fits(architecture, source)
-    shape = source.config(architecture) | {"num_labels": parent.config.num_labels}
+    child = blank(parent, architecture, source)
+    kept = Slice.of(source.architecture, architecture, importance)
+    child.load_state_dict(kept.weights(parent.state_dict(), child.state_dict()))
+    return child.eval()
+
+
+def blank(parent: PreTrainedModel, architecture: Architecture, source: Source) -> PreTrainedModel:
+    """Return a model of this architecture and the parent's kind, whose weights are unset."""
+    shape = source.config(architecture) | {
+        "num_labels": parent.config.num_labels,
+        "vocab_size": parent.get_input_embeddings().num_embeddings,
+    }
     config = AutoConfig.for_model(source.model_type, **shape)
     for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "pad_token_id"):
         if hasattr(parent.config, name):
             setattr(config, name, getattr(parent.config, name))
-    with no_init_weights():  # all of them are loaded below
-        child = type(parent)(config)
-    kept = _Kept.choose(importance, source.architecture, architecture)
-    weights = parent.state_dict()
-    child.load_state_dict(
-        {
-            name: kept.slice(name, weights[kept.parent_name(name)], tuple(value.shape))
-            for name, value in child.state_dict().items()
-        }
-    )
-    return child.eval()
+    with no_init_weights():
+        return type(parent)(config)
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class Slice:
     """Which of the parent's layers, and by child's layer which of its units, the child keeps."""
 
     layers: list[int]
@@ -269,7 +271,7 @@ class _Kept:
     query_scale: float
 
     @classmethod
-    def choose(cls, scores: Importance, parent: Architecture, child: Architecture) -> _Kept:
+    def of(cls, parent: Architecture, child: Architecture, scores: Importance) -> Slice:
         depth = child.num_hidden_layers
         # The last of each of `depth` equal runs of layers, so that the top one always stays.
         layers = [(k + 1) * parent.num_hidden_layers // depth - 1 for k in range(depth)]
@@ -286,11 +288,20 @@ class _Kept:
             query_scale=(_head_width(child) / _head_width(parent)) ** 0.5,
         )
 
-    def parent_name(self, name: str) -> str:
+    def weights(
+        self, parent: Mapping[str, torch.Tensor], child: Mapping[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        """Return what of the parent's weights goes where the child's are; gradients flow back."""
+        return {
+            name: self._cut(name, parent[self._parent_name(name)], tuple(weight.shape))
+            for name, weight in child.items()
+        }
+
+    def _parent_name(self, name: str) -> str:
         """Return the name of the parent's weight that the child's weight `name` is cut from."""
         return _LAYER.sub(lambda match: f".layer.{self.layers[int(match[1])]}.", name)
 
-    def slice(self, name: str, weight: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    def _cut(self, name: str, weight: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
         """Cut the child's weight `name`, of this shape, out of the parent's."""
         role, layer = _role(name.rpartition(".")[0]), _layer(name)
         units: dict[int, torch.Tensor] = {

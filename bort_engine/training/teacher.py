@@ -65,6 +65,7 @@ class Teacher:
 
         from bort_engine.encoder.build import Importance, load_tokenizer
 
+        self.folder = folder
         self.report = records.read(folder / "report.json", TeacherReport)
         self.error, self.dev_error = self.report.error, self.report.dev_error
         self.importance: Importance = Importance.load(folder / "importance.npz")

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from bort_engine.runs.events import Cancelled, Stop, never
 from bort_engine.training.precision import precision
 
 OnStep = Callable[[int, int, float], None]  # the step, how many there are, its loss
+KEEP_EVERY = 50  # steps between two states that a training can be resumed from
 Rows = list[dict[str, Any]]  # input_ids, attention_mask, labels: quicker to read than a Dataset
 
 
@@ -75,9 +77,35 @@ def train(
     # of the fused kernel ("sdpa") alone takes half of a step.
     model.set_attn_implementation("eager")
     watch = _Watch(on_step, stop)
-    with _words_in_use(model, rows) as renumbered:
-        _run(model, renumbered, tokenizer, recipe, seed, watch, watch.loss)
+    with words_in_use(model, rows) as renumbered:
+        _run(model, renumbered, tokenizer, recipe, seed, watch)
     return model.eval()
+
+
+def train_module(
+    module: torch.nn.Module,
+    rows: Rows,
+    tokenizer: PreTrainedTokenizerBase,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    on_step: OnStep = lambda step, total, loss: None,
+    stop: Stop = never,
+    states: Path | None = None,
+) -> None:
+    """Train in place any module that returns {"loss": ...} of a batch, or {"logits": ...}.
+
+    Several sets of logits, one below the other, all count against the same labels.
+
+    Args:
+        states: a folder where its state is kept, every 50 steps and on a stop, and taken up again,
+            random numbers included: a training that was stopped ends as one that was not.
+
+    Raises:
+        Cancelled: `stop()` became true; the step it was in is finished.
+    """
+    watch = _Watch(on_step, stop)
+    _run(module, rows, tokenizer, recipe, seed, watch, states)
 
 
 def _run(
@@ -87,25 +115,32 @@ def _run(
     recipe: Recipe,
     seed: int,
     watch: _Watch,
-    loss: Callable[..., Any],
+    states: Path | None = None,
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         trainer = _Trainer(
             model=model,
-            args=_arguments(folder, recipe, seed),
+            args=_arguments(str(states or folder), recipe, seed, keep=states is not None),
             train_dataset=rows,  # pyright: ignore[reportArgumentType]
             data_collator=_Collator(tokenizer),
-            compute_loss_func=loss,
+            compute_loss_func=watch.loss,
             callbacks=[watch],
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.train()
+        trainer.train(resume_from_checkpoint=_last_state(states))
     if watch.stopped:
         raise Cancelled("stopped on request")
 
 
+def _last_state(states: Path | None) -> str | None:
+    """Return the newest state that is whole: trainer_state.json is written last."""
+    whole = states.glob("checkpoint-*/trainer_state.json") if states else ()
+    numbers = [int(path.parent.name.partition("-")[2]) for path in whole]
+    return str(states / f"checkpoint-{max(numbers)}") if states and numbers else None
+
+
 @contextmanager
-def _words_in_use(model: PreTrainedModel, rows: Rows) -> Iterator[Rows]:
+def words_in_use(model: PreTrainedModel, rows: Rows) -> Iterator[Rows]:
     """Let the model hold only the word embeddings that occur in `rows`, renumbered to match.
 
     The others get no gradient, yet every step would walk over them all: 12 million of MiniLM's 23
@@ -149,8 +184,8 @@ def imitate(
     Raises:
         Cancelled: `stop()` became true; the step it was in is finished.
     """
-    watch = _Watch(on_step, stop)
-    _run(_Pair(student, teacher), rows, tokenizer, recipe, seed, watch, watch.given_loss)
+    pair = _Pair(student, teacher)
+    train_module(pair, rows, tokenizer, recipe, seed=seed, on_step=on_step, stop=stop)
     student.eval()
 
 
@@ -234,7 +269,7 @@ class _LikeLengths(Sampler):
         yield from rest.tolist()
 
 
-def _arguments(folder: str, recipe: Recipe, seed: int) -> TrainingArguments:
+def _arguments(folder: str, recipe: Recipe, seed: int, *, keep: bool = False) -> TrainingArguments:
     return TrainingArguments(
         output_dir=folder,
         max_steps=recipe.steps or -1,
@@ -250,7 +285,9 @@ def _arguments(folder: str, recipe: Recipe, seed: int) -> TrainingArguments:
         use_cpu=not torch.cuda.is_available(),
         seed=seed,
         report_to="none",
-        save_strategy="no",
+        save_strategy="steps" if keep else "no",
+        save_steps=KEEP_EVERY,
+        save_total_limit=1,
         logging_strategy="no",
         disable_tqdm=True,
         dataloader_pin_memory=False,
@@ -259,7 +296,9 @@ def _arguments(folder: str, recipe: Recipe, seed: int) -> TrainingArguments:
 
 
 def _cross_entropy(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> Any:
-    return torch.nn.functional.cross_entropy(outputs.logits.float(), labels)
+    logits = outputs["logits"].float()
+    repeated = labels.repeat(len(logits) // len(labels), *[1] * (labels.dim() - 1))
+    return torch.nn.functional.cross_entropy(logits, repeated)
 
 
 class _Collator(DataCollatorWithPadding):
@@ -282,16 +321,13 @@ class _Watch(TrainerCallback):
         self.last_loss = float("nan")
 
     def loss(self, outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> Any:
-        loss = _cross_entropy(outputs, labels)
+        loss = outputs["loss"] if "loss" in outputs else _cross_entropy(outputs, labels)
         self.last_loss = loss.item()
         return loss
-
-    def given_loss(self, outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
-        self.last_loss = outputs["loss"].item()
-        return outputs["loss"]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         self.on_step(state.global_step, state.max_steps, self.last_loss)
         if self.stop():
             self.stopped = control.should_training_stop = True
+            control.should_save = args.save_strategy != "no"
         return control

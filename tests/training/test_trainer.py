@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from bort_engine import Cancelled
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
-from bort_engine.training.trainer import Recipe, _LikeLengths, _words_in_use, encode, predict, train
+from bort_engine.training.trainer import Recipe, _LikeLengths, encode, predict, train, words_in_use
 
 SHAPE = Architecture(1, 2, 16, 24)
 FAMILIES = {
@@ -34,10 +34,10 @@ def tiny(family: str = "bert"):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_holding_only_the_words_in_use_changes_no_prediction(tokenizer, family):
+def test_holding_only_thewords_in_use_changes_no_prediction(tokenizer, family):
     model, rows = tiny(family), encode(TEXTS, tokenizer, [0] * len(TEXTS))
     expected = predict(model, rows, tokenizer)
-    with _words_in_use(model, rows) as renumbered:
+    with words_in_use(model, rows) as renumbered:
         assert model.get_input_embeddings().num_embeddings < 40
         found = predict(model, renumbered, tokenizer)
     np.testing.assert_allclose(found, expected, atol=2e-3)  # bf16 in another order

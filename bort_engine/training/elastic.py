@@ -1,0 +1,182 @@
+"""The elastic student: one set of weights in which every architecture of a space is a slice.
+
+It starts as a copy of T. Slices are nested, since each holds T's most important units, and they are
+trained together by the sandwich rule (Yu and Huang 2019, "Universally Slimmable Networks and
+Improved Training Techniques", section 3.1): each step trains the smallest slice, some random ones
+and, at times, the largest, all against T's soft labels. After that, to evaluate an architecture
+takes a forward pass on dev, and what was evaluated is an ordinary trained model: see `cut`.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch.func import functional_call
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+
+from bort_engine.encoder.build import Slice, blank, inherit
+from bort_engine.encoder.checkpoint import os_errors
+from bort_engine.encoder.sources import Source
+from bort_engine.encoder.space import Architecture, SearchSpace
+from bort_engine.runs import records
+from bort_engine.runs.events import Progress, Stop, never, silent
+from bort_engine.runs.records import NonNegative
+from bort_engine.training.precision import precision
+from bort_engine.training.teacher import RECIPE_VERSION, Teacher
+from bort_engine.training.trainer import Recipe, train_module, without_dropout, words_in_use
+
+STAGE = "training the elastic student"
+RECIPE = Recipe(steps=300, batch_size=64, learning_rate=5e-4)
+N_RANDOM = 2  # random slices a step, beside the smallest
+LARGEST_EVERY = 3  # so many steps, on average, train the largest slice once
+
+
+@dataclass(frozen=True, slots=True)
+class ElasticReport:
+    """How an elastic student was trained, in which precision, and how long the last part took."""
+
+    recipe: Recipe
+    seed: int
+    seconds: NonNegative
+    precision: str
+
+
+class Elastic:
+    """A trained elastic student."""
+
+    def __init__(self, folder: Path, teacher: Teacher, source: Source) -> None:
+        self.report = records.read(folder / "report.json", ElasticReport)
+        self.teacher, self.source = teacher, source
+        self.model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
+            folder / "model", use_safetensors=True
+        ).eval()
+
+    def cut(self, architecture: Architecture) -> PreTrainedModel:
+        """Return a slice as a plain model with T's kind of head; the source's own shape is T.
+
+        Raises:
+            ValueError: the architecture is no slice of the source.
+        """
+        check_slice(architecture, self.source)
+        if architecture == self.source.architecture:
+            return copy.deepcopy(self.teacher.model)
+        return inherit(self.model, architecture, self.source, self.teacher.importance)
+
+    @classmethod
+    def prepare(
+        cls,
+        source: Source,
+        teacher: Teacher,
+        recipe: Recipe = RECIPE,
+        *,
+        seed: int = 0,
+        on_progress: Progress = silent,
+        stop: Stop = never,
+    ) -> Elastic:
+        """Return T's elastic student from the cache, training it at first use.
+
+        Raises:
+            Cancelled: a stop was asked for; the next call goes on from there.
+        """
+        key = json.dumps([RECIPE_VERSION, asdict(recipe), seed])
+        name = f"elastic-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
+        folder = teacher.folder / name
+        if not folder.is_dir():
+            _train(source, teacher, recipe, seed, folder, on_progress, stop)
+        return cls(folder, teacher, source)
+
+
+def check_slice(architecture: Architecture, source: Source) -> None:
+    """Raise a ValueError unless the architecture is a slice of the source."""
+    if not architecture.is_slice_of(source.architecture):
+        raise ValueError(
+            f"{architecture} is no slice of {source.name} ({source.architecture}): it has more of "
+            "something, or wider heads. Choose a smaller one, or the oracle brief."
+        )
+
+
+def _train(
+    source: Source,
+    teacher: Teacher,
+    recipe: Recipe,
+    seed: int,
+    folder: Path,
+    on_progress: Progress,
+    stop: Stop,
+) -> None:
+    """Train the elastic student and write it, whole or not at all; a stopped training is kept."""
+    start = perf_counter()
+    model = without_dropout(copy.deepcopy(teacher.model))
+    # As many rows as are needed, in one epoch: to resume is then to skip the batches that were.
+    data, n_rows = teacher.train_data, recipe.steps * recipe.batch_size
+    rows = (data * -(-n_rows // len(data)))[:n_rows]
+    states = folder.with_name(f".{folder.name}.states")
+
+    def on_step(step: int, total: int, loss: float) -> None:
+        on_progress({"stage": STAGE, "done": step, "total": total, "loss": loss})
+
+    with words_in_use(model, rows) as renumbered:
+        train_module(
+            _Sandwich(model, teacher, source),
+            renumbered,
+            teacher.tokenizer,
+            recipe,
+            seed=seed,
+            on_step=on_step,
+            stop=stop,
+            states=states,
+        )
+    seconds = round(perf_counter() - start, 1)
+    with records.whole_folder(folder) as part:
+        with os_errors():
+            model.save_pretrained(part / "model")
+        records.write(part / "report.json", ElasticReport(recipe, seed, seconds, precision()))
+    shutil.rmtree(states, ignore_errors=True)
+
+
+class _Sandwich(torch.nn.Module):
+    """The elastic student; what comes out are the logits of all slices that a step trains."""
+
+    def __init__(self, student: PreTrainedModel, teacher: Teacher, source: Source) -> None:
+        super().__init__()
+        student.set_attn_implementation("eager")
+        self.student = student
+        self._source, self._importance = source, teacher.importance
+        shapes = [a for a in SearchSpace.fine(source) if a.is_slice_of(source.architecture)]
+        *self._shapes, self._largest = sorted(shapes)
+        self._smallest = self._shapes[0] if self._shapes else self._largest
+        self._slice = cache(self._slice_of)
+
+    def forward(self, input_ids: Any, attention_mask: Any) -> Any:
+        # Of torch's random numbers, which a training that is resumed takes up where they were.
+        drawn = torch.randint(len(self._shapes) or 1, (N_RANDOM,)).tolist()
+        chosen = [self._smallest, *((self._shapes or [self._largest])[n] for n in drawn)]
+        if torch.rand(()) < 1 / LARGEST_EVERY:
+            chosen.append(self._largest)
+        weights = dict(self.student.named_parameters())
+        batch = {"input_ids": input_ids, "attention_mask": attention_mask}
+        return {"logits": torch.cat([self._logits(shape, weights, batch) for shape in chosen])}
+
+    def _logits(
+        self, shape: Architecture, weights: Mapping[str, torch.Tensor], batch: dict[str, Any]
+    ) -> torch.Tensor:
+        """Run a slice as a function of the whole student's weights, so that gradients reach them."""
+        kept, model = self._slice(shape)
+        cut = kept.weights(weights, dict(model.named_parameters()))
+        return functional_call(model, cut, kwargs=batch).logits
+
+    def _slice_of(self, shape: Architecture) -> tuple[Slice, PreTrainedModel]:
+        """Return which units a slice holds, and a model of its shape for weights to be put in."""
+        model = without_dropout(blank(self.student, shape, self._source)).train()
+        model.set_attn_implementation("eager")
+        return Slice.of(self._source.architecture, shape, self._importance), model
