@@ -69,10 +69,14 @@ def test_a_damaged_line_is_named_and_refused(tmp_path, line):
 def test_a_table_of_another_version_or_set_up_is_refused(tmp_path):
     path = tmp_path / "evaluations.jsonl"
     EvaluationTable(path, HEADER).add(evaluation("2,2,96,192"))
-    other = replace(HEADER, setup=replace(HEADER.setup, training=BriefTraining(steps=4)))
-    with pytest.raises(ValueError, match=r"cannot be mixed. Choose another --out"):
-        EvaluationTable(path, other)
+    setup = replace(HEADER.setup, training=BriefTraining(steps=4), seed=7)
+    text = r"with seed 0 and steps 30, not with seed 7 and steps 4; .* Choose another --out"
+    with pytest.raises(ValueError, match=text):
+        EvaluationTable(path, replace(HEADER, setup=setup))
     path.write_text('{"schema": 1, "oracle": {}, "teacher": {}}\n')
+    with pytest.raises(ValueError, match=r"\.jsonl: .* another version .*start anew"):
+        EvaluationTable(path, HEADER)
+    path.write_text('{"schema": 2, "set')  # killed while writing the header
     with pytest.raises(ValueError, match=r"line 1 is damaged .*start anew"):
         EvaluationTable(path, HEADER)
 
