@@ -153,6 +153,7 @@ def search_front(
         guess=guesser(candidates),
         on_settled=oracle.settled,
     )
+    check = guarantee(extraction, search.tolerance)
     points = _points(extraction, oracle, search, costs)
     worthy = [p for p in points if p.pareto and not p.at_chance] or points
     best = max(worthy, key=lambda p: (p.w, -p.error, -p.latency_ms))
@@ -171,7 +172,17 @@ def search_front(
         maximum=extraction.maximum.key,
         best=best.architecture,
         latency=calibration.report(),
-        guarantee=_guarantee(extraction, search.tolerance),
+        guarantee=FrontGuarantee(
+            achieved=check.achieved,
+            n_evaluated=check.n_measured,
+            order_pairs=check.order_pairs,
+            order_violations=check.order_violations,
+            worst_violation=check.worst_violation,
+            n_cells=extraction.n_cells,
+            cell_bound=extraction.bound,
+            n_skipped_cells=len(extraction.skipped),
+            n_spot_checks=len(extraction.checks),
+        ),
         provenance=FrontProvenance(
             made=oracle.made,
             seed=seed,
@@ -207,21 +218,6 @@ def _points(
         at_chance = oracle.at_chance(dev_error)
         points.append(costs[xi.key].point(error, dev_error, at_chance, w, role))
     return mark_pareto(points, search.size)
-
-
-def _guarantee(extraction: fptas.Extraction, tolerance: float) -> FrontGuarantee:
-    check = guarantee(extraction, tolerance)
-    return FrontGuarantee(
-        achieved=check.achieved,
-        n_evaluated=check.n_measured,
-        order_pairs=check.order_pairs,
-        order_violations=check.order_violations,
-        worst_violation=check.worst_violation,
-        n_cells=extraction.n_cells,
-        cell_bound=extraction.bound,
-        n_skipped_cells=len(extraction.skipped),
-        n_spot_checks=len(extraction.checks),
-    )
 
 
 def _fitted(points: Sequence[Point]) -> ErrorPredictor | None:

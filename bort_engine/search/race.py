@@ -91,8 +91,9 @@ def race(
     traces = {OURS: [[xi.key for xi in refinement.errors] for refinement in refinements]}
     journals = folder / "journals" if folder and errors == "measured" else None
     for name in samplers:
-        searches = [(number, tables[number % len(tables)]) for number in range(seeds)]
-        traces[name] = [table.sampled(name, budget, k, journals, own) for k, table in searches]
+        traces[name] = [
+            tables[k % len(tables)].sampled(name, budget, k, journals, own) for k in range(seeds)
+        ]
     row = {of.architecture: number for number, of in enumerate(costs)}
     result = Race(
         source=source.name,
@@ -125,7 +126,6 @@ class _Count:
         self._stage = STAGE if errors == "recorded" else oracles.STAGE
 
     def report(self, detail: str) -> None:
-        """Say who searches now."""
         event = {"stage": self._stage, "done": self.done, "total": self.total}
         self._on_progress(event | {"detail": detail})
 
@@ -145,7 +145,6 @@ class _Table:
         return [candidate(of, self.size) for of in self.costs]
 
     def error(self, architecture: Architecture) -> float:
-        """Charge for an architecture, and return its error."""
         check(self.stop)
         self.oracle.settled(self.count.done, self.count.total)
         self.count.done += 1

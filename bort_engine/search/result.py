@@ -303,11 +303,7 @@ class Front:
 
     @classmethod
     def load(cls, path: str | Path) -> Front:
-        """Read a front written by `save`.
-
-        Raises:
-            ValueError: there is no such file, or it is damaged; the line says where.
-        """
+        """Read a front; a ValueError says that the file is not there, or where it is damaged."""
         return records.read(path, cls)
 
     def __str__(self) -> str:
@@ -340,7 +336,5 @@ class Front:
 def mark_pareto(points: Iterable[Point], size: Size = "total") -> tuple[Point, ...]:
     """Return the points with `pareto` set from their own costs."""
     points = tuple(points)
-    if not points:
-        return ()
     mask = nondominated(np.array([(p.size(size), p.latency_ms, p.error) for p in points]))
     return tuple(replace(p, pareto=bool(on)) for p, on in zip(points, mask, strict=True))

@@ -227,11 +227,7 @@ class Race:
 
     @classmethod
     def load(cls, path: str | Path) -> Race:
-        """Read a race written by `save`.
-
-        Raises:
-            ValueError: there is no such file, or it is damaged; the line says where.
-        """
+        """Read a race; a ValueError says that the file is not there, or where it is damaged."""
         return records.read(path, cls, MOST_BYTES)
 
     def __str__(self) -> str:

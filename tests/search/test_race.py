@@ -80,6 +80,7 @@ def test_the_fptas_says_when_each_cover_was_whole(tmp_path):
         ({"samplers": ["magic"]}, r"sampler is 'magic'; allowed: random, tpe, nsga2, local, brute"),
         ({"budget": 0}, r"budget is 0; allowed: 1 to 24, the size of the space; try 24"),
         ({"budget": 25}, r"budget is 25; allowed: 1 to 24"),
+        ({"budget": True}, r"budget is True; allowed"),
         ({"seeds": 0}, r"seeds is 0; allowed: 1 to 1000"),
         ({"errors": "guess"}, r"errors is 'guess'; allowed: measured, recorded"),
         ({"size": "small"}, r"size is 'small'; allowed: total, effective"),

@@ -68,7 +68,6 @@ def named(points: Any) -> list[str]:
 
 def test_what_another_point_beats_in_all_three_is_not_on_the_front():
     assert named(synthetic_front().pareto) == named([T, BENT, SMALL, CHANCE])
-    assert mark_pareto([]) == ()
 
 
 def test_the_front_is_of_the_size_that_is_asked_for():
