@@ -37,11 +37,9 @@ def test_the_front_is_what_dominance_says_and_holds_the_best():
 
 
 def test_w_s_options_change_the_best_only():
-    by_effective = predicted()
     by_total = predicted(search=Search(space="bort", w_size="total", w_error="cross-entropy"))
-    assert {p.architecture for p in by_effective.points} == {
-        p.architecture for p in by_total.points
-    }
+    shapes = [{p.architecture for p in result.points} for result in (predicted(), by_total)]
+    assert shapes[0] == shapes[1]
     point, T = by_total.points[3], by_total.source_point
     saved = (1 - point.n_parameters / T.n_parameters) * (1 - point.latency_ms / T.latency_ms)
     assert point.w == pytest.approx(max(0, saved) / point.error)
@@ -65,15 +63,8 @@ def test_laziness_saves_trainings_on_the_record():
     ("change", "text"),
     [
         ({"epsilon": 0}, r"epsilon is 0; allowed: above 0, at most 1"),
-        ({"epsilon": float("nan")}, r"epsilon is nan; allowed"),
         ({"oracle": "guess"}, r"oracle is 'guess'; allowed: brief, scratch, glue"),
-        ({"errors": "guess"}, r"errors is 'guess'; allowed: measured, recorded"),
-        ({"latency": "soon"}, r"latency is 'soon'; allowed: measured, recorded"),
-        ({"task": "nope"}, r"task 'nope' is not known; allowed: rotten-tomatoes"),
-        ({"source": "nope"}, r"source 'nope' is not known"),
         ({"source": "bort"}, r"source bort has no weights to load"),
-        ({"source": "bort", "errors": "recorded"}, r"no evaluations of 'bort' .* are shipped"),
-        ({"search": Search(space="D=1 A=5 H=96 I=192")}, r"the grid is empty: none of the heads"),
         ({"search": Search(space="D=7 A=2 H=96 I=192")}, r"num_hidden_layers 7 is beyond minilm"),
     ],
 )
