@@ -7,7 +7,7 @@ import pytest
 from bort_engine.algorithms.pareto import nondominated
 from bort_engine.encoder.sources import Source, sources
 from bort_engine.encoder.space import Architecture
-from bort_engine.search.evaluate import BriefTraining, Evaluator
+from bort_engine.search.evaluate import BriefTraining
 from bort_engine.search.front import front
 from bort_engine.search.result import Front, Search
 
@@ -80,11 +80,7 @@ def test_search_options_are_named_when_wrong():
         Search(tolerance=1)
 
 
-@pytest.fixture
-def measured(quick_evaluator, small_task, tmp_path):
-    """Run a real, tiny extraction into a folder; list what was trained."""
-    folder = tmp_path / "run"
-
+def test_a_measured_front_is_saved_resumed_and_refined(quick_evaluator, small_task, tmp_path):
     def run(epsilon: float = 0.5) -> tuple[Front, list[str]]:
         events: list[dict] = []
         result = front(
@@ -93,48 +89,21 @@ def measured(quick_evaluator, small_task, tmp_path):
             epsilon,
             search=Search(space=GRID, lazy=False, spot_checks=1),
             training=BriefTraining(steps=2, teacher_steps=4),
-            out=folder,
+            out=tmp_path,
             on_progress=events.append,
         )
         return result, [e["detail"] for e in events if e.get("detail", "").startswith("training")]
 
-    return folder, run
-
-
-def test_a_measured_front_is_saved_resumed_and_refined(measured):
-    folder, run = measured
     first, trained = run()
     assert first.origin == "measured" and len(trained) == first.guarantee.n_evaluated
-    assert Front.load(folder / "front.json") == first
+    assert Front.load(tmp_path / "front.json") == first
     again, nothing = run()
     assert nothing == []
     assert replace(again, provenance=first.provenance) == first
     finer, more = run(epsilon=0.05)
     assert len(finer.points) >= len(first.points)
-    lines = (folder / "evaluations.jsonl").read_text().splitlines()
+    lines = (tmp_path / "evaluations.jsonl").read_text().splitlines()
     assert len(lines) == 1 + len(trained) + len(more) <= 5
-    text = "\n".join([lines[0].replace('"steps":2', '"steps":9'), *lines[1:], ""])
-    (folder / "evaluations.jsonl").write_text(text)
-    with pytest.raises(ValueError, match=r"they cannot be mixed. Choose another --out"):
-        run()
-
-
-def test_an_interrupted_search_keeps_what_was_measured(measured, monkeypatch):
-    _, run = measured
-    real, asked = Evaluator.evaluate, []
-
-    def dies_at_the_third(self, architecture):
-        asked.append(architecture)
-        if len(asked) == 3:
-            raise KeyboardInterrupt
-        return real(self, architecture)
-
-    with monkeypatch.context() as broken:
-        broken.setattr(Evaluator, "evaluate", dies_at_the_third)
-        with pytest.raises(KeyboardInterrupt):
-            run(epsilon=0.05)
-    trained = run(epsilon=0.05)[1]
-    assert not {f"training {a}" for a in asked[:2]} & set(trained)
 
 
 def test_a_local_folder_is_a_source_like_any_other(embedded, tmp_path):
