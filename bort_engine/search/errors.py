@@ -227,6 +227,8 @@ def _unfit(table: EvaluationTable, source: Source, task: str, space: SearchSpace
         if (other := getattr(setup, name)) != value:
             return f"was measured with {name} {other!r}, not {value!r}; record it anew."
     if missing := sum(a not in table.evaluations for a in space):
-        of = f"{missing} of {len(space)} architectures"
-        return f"lacks {of}; finish it with `front --selection exhaustive`."
+        return (
+            f"lacks {missing} of {len(space)} architectures; finish it with "
+            "`front --selection exhaustive`."
+        )
     return ""

@@ -32,6 +32,7 @@ from bort_engine.search.result import (
     Point,
     Role,
     Search,
+    check_choice,
     mark_pareto,
 )
 
@@ -80,13 +81,9 @@ def front(
     space = SearchSpace.parse(search.space, source)
     latency = latency or ("recorded" if errors == "recorded" else "measured")
     fptas.check_epsilon(epsilon)
-    for name, value, allowed in (
-        ("oracle", oracle, oracles.ORACLES),
-        ("errors", errors, ERRORS),
-        ("latency", latency, LATENCIES),
-    ):
-        if value not in allowed:
-            raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}.")
+    check_choice("oracle", oracle, oracles.ORACLES)
+    check_choice("errors", errors, ERRORS)
+    check_choice("latency", latency, LATENCIES)
     folder = Path(out) if out else None
     if oracle == "glue":
         answers = oracles.glue(source)
@@ -137,7 +134,7 @@ def search_front(
 ) -> Front:
     """Run the FPTAS and gather its evaluations, and how far they can be trusted, in a `Front`."""
     costs = {a: costs_of(a, source, calibration) for a in oracle.available(space)}
-    candidates = [candidate(of, search.size) for of in costs.values()]
+    candidates = [candidate(point, search.size) for point in costs.values()]
     extraction = fptas.extract(
         candidates,
         oracle.errors,
@@ -208,7 +205,7 @@ def _points(
     roles |= {xi.key: "known" for xi in extraction.known}
     # W has two options of its own: which size counts, and from where the error does.
     floor = oracle.floor if search.w_error == "excess" else 0.0
-    sizes = {a: of.size(search.w_size) for a, of in costs.items()}
+    sizes = {a: point.size(search.w_size) for a, point in costs.items()}
     T = replace(extraction.maximum, p=sizes[extraction.maximum.key])
     points = []
     for xi, error in extraction.measured.items():

@@ -20,7 +20,6 @@ from bort_engine.encoder.latency import LatencyReport
 from bort_engine.runs import records
 from bort_engine.runs.provenance import Origin, Provenance
 from bort_engine.runs.records import Count, NonNegative, Positive, PositiveCount
-from bort_engine.search.errors import Oracle
 from bort_engine.search.evaluate import BriefTraining
 from bort_engine.search.result import Costs, Size
 from bort_engine.training.teacher import TeacherReport
@@ -113,14 +112,6 @@ class RaceProvenance:
     note: str
     seconds: NonNegative
 
-    @classmethod
-    def of(cls, oracles: Sequence[Oracle], space: str, seconds: float) -> RaceProvenance:
-        """Gather it from the oracles that were asked, one a training seed."""
-        first = oracles[0]
-        assert first.training and first.teacher, "a race is about trained candidates"
-        seeds = tuple(oracle.seed for oracle in oracles)
-        return cls(first.made, space, seeds, first.training, first.teacher, first.note, seconds)
-
 
 @dataclass(frozen=True)
 class Race:
@@ -200,16 +191,16 @@ class Race:
 
     @cached_property
     def curves(self) -> dict[str, Curves]:
-        """Return each searcher's scores after every training."""
-        return {name: self._curves(name) for name in self.traces}
-
-    def _curves(self, name: str) -> Curves:
-        scored = []
-        for seed, trace in enumerate(self.traces[name]):
-            truth, seconds = self.truths[self.table(seed)], self.seconds[self.table(seed)]
-            spent = np.cumsum([seconds[row] or 0.0 for row in trace])
-            scored.append((truth.hypervolumes(trace), truth.epsilons(trace), spent))
-        return Curves(*(np.array(column) for column in zip(*scored, strict=True)))
+        """Each searcher's scores after every training."""
+        curves = {}
+        for name, traces in self.traces.items():
+            scores = []
+            for seed, trace in enumerate(traces):
+                truth, seconds = self.truths[self.table(seed)], self.seconds[self.table(seed)]
+                sums = np.cumsum([seconds[row] or 0.0 for row in trace])
+                scores.append((truth.hypervolumes(trace), truth.epsilons(trace), sums))
+            curves[name] = Curves(*map(np.array, zip(*scores, strict=True)))
+        return curves
 
     def summary(self) -> dict[str, Any]:
         """Return the scores at the end of the budget, and what the goals took, as plain values."""
