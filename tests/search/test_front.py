@@ -27,10 +27,6 @@ def test_bert_large_in_bort_s_space_needs_no_training_and_says_predicted():
     assert result.maximum == Architecture(12, 16, 1024, 3072)
     assert result.provenance.predictor.n_points == 6
     assert result[sources["bort"].architecture].role == "known"
-
-
-def test_the_front_is_what_dominance_says_and_holds_the_best():
-    result = predicted()
     costs = [(p.n_parameters, p.latency_ms, p.error) for p in result.points]
     assert [p.pareto for p in result.points] == nondominated(costs).tolist()
     assert result[result.best].w == max(p.w for p in result.pareto)
@@ -49,14 +45,8 @@ def test_a_recorded_front_is_drawn_for_any_epsilon_and_its_promise_kept():
     for epsilon in (1.0, 0.5, 0.2, 0.1):
         result = front("minilm-l6", epsilon=epsilon, errors="recorded")
         assert result.origin == "recorded" and result.achieved_epsilon <= epsilon
-        assert result.n_evaluated <= result.n_cells
+        assert result.n_evaluated < result.n_cells
     assert result.provenance.made.machine and result.provenance.teacher.n_dev == 1267
-
-
-def test_laziness_saves_trainings_on_the_record():
-    lazy = front("minilm-l6", errors="recorded")
-    eager = front("minilm-l6", errors="recorded", search=Search(lazy=False))
-    assert lazy.n_evaluated < eager.n_evaluated == eager.n_cells == lazy.n_cells
 
 
 @pytest.mark.parametrize(

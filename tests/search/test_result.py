@@ -267,7 +267,7 @@ def test_a_mutated_record_is_either_refused_or_usable(data):
     assert front.cheapest() is None or front.rivals(front.source_point) is not None
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"[" * 100_000, b"\xff\xfe\x00"])
+@pytest.mark.parametrize("content", [b"", b"[]", b"[" * 100_000, b"9" * 5000, b"\xff\x00"])
 def test_a_damaged_or_missing_file_is_refused_by_its_path(tmp_path, content):
     path = tmp_path / "front.json"
     with pytest.raises(ValueError, match=r"front\.json: No such file"):
