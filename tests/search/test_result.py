@@ -9,18 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bort_engine.encoder.latency import LatencyReport
 from bort_engine.encoder.space import Architecture
 from bort_engine.runs import records
-from bort_engine.runs.provenance import Provenance
-from bort_engine.search.result import (
-    Front,
-    FrontGuarantee,
-    FrontProvenance,
-    Point,
-    Search,
-    mark_pareto,
-)
+from bort_engine.search.result import Front, Point, mark_pareto
+from tests import conftest
 
 
 def point(text: str, size: int, ms: float, error: float, dev: float | None, **more: Any) -> Point:
@@ -34,33 +26,15 @@ BEATEN = point("2,1,64,64", 260, 2.5, 0.60, 0.41, role="spot-check")  # by BENT,
 CHANCE = point("1,2,32,64", 100, 0.8, 0.69, 0.50, at_chance=True)
 # The least encoder, the most parameters, and slower and worse than T.
 THIN = replace(BENT, n_parameters=2000, n_encoder_parameters=10, latency_ms=9.0, error=0.4)
+SEARCHED = conftest.synthetic_front()  # only its points are replaced
 
 
 def synthetic_front(*points: Point, **changes: Any) -> Front:
     """Build a front from made-up points, which are marked as the engine marks them."""
     points = mark_pareto(points or (T, BENT, SMALL, BEATEN, CHANCE))
     shapes = [p.architecture for p in points]
-    values: dict[str, Any] = {
-        "source": "synthetic",
-        "task": "none",
-        "epsilon": 0.5,
-        "oracle": "brief",
-        "origin": "measured",
-        "selection": "cover",
-        "lazy": True,
-        "size": "total",
-        "space_size": 12,
-        "n_evaluated": 4,
-        "points": points,
-        "maximum": T.architecture if T.architecture in shapes else shapes[0],
-        "best": BENT.architecture if BENT.architecture in shapes else shapes[0],
-        "latency": LatencyReport(
-            1, 128, 2, "a drawing board", 0.01, 0.02, 0.9, 3, "measured", "today", "torch 0"
-        ),
-        "guarantee": FrontGuarantee(0.125, 5, 4, 1, 0.2, 6, 20.0, 2, 1),
-        "provenance": FrontProvenance(Provenance("m", "v", "d"), 0, 1.0, "made up", Search(), 12),
-    }
-    return Front(**(values | changes))
+    maximum, best = (p.architecture if p.architecture in shapes else shapes[0] for p in (T, BENT))
+    return replace(SEARCHED, **{"points": points, "maximum": maximum, "best": best} | changes)
 
 
 def named(points: Any) -> list[str]:
