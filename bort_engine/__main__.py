@@ -188,15 +188,15 @@ class _Progress:
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
-        self._pace, self._stage, self._shown = Pace(), "", 0.0
+        self._pace, self._stage, self._written = Pace(), "", 0.0
 
     def show(self, event: Event) -> None:
         now = time.monotonic()
         left = self._pace.seconds_left(event, now)
         fresh = event["stage"] != self._stage or "architecture" in event
-        if not fresh and now - self._shown < (1 if self._live else 15):
+        if not fresh and now - self._written < (1 if self._live else 15):
             return
-        self._stage, self._shown = event["stage"], now
+        self._stage, self._written = event["stage"], now
         text = f"{event['stage']} {event['done']}/{event['total']} {event.get('detail', '')}"
         if "dev_error" in event:
             text += f": error {event['error']:.3f}, dev error {event['dev_error']:.3f}"

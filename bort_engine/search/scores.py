@@ -92,8 +92,8 @@ class Curves:
         None where half of the seeds or more need more than the budget.
         """
         below = self.epsilon < goal
-        needed = np.where(below.any(axis=1), below.argmax(axis=1) + 1.0, np.inf)
-        median = float(np.median(needed))
+        trainings = np.where(below.any(axis=1), below.argmax(axis=1) + 1.0, np.inf)
+        median = float(np.median(trainings))
         return median if math.isfinite(median) else None
 
 
@@ -204,13 +204,9 @@ class Race:
 
     def summary(self) -> dict[str, Any]:
         """Return the scores at the end of the budget, and what the goals took, as plain values."""
-        by_name = {name: _summary(curves) for name, curves in self.curves.items()}
-        return {
-            "budget": self.budget,
-            "seeds": self.seeds,
-            "samplers": {name: scores for name, scores in by_name.items() if name != OURS},
-            OURS: by_name[OURS],
-        }
+        scores = {name: _summary(curves) for name, curves in self.curves.items()}
+        ours = scores.pop(OURS)
+        return {"budget": self.budget, "seeds": self.seeds, "samplers": scores, OURS: ours}
 
     def save(self, path: str | Path) -> Path:
         """Write the race as JSON, whole or not at all."""
@@ -222,16 +218,12 @@ class Race:
         return records.read(path, cls, MOST_BYTES)
 
     def __str__(self) -> str:
-        summary = self.summary()
         head = (
             f"{self.source} on {self.task}: {self.budget} trainings each in a space of "
             f"{len(self.points)}, {self.seeds} seeds, errors {self.origin}"
         )
         title = f"{'':>14} hypervolume   quartiles        epsilon  to 0.2  to 0.1"
-        lines = [
-            _line(name, summary[OURS] if name == OURS else summary["samplers"][name])
-            for name in self.traces
-        ]
+        lines = [_line(name, _summary(curves)) for name, curves in self.curves.items()]
         foot = (
             "medians over seeds; hypervolume as a share of the truth's, epsilon against the truth; "
             "“to”: trainings until the achieved epsilon is below that, a dash where the budget "
@@ -242,11 +234,11 @@ class Race:
 
 def _line(name: str, row: dict[str, Any]) -> str:
     low, high = row["hypervolume_iqr"]
-    needed = [row[f"trainings_to_{goal}"] for goal in sorted(GOALS, reverse=True)]
+    trainings = [row[f"trainings_to_{goal}"] for goal in sorted(GOALS, reverse=True)]
     return (
         f"{NAMES[name]:>14} {row['hypervolume_median']:>11.4f}   {low:.4f} to {high:.4f} "
         f"{row['epsilon_median']:>7.3f} "
-        + " ".join(f"{'-' if n is None else format(n, 'g'):>7}" for n in needed)
+        + " ".join(f"{'-' if n is None else format(n, 'g'):>7}" for n in trainings)
     )
 
 
