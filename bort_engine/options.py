@@ -33,7 +33,7 @@ def command(
     from docstring_parser import parse
 
     # Parameters that are dataclasses, whose fields are the options.
-    groups = {
+    groups: dict[str, Any] = {
         field: kind
         for field, kind, _ in _parameters(verb)
         if is_dataclass(kind) and kind is not Architecture
@@ -117,7 +117,7 @@ def _option(name: str, kind: Any, default: Any, text: str | None) -> click.Param
     elif isinstance(default, tuple):
         default = ",".join(map(str, default))
     # To click, a default of None is a value that was given.
-    defaults = {} if required or default is None else {"default": str(default)}
+    defaults: dict[str, Any] = {} if required or default is None else {"default": str(default)}
     reader = _Value(kind)
     return click.Option(
         [f"--{name.replace('_', '-')}", name],

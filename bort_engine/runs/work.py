@@ -146,16 +146,15 @@ class Job:
         if fresh or last or "architecture" in event or now - self._written >= STATUS_EVERY_S:
             self._flush()
 
-    def enter(self, state: State, stage: str) -> None:
+    def enter(self, state: State, stage: str, message: str = "") -> None:
         """Go into another state, and write that down."""
-        status = replace(self._status, state=state, stage=stage, detail="", updated=time.time())
-        self._status = replace(status, seconds_left=None)
+        values = {"state": state, "stage": stage, "message": message, "updated": time.time()}
+        self._status = replace(self._status, detail="", seconds_left=None, **values)
         self._flush()
 
     def finish(self, state: State, message: str = "") -> None:
         """Write the final state, even where the disk is full: then over the old one, in place."""
-        self._status = replace(self._status, message=message)
-        self.enter(state, self._status.stage)
+        self.enter(state, self._status.stage, message)
         if self._unwritten:
             with (self.folder / STATUS).open("r+b") as file:
                 file.write(records.dump_line(self._status))
