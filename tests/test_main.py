@@ -112,9 +112,8 @@ def study(
 
 def called(*arguments: str) -> tuple[dict, Path | None, bool]:
     calls = []
-    command("study", study, lambda *call: calls.append(call)).main(
-        list(arguments), standalone_mode=False
-    )
+    study_command = command("study", study, lambda *call: calls.append(call))
+    study_command.main(list(arguments), standalone_mode=False)
     ((_, call, out, as_json),) = calls
     assert call.func is study and call.args == ()
     return call.keywords, out, as_json
