@@ -183,8 +183,8 @@ def find(run_id: str, root: Path | None = None) -> Run:
         ValueError: it is not an id, or there is no such run.
     """
     home = (root or default_root()).resolve()
-    if not isinstance(run_id, str) or not re.fullmatch(r"[a-z0-9-]{1,80}", run_id):
-        raise ValueError(f"run {str(run_id)[:80]!r} is not an id: only a-z, 0-9 and - may occur.")
+    if not re.fullmatch(r"[a-z0-9-]{1,80}", run_id):
+        raise ValueError(f"run {run_id[:80]!r} is not an id: only a-z, 0-9 and - may occur.")
     folder = (home / run_id).resolve()  # a link out of the root is not followed
     if folder.parent != home or not (folder / "request.json").is_file():
         raise ValueError(f"there is no run {run_id!r} in {home}; pick one of the earlier runs.")
