@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command that is no verb of the engine prints: plain values, and the text."""
+    """What `params` and `fetch` print: plain values, and the text."""
 
     plain: dict[str, Any]
     text: str
@@ -85,18 +85,19 @@ def params(
     """
     encoder = Source.load(source)
     shape = architecture or encoder.architecture
-    size, work = n_parameters(shape, encoder), n_operations(shape, encoder, sequence_length)
+    size = n_parameters(shape, encoder)
+    operations = n_operations(shape, encoder, sequence_length)
     parts = asdict(size) | {"total": size.total}
     rows = [
         f"{encoder.name} ({shape}): parameters, and multiply-accumulates of one sequence",
         f"of {sequence_length} tokens, by part",
         *(
-            f"{name:>12} {count:>14,} {count / size.total:>7.1%} {getattr(work, name):>18,}"
+            f"{name:>12} {count:>14,} {count / size.total:>7.1%} {getattr(operations, name):>18,}"
             for name, count in parts.items()
         ),
     ]
     plain = {"source": encoder.name, "architecture": str(shape)} | parts
-    plain |= {"operations": work.total, "sequence_length": sequence_length}
+    plain |= {"operations": operations.total, "sequence_length": sequence_length}
     return Answer(plain, "\n".join(rows))
 
 
@@ -105,8 +106,7 @@ def fetch(*, on_progress: Progress = silent) -> Answer:
     from bort_engine.data import resources
 
     folders = {name: str(resources.fetch(name, on_progress)) for name in resources.RESOURCES}
-    terms = {name: resource.terms for name, resource in resources.RESOURCES.items()}
-    rows = (f"{name}: {folder} ({terms[name]})" for name, folder in folders.items())
+    rows = (f"{name}: {folders[name]} ({r.terms})" for name, r in resources.RESOURCES.items())
     return Answer(folders, "\n".join(rows))
 
 
@@ -140,13 +140,13 @@ class _Commands(click.Group):
 
 def _run(name: str, call: partial[Any], out: Path | None, as_json: bool) -> None:
     """Call a verb, as a run of its own where it takes long, and print its result."""
-    progress, takes = _Progress(), inspect.signature(call.func).parameters
+    progress, parameters = _Progress(), inspect.signature(call.func).parameters
     # Errors that are on record, or predicted from published scores, need no training.
     quick = call.keywords.get("errors") == "recorded" or call.keywords.get("oracle") == "glue"
-    if "out" in takes and (out or not quick):
+    if "out" in parameters and (out or not quick):
         result = _as_job(name, call, out, progress)
     else:
-        result = call(on_progress=progress.show) if "on_progress" in takes else call()
+        result = call(on_progress=progress.show) if "on_progress" in parameters else call()
         progress.note("", end="")  # the result does not begin on the line of the progress
     if as_json:
         plain = result.summary() if hasattr(result, "summary") else records.dump(result)
@@ -188,15 +188,15 @@ class _Progress:
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
-        self._pace, self._stage, self._shown = Pace(), "", 0.0
+        self._pace, self._stage, self._written = Pace(), "", 0.0
 
     def show(self, event: Event) -> None:
         now = time.monotonic()
         left = self._pace.seconds_left(event, now)
         fresh = event["stage"] != self._stage or "architecture" in event
-        if not fresh and now - self._shown < (1 if self._live else 15):
+        if not fresh and now - self._written < (1 if self._live else 15):
             return
-        self._stage, self._shown = event["stage"], now
+        self._stage, self._written = event["stage"], now
         text = f"{event['stage']} {event['done']}/{event['total']} {event.get('detail', '')}"
         if "dev_error" in event:
             text += f": error {event['error']:.3f}, dev error {event['dev_error']:.3f}"

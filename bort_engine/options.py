@@ -32,7 +32,12 @@ def command(
     """
     from docstring_parser import parse
 
-    groups = {field: kind for field, kind, _ in _parameters(verb) if _is_group(kind)}
+    # Parameters that are dataclasses, whose fields are the options.
+    groups: dict[str, Any] = {
+        field: kind
+        for field, kind, _ in _parameters(verb)
+        if is_dataclass(kind) and kind is not Architecture
+    }
     options: dict[str, click.Parameter] = {}
     for owner in (verb, *groups.values()):
         texts = {
@@ -52,8 +57,8 @@ def command(
         def of(owner: Callable[..., Any]) -> dict[str, Any]:
             return {field: values[field] for field, *_ in _parameters(owner) if field in values}
 
-        built = {field: kind(**of(kind)) for field, kind in groups.items()}
-        run(name, partial(verb, **of(verb), **built), out, as_json)
+        settings = {field: kind(**of(kind)) for field, kind in groups.items()}
+        run(name, partial(verb, **of(verb), **settings), out, as_json)
 
     return click.Command(
         name,
@@ -103,22 +108,16 @@ def _parameters(owner: Callable[..., Any]) -> Iterator[tuple[str, Any, Any]]:
             yield name, kind, parameter.default
 
 
-def _is_group(kind: Any) -> bool:
-    """Whether a parameter is a dataclass whose fields are options."""
-    return is_dataclass(kind) and kind is not Architecture
-
-
 def _option(name: str, kind: Any, default: Any, text: str | None) -> click.Parameter:
     if name == "source":
         return click.Argument([name])
     required = default is inspect.Parameter.empty
-    given: dict[str, Any] = {}  # to click, a default of None is a value that was given
     if isinstance(default, bool):
         default = "on" if default else "off"
     elif isinstance(default, tuple):
         default = ",".join(map(str, default))
-    if not required and default is not None:
-        given = {"default": str(default)}
+    # To click, a default of None is a value that was given.
+    defaults: dict[str, Any] = {} if required or default is None else {"default": str(default)}
     reader = _Value(kind)
     return click.Option(
         [f"--{name.replace('_', '-')}", name],
@@ -127,5 +126,5 @@ def _option(name: str, kind: Any, default: Any, text: str | None) -> click.Param
         required=required,
         show_default=default != "",
         help=text,
-        **given,
+        **defaults,
     )

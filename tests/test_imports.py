@@ -4,7 +4,6 @@ import ast
 import json
 import subprocess
 import sys
-from collections.abc import Iterable
 from functools import cache
 from graphlib import TopologicalSorter
 from importlib import import_module
@@ -20,7 +19,8 @@ ENGINE = {
     for path in (ROOT / "bort_engine").rglob("*.py")
 }
 SHOWN = [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))]
-HEAVY = {"torch", "transformers", "datasets", "optuna", "plotly", "streamlit", "pandas", "sklearn"}
+WORK = {"torch", "transformers", "datasets", "optuna"}
+HEAVY = WORK | {"plotly", "streamlit", "pandas", "sklearn"}
 ROOTS = {"__init__", "__main__", "options"}  # modules of no package: they put the others together
 LESSONS = {module for module in ENGINE if module.startswith("show.lessons.")}
 
@@ -87,43 +87,33 @@ def loaded_after(statements: str) -> set[str]:
     return {name.partition(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
 
 
-def offenders(modules: Iterable[str], forbidden: set[str]) -> dict[str, set[str]]:
-    """Return which of these packages each module imports, where it imports any."""
-    by_module = {module: outside(ENGINE[module]) & forbidden for module in modules}
-    return {module: names for module, names in by_module.items() if names}
+APP = "\n".join(sorted({f"import bort_engine.{name}" for path in SHOWN for name in ours(path)}))
+HELP = """
+from bort_engine.__main__ import VERBS, main
+for words in [[], *([name] for name in VERBS)]:
+    assert main([*words, '--help']) == 0
+"""
 
 
-def test_importing_the_engine_pulls_in_nothing_heavy():
-    loaded = loaded_after("import bort_engine")
-    assert not loaded & (HEAVY | {"numpy", "scipy", "moocore", "pydantic", "psutil"})
-
-
-def test_spaces_costs_and_the_fptas_pull_in_nothing_heavy():
-    below = ("encoder.space", "encoder.costs", "search.result", "search.predictor")
-    assert not loaded_after("import bort_engine." + ", bort_engine.".join(below)) & HEAVY
-
-
-def test_help_of_every_command_pulls_in_nothing_heavy():
-    commands = "[[], *([name] for name in VERBS)]"
-    script = f"from bort_engine.__main__ import VERBS, main\nfor words in {commands}:"
-    script += "\n    assert main([*words, '--help']) == 0"
-    assert not loaded_after(script) & HEAVY
-
-
-def test_what_the_app_imports_brings_no_torch_into_its_process():
-    modules = sorted({module for path in SHOWN for module in ours(path)})
-    statements = "\n".join(f"import bort_engine.{module}" for module in modules)
-    assert not loaded_after(statements) & {"torch", "transformers", "datasets", "optuna"}
+@pytest.mark.parametrize(
+    ("statements", "forbidden"),
+    [
+        ("import bort_engine", HEAVY | {"numpy", "scipy", "moocore", "pydantic", "psutil"}),
+        ("import bort_engine.search.result, bort_engine.search.predictor", HEAVY),
+        (HELP, HEAVY),
+        (APP, WORK),
+    ],
+    ids=["the package", "the search's base", "the help of every command", "the app"],
+)
+def test_imports_pull_in_nothing_heavy(statements, forbidden):
+    assert not loaded_after(statements) & forbidden
 
 
 def test_a_module_knows_only_those_below_it():
-    above = {}
     for module, path in ENGINE.items():
         package, _, inside = module.partition(".")
         known = {other.partition(".")[0] for other in ours(path)}
-        if inside and (too_high := known - BELOW[package] - {package}):
-            above[module] = too_high
-    assert not above
+        assert not inside or known <= BELOW[package] | {package}, module
 
 
 def test_every_rule_names_a_package_that_is_there_and_every_package_has_one():
@@ -140,19 +130,17 @@ def test_imports_go_in_no_circles():
     assert set(order) == ENGINE.keys()
 
 
-def test_the_algorithms_know_nothing_of_networks_or_text():
-    algorithms = [module for module in ENGINE if module.startswith("algorithms.")]
-    assert not offenders(algorithms, HEAVY | {"tokenizers", "accelerate"})
-
-
-def test_the_engine_never_imports_the_app():
-    assert not offenders(ENGINE, {"streamlit", "app", "pages"})
+def test_the_algorithms_know_no_networks_and_the_engine_no_app():
+    for module, path in ENGINE.items():
+        assert not outside(path) & {"streamlit", "app", "pages"}, module
+        if module.startswith("algorithms."):
+            assert not outside(path) & (HEAVY | {"tokenizers", "accelerate"}), module
 
 
 def test_the_app_imports_the_engine_third_parties_and_its_own_parts_only():
     for path in SHOWN:
         assert not outside(path) & {"app", "tests", "benchmarks"}, path
-        assert not outside(path) & {"torch", "transformers", "datasets", "optuna"}, path
+        assert not outside(path) & WORK, path
         shared = {name for name in imports(path) if name.startswith("pages")}
         assert all(name.startswith("pages.parts.") for name in shared), path
         assert not shared or path != ROOT / "app.py", path
@@ -164,9 +152,7 @@ def test_only_the_app_knows_of_the_lessons():
 
 
 def test_every_public_name_resolves_and_has_a_home():
-    assert bort_engine._HOME.keys() <= set(bort_engine.__all__) <= set(dir(bort_engine))
-    for name in {*bort_engine.__all__, "__version__"} - bort_engine._HOME.keys():
-        assert hasattr(bort_engine, name)
+    assert bort_engine._HOME.keys() == set(bort_engine.__all__) <= set(dir(bort_engine))
     for name, module in bort_engine._HOME.items():
         home = import_module(f"bort_engine.{module}")
         assert getattr(bort_engine, name) is getattr(home, name)

@@ -26,7 +26,7 @@ TINY = ["--steps", "2", "--teacher-steps", "4", "--space", "D=1-2 A=2 H=96 I=192
 TINY += ["--latency", "recorded", "--lazy", "off", "--epsilon", "0.05", "--json"]
 PREDICTED = ["front", "bert-large-uncased", "--space", "bort"]
 PREDICTED += ["--oracle", "glue", "--latency", "recorded"]
-SHAPE = "agora minilm-l6 --architecture"
+AGORA = "agora minilm-l6 --architecture 3,12,384,768"
 
 
 def test_params_as_json_has_the_published_counts(capsys):
@@ -54,24 +54,15 @@ def test_params_as_text_sums_to_its_total(capsys):
     ("arguments", "cause"),
     [
         ("params nope", "source 'nope' is not known; allowed: minilm-l6"),
-        ("params bort --architecture 4,7,1024,768", "num_attention_heads 7 does not divide"),
         ("params bort --architecture 4", "is not of the form D,A,H,I"),
-        ("params bort --sequence-length 0", "sequence_length is 0; it must be at least 1"),
-        ("front minilm-l6 --epsilon 0", "epsilon is 0.0; allowed: above 0, at most 1"),
         ("front minilm-l6 --epsilon many", "'--epsilon': 'many'; allowed: NUMBER"),
         ("front minilm-l6 --task nope", "task 'nope' is not known; allowed: rotten-tomatoes"),
-        ("front minilm-l6 --lazy maybe", "'--lazy': 'maybe'; allowed: on|off"),
         ("front minilm-l6 --threads -1", "threads is -1; allowed: 1 to"),
-        ("front minilm-l6 --exhaustive", "'--exhaustive'. See `"),
         ("front minilm-l6 --exhaustive", "older version that asks for it has to be started anew."),
         ("front", "'SOURCE'"),
-        ("agora minilm-l6", "'--architecture'"),
-        (f"{SHAPE} 9,12,384,768", "9,12,384,768 does not fit in minilm-l6"),
-        (f"{SHAPE} 3,12,384,768 --points 0", "is 0; allowed: 1 to 100"),
-        (f"{SHAPE} 3,12,384,768 --tau near", "tau is 'near'; allowed: auto"),
-        (f"{SHAPE} 3,12,384,768 --controls best", "allowed: plain|copied|random,..."),
+        (f"{AGORA} --points 0", "is 0; allowed: 1 to 100"),
+        (f"{AGORA} --controls best", "allowed: plain|copied|random,..."),
         ("front minilm-l6 --out pyproject.toml", "--out is pyproject.toml, a file; give a folder"),
-        ("ledger --lengths 16,x", "'--lengths': '16,x'"),
         ("ledger --lengths none", "0 lengths were given; allowed: 1 to"),
         ("nope", "'nope' is not known; allowed: params, front, agora, race, torus, ledger, fetch"),
         ("", "Missing command. See `"),
@@ -121,11 +112,9 @@ def study(
 
 def called(*arguments: str) -> tuple[dict, Path | None, bool]:
     calls = []
-    built = command(
-        "study", study, lambda _, call, out, as_json: calls.append((call, out, as_json))
-    )
-    built.main(list(arguments), standalone_mode=False)
-    ((call, out, as_json),) = calls
+    study_command = command("study", study, lambda *call: calls.append(call))
+    study_command.main(list(arguments), standalone_mode=False)
+    ((_, call, out, as_json),) = calls
     assert call.func is study and call.args == ()
     return call.keywords, out, as_json
 
@@ -213,10 +202,11 @@ def test_a_killed_run_goes_on_without_repeating_and_stdout_is_json(
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    kept = record.read_text().rpartition("\n")[0].splitlines()
+    before = record.read_text().rpartition("\n")[0].splitlines()
     assert main(arguments) == 0
-    assert record.read_text().splitlines()[: len(kept)] == kept
+    lines = record.read_text().splitlines()
+    assert lines[: len(before)] == before
     front = json.loads(capsys.readouterr().out)
-    measured = [json.loads(line)["architecture"] for line in record.read_text().splitlines()[1:]]
-    assert len(set(measured)) == len(measured) == len(front["points"])
+    measured = {json.loads(line)["architecture"] for line in lines[1:]}
+    assert len(measured) == len(lines) - 1 == len(front["points"])
     assert json.loads((folder / "status.json").read_text())["state"] == "done"

@@ -51,7 +51,7 @@ class Run:
     def request(self) -> Request:
         """What was asked for; an empty command where the file is damaged."""
         try:
-            return records.read(self.folder / "request.json", Request, MOST_BYTES)
+            return self._read("request.json", Request)
         except ValueError:
             return Request("")
 
@@ -68,22 +68,21 @@ class Run:
         if child := _children.get(self.folder):
             child.poll()  # reaps it, once it has ended
         try:
-            records.read(self.folder / "request.json", Request, MOST_BYTES)
-            status = self._read_status()
+            self._read("request.json", Request)
+            status = self._read(STATUS, Status)
             if status.over or self._alive(status):
                 return status
-            status = self._read_status()  # it may have ended between the two looks
+            status = self._read(STATUS, Status)  # it may have ended between the two looks
         except ValueError as e:
-            return Status(
-                "failed", message=printable(f"The record of run {self.id}: {one_line(e)}")
-            )
+            message = printable(f"The record of run {self.id}: {one_line(e)}")
+            return Status("failed", message=message)
         if status.over:
             return status
         if self.stopping:
             return replace(status, state="cancelled", seconds_left=None, message="Stopped.")
-        message = "The process ended without a word, and its log is empty."
-        if log := self.log_tail(3).strip():
-            message = f"The process ended without a word. The end of its log: {log}"
+        log = self.log_tail(3).strip()
+        end = f". The end of its log: {log}" if log else ", and its log is empty."
+        message = f"The process ended without a word{end}"
         return replace(status, state="failed", seconds_left=None, message=message)
 
     def metrics(self, last: int = 200) -> list[Event]:
@@ -117,11 +116,11 @@ class Run:
             child.terminate()
             return
         with suppress(ValueError):
-            if process := self._read_status().process:
+            if process := self._read(STATUS, Status).process:
                 process.terminate()
 
-    def _read_status(self) -> Status:
-        return records.read(self.folder / STATUS, Status, MOST_BYTES)
+    def _read(self, name: str, kind: type[records.Value]) -> records.Value:
+        return records.read(self.folder / name, kind, MOST_BYTES)
 
     def _alive(self, status: Status) -> bool:
         """Is there a process that will still write a final state?"""
@@ -143,9 +142,8 @@ def start(command: str, arguments: Sequence[str], root: Path | None = None) -> R
     stamp = time.strftime("%Y%m%d-%H%M%S")
     folder = (root or default_root()).resolve() / f"{command}-{stamp}-{secrets.token_hex(2)}"
     folder.mkdir(parents=True)
-    request = Request(command, tuple(map(str, arguments)))
-    records.write(folder / "request.json", request)
-    return _launch(Run(folder), request)
+    records.write(folder / "request.json", Request(command, tuple(map(str, arguments))))
+    return _launch(Run(folder))
 
 
 def resume(run: Run) -> Run:
@@ -154,14 +152,13 @@ def resume(run: Run) -> Run:
     Raises:
         ValueError: it is still at work, or what was asked cannot be read.
     """
-    request = records.read(run.folder / "request.json", Request, MOST_BYTES)
     if not run.status().over:
         raise ValueError(f"run {run.id} is still at work; stop it first.")
-    return _launch(Run(run.folder.resolve()), request)
+    return _launch(Run(run.folder.resolve()))
 
 
-def _launch(run: Run, request: Request) -> Run:
-    folder = run.folder
+def _launch(run: Run) -> Run:
+    folder, request = run.folder, run._read("request.json", Request)
     if earlier := _children.get(folder):  # its final state is written, but it may still be leaving
         with suppress(subprocess.TimeoutExpired):
             earlier.wait(timeout=5)
@@ -186,8 +183,8 @@ def find(run_id: str, root: Path | None = None) -> Run:
         ValueError: it is not an id, or there is no such run.
     """
     home = (root or default_root()).resolve()
-    if not isinstance(run_id, str) or not re.fullmatch(r"[a-z0-9-]{1,80}", run_id):
-        raise ValueError(f"run {str(run_id)[:80]!r} is not an id: only a-z, 0-9 and - may occur.")
+    if not re.fullmatch(r"[a-z0-9-]{1,80}", run_id):
+        raise ValueError(f"run {run_id[:80]!r} is not an id: only a-z, 0-9 and - may occur.")
     folder = (home / run_id).resolve()  # a link out of the root is not followed
     if folder.parent != home or not (folder / "request.json").is_file():
         raise ValueError(f"there is no run {run_id!r} in {home}; pick one of the earlier runs.")
@@ -197,12 +194,13 @@ def find(run_id: str, root: Path | None = None) -> Run:
 def runs(root: Path | None = None, command: str | None = None) -> list[Run]:
     """Return all runs, or those of one command, newest first."""
     home = root or default_root()
-    every = []
+    matches = []
     for path in home.iterdir() if home.is_dir() else ():
         with suppress(ValueError):
-            every.append(find(path.name, home))
-    chosen = [run for run in every if command in (None, run.request.command)]
-    return sorted(chosen, key=lambda run: (run.asked_at, run.id), reverse=True)
+            run = find(path.name, home)
+            if command in (None, run.request.command):
+                matches.append(run)
+    return sorted(matches, key=lambda run: (run.asked_at, run.id), reverse=True)
 
 
 def _tail(path: Path) -> str:

@@ -12,6 +12,7 @@ about a file of another version.
 from __future__ import annotations
 
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,10 @@ NonNegative = Annotated[float, Ge(0), Lt(1e18)]
 Count = Annotated[int, Ge(0), Lt(10**18)]
 PositiveCount = Annotated[int, Gt(0), Lt(10**18)]
 MOST_BYTES = 64 * 2**20  # of a file that is read: larger ones are none of ours
+
+
+class OtherVersion(ValueError):
+    """The record is whole, but was written by a version that had another schema."""
 
 
 def dump(record: Any) -> Any:
@@ -57,7 +62,7 @@ def parse(plain: str | bytes | Any, kind: type[Value]) -> Value:
     try:
         return _adapter(kind).validate_json(text, strict=True, extra="forbid")
     except ValidationError as e:
-        raise ValueError(_line(e, kind)) from e
+        raise _refusal(e, kind) from e
 
 
 def write(path: str | Path, record: Any) -> Path:
@@ -89,16 +94,15 @@ def write_bytes(path: str | Path, content: bytes) -> Path:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
-        with open(handle, "wb") as file:
+        with part.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(part, 0o666 & ~_umask())  # mkstemp leaves its file to the owner alone
-        os.replace(part, path)
+        part.replace(path)
     finally:
-        Path(part).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
     return path
 
 
@@ -122,29 +126,21 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
 
 
 @cache
-def _umask() -> int:
-    mask = os.umask(0)  # it can only be read by setting it
-    os.umask(mask)
-    return mask
-
-
-@cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind)
 
 
-def _line(error: ValidationError, kind: type) -> str:
+def _refusal(error: ValidationError, kind: type) -> ValueError:
     """Say in one line which field is wrong, and what to do."""
     errors = error.errors(include_url=False)
     # A file of another version differs in many fields: what matters is that its schema does.
     first = next((e for e in errors if e["loc"] == ("schema",)), errors[0])
-    where = ".".join(map(str, first["loc"])) or kind.__name__.lower()
-    shown = first["input"]
-    shown = f" ({str(shown)[:60]!r})" if isinstance(shown, str | int | float | None) else ""
-    again = getattr(kind, "AGAIN", "make it anew")
-    name = kind.__name__.lower()
-    if where == "schema":
-        return f"this {name} was written by another version{shown}; {again}."
-    return f"damaged {name}: {where}{shown}: {first['msg']}; {again}."
+    name, again = kind.__name__.lower(), getattr(kind, "AGAIN", "make it anew")
+    value = first["input"]
+    value = f" ({str(value)[:60]!r})" if isinstance(value, str | int | float | None) else ""
+    if first["loc"] == ("schema",):
+        return OtherVersion(f"this {name} was written by another version{value}; {again}.")
+    where = ".".join(map(str, first["loc"])) or name
+    return ValueError(f"damaged {name}: {where}{value}: {first['msg']}; {again}.")

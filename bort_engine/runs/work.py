@@ -57,13 +57,13 @@ class Process:
         with suppress(psutil.Error):
             process = psutil.Process(self.pid)
             # It is told by the system's clock: one that is set right moves it by a little.
-            same = abs(process.create_time() - self.began) < 5
-            return same and process.status() != psutil.STATUS_ZOMBIE
+            is_same = abs(process.create_time() - self.began) < 5
+            return is_same and process.status() != psutil.STATUS_ZOMBIE
         return False
 
     def terminate(self) -> None:
-        if self.alive:
-            with suppress(psutil.Error):
+        with suppress(psutil.Error):
+            if self.alive:
                 psutil.Process(self.pid).terminate()
 
 
@@ -89,7 +89,7 @@ class Status:
 
     @property
     def fraction(self) -> float:
-        """How much of the current stage is done, 0 to 1."""
+        """The share of the current stage that is done."""
         return min(self.done / self.total, 1.0) if self.total else 0.0
 
     @property
@@ -146,16 +146,15 @@ class Job:
         if fresh or last or "architecture" in event or now - self._written >= STATUS_EVERY_S:
             self._flush()
 
-    def enter(self, state: State, stage: str) -> None:
+    def enter(self, state: State, stage: str, message: str = "") -> None:
         """Go into another state, and write that down."""
-        status = replace(self._status, state=state, stage=stage, detail="", updated=time.time())
-        self._status = replace(status, seconds_left=None)
+        values = {"state": state, "stage": stage, "message": message, "updated": time.time()}
+        self._status = replace(self._status, detail="", seconds_left=None, **values)
         self._flush()
 
     def finish(self, state: State, message: str = "") -> None:
         """Write the final state, even where the disk is full: then over the old one, in place."""
-        self._status = replace(self._status, message=message)
-        self.enter(state, self._status.stage)
+        self.enter(state, self._status.stage, message)
         if self._unwritten:
             with (self.folder / STATUS).open("r+b") as file:
                 file.write(records.dump_line(self._status))
@@ -209,22 +208,19 @@ def working(folder: Path, command: str, arguments: Sequence[str]) -> Iterator[Jo
                 job.enter("running", "getting ready")
                 yield job
         except BaseException as e:
+            state = "cancelled" if job.stop.is_set() else "failed"
             with suppress(OSError):
-                job.finish(
-                    "cancelled" if job.stop.is_set() else "failed", printable(one_line(e), 500)
-                )
+                job.finish(state, printable(one_line(e), 500))
             raise
-        else:
-            job.finish("done")
+        job.finish("done")
 
 
 @contextmanager
 def _signals(job: Job) -> Iterator[None]:
     """Let SIGTERM and SIGINT set the stop flag; only the main thread may, elsewhere do nothing."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {n: signal.signal(n, job.on_signal) for n in (signal.SIGTERM, signal.SIGINT)}
+    is_main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGTERM, signal.SIGINT) if is_main else ()
+    before = {number: signal.signal(number, job.on_signal) for number in numbers}
     try:
         yield
     finally:
@@ -258,10 +254,10 @@ def _plain(value: Any) -> Any:
 
 def _without_out(arguments: Sequence[str]) -> tuple[str, ...]:
     """Drop `--out FOLDER`: a run is resumed where it lies."""
-    kept, skip = [], False
-    for argument in map(str, arguments):
-        if skip or argument == "--out":
-            skip = not skip
+    rest, others = iter(arguments), []
+    for argument in rest:
+        if argument == "--out":
+            next(rest, None)
         elif not argument.startswith("--out="):
-            kept.append(argument)
-    return tuple(kept)
+            others.append(argument)
+    return tuple(others)

@@ -222,14 +222,13 @@ def replayable(
 def _unfit(table: EvaluationTable, source: Source, task: str, space: SearchSpace) -> str:
     """Say why a table does not hold a whole space, measured as this version would, or nothing."""
     setup = table.header.setup
-    wanted = {"source": source.name, "task": task, "recipe": RECIPE_VERSION}
-    for name, value in wanted.items():
-        if getattr(setup, name) != value:
-            return (
-                f"was measured with {name} {getattr(setup, name)!r}, not {value!r}; record it anew."
-            )
-    missing = sum(a not in table.evaluations for a in space)
-    if missing:
-        of = f"{missing} of {len(space)} architectures"
-        return f"lacks {of}; finish it with `front --selection exhaustive`."
+    expected = {"source": source.name, "task": task, "recipe": RECIPE_VERSION}
+    for name, value in expected.items():
+        if (other := getattr(setup, name)) != value:
+            return f"was measured with {name} {other!r}, not {value!r}; record it anew."
+    if missing := sum(a not in table.evaluations for a in space):
+        return (
+            f"lacks {missing} of {len(space)} architectures; finish it with "
+            "`front --selection exhaustive`."
+        )
     return ""

@@ -7,11 +7,11 @@ soft predictions, and its error is the cross-entropy on dev against T ([BORT], s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Le
@@ -137,20 +137,27 @@ class EvaluationTable:
         whole, _, cut_off = path.read_bytes().rpartition(b"\n")
         number = 1
         try:
-            first, *lines = whole.splitlines()
+            first, *lines = whole.splitlines() or [b""]
             header = records.parse(first, Header)
             for line in lines:
                 number += 1
                 evaluation = records.parse(line, Evaluation)
                 self.evaluations[evaluation.architecture] = evaluation
+        except records.OtherVersion as e:
+            raise ValueError(f"{path}: {e}") from e
         except ValueError as e:
             raise ValueError(f"{path} line {number} is damaged ({e})") from e
         if expected is None:
             return header
-        if header.setup != expected.setup:
+        old, new = _settings(header.setup), _settings(expected.setup)
+        if differing := [name for name in new if old[name] != new[name]]:
+            before, now = (
+                " and ".join(f"{name} {values[name]!r}" for name in differing)
+                for values in (old, new)
+            )
             raise ValueError(
-                f"{path} holds errors measured with {header.setup}, not with {expected.setup}; "
-                "they cannot be mixed. Choose another --out."
+                f"{path} holds errors measured with {before}, not with {now}; they cannot be "
+                "mixed. Choose another --out."
             )
         if cut_off:
             with path.open("r+b") as file:
@@ -168,15 +175,16 @@ class EvaluationTable:
         self.evaluations[evaluation.architecture] = evaluation
 
 
+def _settings(setup: Setup) -> dict[str, Any]:
+    settings = asdict(setup)
+    return settings | settings.pop("training")
+
+
 class Evaluator:
     """Evaluates architectures by brief training against T, which is prepared at first use."""
 
     def __init__(
-        self,
-        source: Source,
-        setup: Setup,
-        on_progress: Progress = silent,
-        stop: Stop = never,
+        self, source: Source, setup: Setup, on_progress: Progress = silent, stop: Stop = never
     ) -> None:
         self.source = source
         self.setup = replace(setup, task_digest=find_task(setup.task).digest)

@@ -32,6 +32,7 @@ from bort_engine.search.result import (
     Point,
     Role,
     Search,
+    check_choice,
     mark_pareto,
 )
 
@@ -80,13 +81,9 @@ def front(
     space = SearchSpace.parse(search.space, source)
     latency = latency or ("recorded" if errors == "recorded" else "measured")
     fptas.check_epsilon(epsilon)
-    for name, value, allowed in (
-        ("oracle", oracle, oracles.ORACLES),
-        ("errors", errors, ERRORS),
-        ("latency", latency, LATENCIES),
-    ):
-        if value not in allowed:
-            raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}.")
+    check_choice("oracle", oracle, oracles.ORACLES)
+    check_choice("errors", errors, ERRORS)
+    check_choice("latency", latency, LATENCIES)
     folder = Path(out) if out else None
     if oracle == "glue":
         answers = oracles.glue(source)
@@ -137,7 +134,7 @@ def search_front(
 ) -> Front:
     """Run the FPTAS and gather its evaluations, and how far they can be trusted, in a `Front`."""
     costs = {a: costs_of(a, source, calibration) for a in oracle.available(space)}
-    candidates = [candidate(of, search.size) for of in costs.values()]
+    candidates = [candidate(point, search.size) for point in costs.values()]
     extraction = fptas.extract(
         candidates,
         oracle.errors,
@@ -153,6 +150,7 @@ def search_front(
         guess=guesser(candidates),
         on_settled=oracle.settled,
     )
+    check = guarantee(extraction, search.tolerance)
     points = _points(extraction, oracle, search, costs)
     worthy = [p for p in points if p.pareto and not p.at_chance] or points
     best = max(worthy, key=lambda p: (p.w, -p.error, -p.latency_ms))
@@ -171,7 +169,17 @@ def search_front(
         maximum=extraction.maximum.key,
         best=best.architecture,
         latency=calibration.report(),
-        guarantee=_guarantee(extraction, search.tolerance),
+        guarantee=FrontGuarantee(
+            achieved=check.achieved,
+            n_evaluated=check.n_measured,
+            order_pairs=check.order_pairs,
+            order_violations=check.order_violations,
+            worst_violation=check.worst_violation,
+            n_cells=extraction.n_cells,
+            cell_bound=extraction.bound,
+            n_skipped_cells=len(extraction.skipped),
+            n_spot_checks=len(extraction.checks),
+        ),
         provenance=FrontProvenance(
             made=oracle.made,
             seed=seed,
@@ -197,7 +205,7 @@ def _points(
     roles |= {xi.key: "known" for xi in extraction.known}
     # W has two options of its own: which size counts, and from where the error does.
     floor = oracle.floor if search.w_error == "excess" else 0.0
-    sizes = {a: of.size(search.w_size) for a, of in costs.items()}
+    sizes = {a: point.size(search.w_size) for a, point in costs.items()}
     T = replace(extraction.maximum, p=sizes[extraction.maximum.key])
     points = []
     for xi, error in extraction.measured.items():
@@ -207,21 +215,6 @@ def _points(
         at_chance = oracle.at_chance(dev_error)
         points.append(costs[xi.key].point(error, dev_error, at_chance, w, role))
     return mark_pareto(points, search.size)
-
-
-def _guarantee(extraction: fptas.Extraction, tolerance: float) -> FrontGuarantee:
-    check = guarantee(extraction, tolerance)
-    return FrontGuarantee(
-        achieved=check.achieved,
-        n_evaluated=check.n_measured,
-        order_pairs=check.order_pairs,
-        order_violations=check.order_violations,
-        worst_violation=check.worst_violation,
-        n_cells=extraction.n_cells,
-        cell_bound=extraction.bound,
-        n_skipped_cells=len(extraction.skipped),
-        n_spot_checks=len(extraction.checks),
-    )
 
 
 def _fitted(points: Sequence[Point]) -> ErrorPredictor | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -89,7 +89,7 @@ class ErrorPredictor:
 
 def shape_features(architecture: Architecture) -> tuple[int, ...]:
     """Return (D, A, H, I), see `SHAPE`."""
-    return tuple(getattr(architecture, name) for name in Architecture.__slots__)
+    return astuple(architecture)
 
 
 def published_predictor() -> ErrorPredictor:

@@ -24,7 +24,7 @@ from bort_engine.search.errors import Oracle
 from bort_engine.search.evaluate import BriefTraining, Setup
 from bort_engine.search.front import ERRORS
 from bort_engine.search.predictor import guesser
-from bort_engine.search.result import SIZES, Costs, Size
+from bort_engine.search.result import SIZES, Costs, Size, check_choice
 from bort_engine.search.scores import NAMES, OURS, Race, RaceProvenance
 
 SAMPLERS = ("random", "tpe", "nsga2", "local")
@@ -74,7 +74,9 @@ def race(
     source = Source.load(source) if isinstance(source, str) else source
     grid = SearchSpace.parse(space, source)
     samplers = tuple(dict.fromkeys(samplers))
-    _check(samplers, seeds, budget, len(grid), errors=errors, size=size)
+    _check(samplers, seeds, budget, len(grid))
+    check_choice("errors", errors, ERRORS)
+    check_choice("size", size, SIZES)
     folder, task = Path(out) if out else None, find_task(task).name
     if errors == "recorded":
         answers = oracles.replayable(source, task, grid, records)
@@ -91,13 +93,16 @@ def race(
     traces = {OURS: [[xi.key for xi in refinement.errors] for refinement in refinements]}
     journals = folder / "journals" if folder and errors == "measured" else None
     for name in samplers:
-        searches = [(number, tables[number % len(tables)]) for number in range(seeds)]
-        traces[name] = [table.sampled(name, budget, k, journals, own) for k, table in searches]
-    row = {of.architecture: number for number, of in enumerate(costs)}
+        traces[name] = [
+            tables[k % len(tables)].sampled(name, budget, k, journals, own) for k in range(seeds)
+        ]
+    row = {point.architecture: number for number, point in enumerate(costs)}
+    first = answers[0]
+    assert first.training and first.teacher, "a race is about trained candidates"
     result = Race(
         source=source.name,
         task=task,
-        origin=answers[0].origin,
+        origin=first.origin,
         size=size,
         budget=budget,
         points=tuple(costs),
@@ -109,7 +114,15 @@ def race(
         },
         finished=tuple(refinement.finished for refinement in refinements),
         latency=calibration.report(),
-        provenance=RaceProvenance.of(answers, space, round(perf_counter() - start, 1)),
+        provenance=RaceProvenance(
+            first.made,
+            space,
+            training_seeds=tuple(oracle.seed for oracle in answers),
+            training=first.training,
+            teacher=first.teacher,
+            note=first.note,
+            seconds=round(perf_counter() - start, 1),
+        ),
     )
     if folder:
         result.save(folder / "race.json")
@@ -125,7 +138,6 @@ class _Count:
         self._stage = STAGE if errors == "recorded" else oracles.STAGE
 
     def report(self, detail: str) -> None:
-        """Say who searches now."""
         event = {"stage": self._stage, "done": self.done, "total": self.total}
         self._on_progress(event | {"detail": detail})
 
@@ -142,10 +154,9 @@ class _Table:
 
     @property
     def candidates(self) -> list[fptas.Candidate]:
-        return [candidate(of, self.size) for of in self.costs]
+        return [candidate(point, self.size) for point in self.costs]
 
     def error(self, architecture: Architecture) -> float:
-        """Charge for an architecture, and return its error."""
         check(self.stop)
         self.oracle.settled(self.count.done, self.count.total)
         self.count.done += 1
@@ -166,11 +177,11 @@ class _Table:
     ) -> list[Architecture]:
         """Let a sampler spend the budget; return what it asked for, in that order."""
         self.count.report(f"{NAMES[name]}, seed {seed}")
-        by_shape = {of.architecture: of for of in self.costs}
+        by_shape = {point.architecture: point for point in self.costs}
 
         def ask(architecture: Architecture) -> rivals.CostTriple:
-            error, of = self.error(architecture), by_shape[architecture]
-            return of.size(self.size), of.latency_ms, error
+            error, point = self.error(architecture), by_shape[architecture]
+            return point.size(self.size), point.latency_ms, error
 
         journal = journals / f"{name}-{seed}.log" if journals else None
         return list(rivals.sample(name, list(by_shape), ask, budget, seed, journal, first))
@@ -178,21 +189,18 @@ class _Table:
     def column(self, name: str) -> tuple[float | None, ...]:
         """Return the errors, or what they took, of all architectures that have one."""
         known = self.oracle.evaluations
-        rows = (known.get(of.architecture) for of in self.costs)
+        rows = (known.get(point.architecture) for point in self.costs)
         return tuple(getattr(row, name) if row else None for row in rows)
 
 
-def _check(samplers: Sequence[str], seeds: int, budget: int, most: int, **choices: str) -> None:
+def _check(samplers: Sequence[str], seeds: int, budget: int, most: int) -> None:
     for name in samplers:
         if name not in rivals.SAMPLERS:
             raise ValueError(
                 f"sampler is {name!r}; allowed: {', '.join(rivals.SAMPLERS)} (the FPTAS always "
                 "takes part)."
             )
-    for name, allowed in (("errors", ERRORS), ("size", SIZES)):
-        if choices[name] not in allowed:
-            raise ValueError(f"{name} is {choices[name]!r}; allowed: {', '.join(allowed)}.")
     for name, value, limit in (("seeds", seeds, 1000), ("budget", budget, most)):
         if type(value) is not int or not 1 <= value <= limit:
-            of = f", the size of the space; try {min(64, most)}" if name == "budget" else ""
-            raise ValueError(f"{name} is {value!r}; allowed: 1 to {limit}{of}.")
+            hint = f", the size of the space; try {min(64, most)}" if name == "budget" else ""
+            raise ValueError(f"{name} is {value!r}; allowed: 1 to {limit}{hint}.")

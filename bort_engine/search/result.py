@@ -33,6 +33,12 @@ SIZES: tuple[Size, ...] = ("total", "effective")
 W_ERRORS = ("excess", "cross-entropy")
 
 
+def check_choice(name: str, value: str, allowed: Iterable[str]) -> None:
+    """Raise a ValueError where a value is none of the allowed ones."""
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}.")
+
+
 @dataclass(frozen=True, slots=True)
 class Costs:
     """What an architecture costs: exact counts, and the latency that AB^nC predicts."""
@@ -113,14 +119,10 @@ class Search:
     w_error: str = "excess"
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ("selection", fptas.SELECTIONS),
-            ("size", SIZES),
-            ("w_size", SIZES),
-            ("w_error", W_ERRORS),
-        ):
-            if (value := getattr(self, name)) not in allowed:
-                raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}.")
+        check_choice("selection", self.selection, fptas.SELECTIONS)
+        check_choice("size", self.size, SIZES)
+        check_choice("w_size", self.w_size, SIZES)
+        check_choice("w_error", self.w_error, W_ERRORS)
         if not 0 <= self.tolerance < 1:
             raise ValueError(f"tolerance is {self.tolerance!r}; allowed: 0 up to, not with, 1.")
 
@@ -244,8 +246,7 @@ class Front:
             "latency": lambda p: p.latency_ms,
             "size": lambda p: p.n_parameters,
         }
-        if prefer not in measure:
-            raise ValueError(f"prefer is {prefer!r}; allowed: {', '.join(measure)}.")
+        check_choice("prefer", prefer, measure)
         limit = self.source_point.shown_error + max_error_gain
         fitting = [
             p
@@ -260,12 +261,12 @@ class Front:
     @property
     def knee(self) -> Point | None:
         """The front point farthest below the plane through the extremes (Das 1999), in logs."""
-        able = [p for p in self.pareto if not p.at_chance]
-        if not able:
+        points = [p for p in self.pareto if not p.at_chance]
+        if not points:
             return None
         # An error of 0 has no logarithm; none that a person could tell from it is below 1e-6.
-        costs = [(p.n_parameters, p.latency_ms, max(p.shown_error, 1e-6)) for p in able]
-        return able[knee(np.array(costs))]
+        costs = [(p.n_parameters, p.latency_ms, max(p.shown_error, 1e-6)) for p in points]
+        return points[knee(np.array(costs))]
 
     @property
     def recommended(self) -> Point:
@@ -303,11 +304,7 @@ class Front:
 
     @classmethod
     def load(cls, path: str | Path) -> Front:
-        """Read a front written by `save`.
-
-        Raises:
-            ValueError: there is no such file, or it is damaged; the line says where.
-        """
+        """Read a front; a ValueError says that the file is not there, or where it is damaged."""
         return records.read(path, cls)
 
     def __str__(self) -> str:
@@ -340,7 +337,5 @@ class Front:
 def mark_pareto(points: Iterable[Point], size: Size = "total") -> tuple[Point, ...]:
     """Return the points with `pareto` set from their own costs."""
     points = tuple(points)
-    if not points:
-        return ()
     mask = nondominated(np.array([(p.size(size), p.latency_ms, p.error) for p in points]))
     return tuple(replace(p, pareto=bool(on)) for p, on in zip(points, mask, strict=True))

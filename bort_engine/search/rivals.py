@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,30 +52,10 @@ def sample(
 
     Returns:
         What was asked for, in that order.
-
-    Raises:
-        ValueError: the sampler is unknown, or the budget is not within the space.
     """
-    if sampler not in SAMPLERS:
-        raise ValueError(f"sampler is {sampler!r}; allowed: {', '.join(SAMPLERS)}.")
-    if type(budget) is not int or not 1 <= budget <= len(space):
-        raise ValueError(
-            f"budget is {budget!r}; allowed: 1 to {len(space)}, the size of the space."
-        )
+    assert 1 <= budget <= len(space), "no search would end"
     if sampler == "local":
         return _local(space, ask, budget, seed, first)
-    return _optuna(sampler, space, ask, budget, seed, journal, first)
-
-
-def _optuna(
-    sampler: str,
-    space: Sequence[Architecture],
-    ask: Ask,
-    budget: int,
-    seed: int,
-    journal: Path | None,
-    first: Architecture | None,
-) -> dict[Architecture, CostTriple]:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -148,9 +128,9 @@ def _suggested(trial: optuna.Trial, grid: dict[str, list[int]]) -> Architecture:
     """
     at = {name: trial.suggest_int(name, 0, len(grid[name]) - 1) for name in FIELDS}
     value = {name: grid[name][place] for name, place in at.items()}
-    fitting = [a for a in grid["num_attention_heads"] if value["hidden_size"] % a == 0]
-    wanted = value["num_attention_heads"]
-    heads = max((a for a in fitting if a <= wanted), default=min(fitting))
+    divisors = [a for a in grid["num_attention_heads"] if value["hidden_size"] % a == 0]
+    suggestion = value["num_attention_heads"]
+    heads = max((a for a in divisors if a <= suggestion), default=min(divisors))
     return Architecture(**value | {"num_attention_heads": heads})
 
 
@@ -159,11 +139,7 @@ def _places(architecture: Architecture, grid: dict[str, list[int]]) -> dict[str,
 
 
 def _local(
-    space: Sequence[Architecture],
-    ask: Ask,
-    budget: int,
-    seed: int,
-    first: Architecture | None,
+    space: Sequence[Architecture], ask: Ask, budget: int, seed: int, first: Architecture | None
 ) -> dict[Architecture, CostTriple]:
     """Pareto local search (Paquete et al. 2004) from the largest and the smallest architecture.
 
@@ -173,40 +149,39 @@ def _local(
     rng = np.random.default_rng(seed)
     grid, allowed = _grid(space), set(space)
     costs: dict[Architecture, CostTriple] = {}
-    opened: set[Architecture] = set()
+    visited: set[Architecture] = set()  # those whose neighbours were asked for
 
-    def visit(architecture: Architecture) -> None:
+    def ask_once(architecture: Architecture) -> None:
         if len(costs) < budget and architecture not in costs:
             costs[architecture] = ask(architecture)
 
     by_volume = sorted(space, key=lambda a: (np.prod(astuple(a)), astuple(a)))
     for corner in (first or by_volume[-1], by_volume[-1], by_volume[0]):
-        visit(corner)
+        ask_once(corner)
     while len(costs) < budget:
         on_front = nondominated(np.array(list(costs.values())))
-        waiting = [a for a, on in zip(costs, on_front, strict=True) if on and a not in opened]
-        waiting = waiting or [a for a in costs if a not in opened]
-        if not waiting:  # an island of the grid that no step reaches
-            visit(next(a for a in space if a not in costs))
+        centres = [a for a, on in zip(costs, on_front, strict=True) if on and a not in visited]
+        centres = centres or [a for a in costs if a not in visited]
+        if not centres:  # an island of the grid that no step reaches
+            ask_once(next(a for a in space if a not in costs))
             continue
-        centre = waiting[rng.integers(len(waiting))]
-        opened.add(centre)
-        near = [a for a in _neighbours(centre, grid) if a in allowed]
-        for n in rng.permutation(len(near)):
-            visit(near[n])
+        centre = centres[rng.integers(len(centres))]
+        visited.add(centre)
+        neighbours = [a for a in _neighbours(centre, grid) if a in allowed]
+        for n in rng.permutation(len(neighbours)):
+            ask_once(neighbours[n])
     return costs
 
 
 def _neighbours(architecture: Architecture, grid: dict[str, list[int]]) -> list[Architecture]:
     """Return what is one step along one axis away, as far as its heads divide its width."""
-    near = []
+    neighbours = []
     at = _places(architecture, grid)
     for name in FIELDS:
         for step in (-1, 1):
             place = at[name] + step
-            if not 0 <= place < len(grid[name]):
-                continue
-            value = {key: grid[key][there] for key, there in (at | {name: place}).items()}
-            if value["hidden_size"] % value["num_attention_heads"] == 0:
-                near.append(Architecture(**value))
-    return near
+            if 0 <= place < len(grid[name]):
+                value = asdict(architecture) | {name: grid[name][place]}
+                if value["hidden_size"] % value["num_attention_heads"] == 0:
+                    neighbours.append(Architecture(**value))
+    return neighbours

@@ -20,7 +20,6 @@ from bort_engine.encoder.latency import LatencyReport
 from bort_engine.runs import records
 from bort_engine.runs.provenance import Origin, Provenance
 from bort_engine.runs.records import Count, NonNegative, Positive, PositiveCount
-from bort_engine.search.errors import Oracle
 from bort_engine.search.evaluate import BriefTraining
 from bort_engine.search.result import Costs, Size
 from bort_engine.training.teacher import TeacherReport
@@ -93,8 +92,8 @@ class Curves:
         None where half of the seeds or more need more than the budget.
         """
         below = self.epsilon < goal
-        needed = np.where(below.any(axis=1), below.argmax(axis=1) + 1.0, np.inf)
-        median = float(np.median(needed))
+        trainings = np.where(below.any(axis=1), below.argmax(axis=1) + 1.0, np.inf)
+        median = float(np.median(trainings))
         return median if math.isfinite(median) else None
 
 
@@ -112,14 +111,6 @@ class RaceProvenance:
     teacher: TeacherReport
     note: str
     seconds: NonNegative
-
-    @classmethod
-    def of(cls, oracles: Sequence[Oracle], space: str, seconds: float) -> RaceProvenance:
-        """Gather it from the oracles that were asked, one a training seed."""
-        first = oracles[0]
-        assert first.training and first.teacher, "a race is about trained candidates"
-        seeds = tuple(oracle.seed for oracle in oracles)
-        return cls(first.made, space, seeds, first.training, first.teacher, first.note, seconds)
 
 
 @dataclass(frozen=True)
@@ -200,26 +191,22 @@ class Race:
 
     @cached_property
     def curves(self) -> dict[str, Curves]:
-        """Return each searcher's scores after every training."""
-        return {name: self._curves(name) for name in self.traces}
-
-    def _curves(self, name: str) -> Curves:
-        scored = []
-        for seed, trace in enumerate(self.traces[name]):
-            truth, seconds = self.truths[self.table(seed)], self.seconds[self.table(seed)]
-            spent = np.cumsum([seconds[row] or 0.0 for row in trace])
-            scored.append((truth.hypervolumes(trace), truth.epsilons(trace), spent))
-        return Curves(*(np.array(column) for column in zip(*scored, strict=True)))
+        """Each searcher's scores after every training."""
+        curves = {}
+        for name, traces in self.traces.items():
+            scores = []
+            for seed, trace in enumerate(traces):
+                truth, seconds = self.truths[self.table(seed)], self.seconds[self.table(seed)]
+                sums = np.cumsum([seconds[row] or 0.0 for row in trace])
+                scores.append((truth.hypervolumes(trace), truth.epsilons(trace), sums))
+            curves[name] = Curves(*map(np.array, zip(*scores, strict=True)))
+        return curves
 
     def summary(self) -> dict[str, Any]:
         """Return the scores at the end of the budget, and what the goals took, as plain values."""
-        by_name = {name: _summary(curves) for name, curves in self.curves.items()}
-        return {
-            "budget": self.budget,
-            "seeds": self.seeds,
-            "samplers": {name: scores for name, scores in by_name.items() if name != OURS},
-            OURS: by_name[OURS],
-        }
+        scores = {name: _summary(curves) for name, curves in self.curves.items()}
+        ours = scores.pop(OURS)
+        return {"budget": self.budget, "seeds": self.seeds, "samplers": scores, OURS: ours}
 
     def save(self, path: str | Path) -> Path:
         """Write the race as JSON, whole or not at all."""
@@ -227,24 +214,16 @@ class Race:
 
     @classmethod
     def load(cls, path: str | Path) -> Race:
-        """Read a race written by `save`.
-
-        Raises:
-            ValueError: there is no such file, or it is damaged; the line says where.
-        """
+        """Read a race; a ValueError says that the file is not there, or where it is damaged."""
         return records.read(path, cls, MOST_BYTES)
 
     def __str__(self) -> str:
-        summary = self.summary()
         head = (
             f"{self.source} on {self.task}: {self.budget} trainings each in a space of "
             f"{len(self.points)}, {self.seeds} seeds, errors {self.origin}"
         )
         title = f"{'':>14} hypervolume   quartiles        epsilon  to 0.2  to 0.1"
-        lines = [
-            _line(name, summary[OURS] if name == OURS else summary["samplers"][name])
-            for name in self.traces
-        ]
+        lines = [_line(name, _summary(curves)) for name, curves in self.curves.items()]
         foot = (
             "medians over seeds; hypervolume as a share of the truth's, epsilon against the truth; "
             "“to”: trainings until the achieved epsilon is below that, a dash where the budget "
@@ -255,11 +234,11 @@ class Race:
 
 def _line(name: str, row: dict[str, Any]) -> str:
     low, high = row["hypervolume_iqr"]
-    needed = [row[f"trainings_to_{goal}"] for goal in sorted(GOALS, reverse=True)]
+    trainings = [row[f"trainings_to_{goal}"] for goal in sorted(GOALS, reverse=True)]
     return (
         f"{NAMES[name]:>14} {row['hypervolume_median']:>11.4f}   {low:.4f} to {high:.4f} "
         f"{row['epsilon_median']:>7.3f} "
-        + " ".join(f"{'-' if n is None else format(n, 'g'):>7}" for n in needed)
+        + " ".join(f"{'-' if n is None else format(n, 'g'):>7}" for n in trainings)
     )
 
 

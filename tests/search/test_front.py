@@ -7,7 +7,7 @@ import pytest
 from bort_engine.algorithms.pareto import nondominated
 from bort_engine.encoder.sources import Source, sources
 from bort_engine.encoder.space import Architecture
-from bort_engine.search.evaluate import BriefTraining, Evaluator
+from bort_engine.search.evaluate import BriefTraining
 from bort_engine.search.front import front
 from bort_engine.search.result import Front, Search
 
@@ -27,21 +27,15 @@ def test_bert_large_in_bort_s_space_needs_no_training_and_says_predicted():
     assert result.maximum == Architecture(12, 16, 1024, 3072)
     assert result.provenance.predictor.n_points == 6
     assert result[sources["bort"].architecture].role == "known"
-
-
-def test_the_front_is_what_dominance_says_and_holds_the_best():
-    result = predicted()
     costs = [(p.n_parameters, p.latency_ms, p.error) for p in result.points]
     assert [p.pareto for p in result.points] == nondominated(costs).tolist()
     assert result[result.best].w == max(p.w for p in result.pareto)
 
 
 def test_w_s_options_change_the_best_only():
-    by_effective = predicted()
     by_total = predicted(search=Search(space="bort", w_size="total", w_error="cross-entropy"))
-    assert {p.architecture for p in by_effective.points} == {
-        p.architecture for p in by_total.points
-    }
+    shapes = [{p.architecture for p in result.points} for result in (predicted(), by_total)]
+    assert shapes[0] == shapes[1]
     point, T = by_total.points[3], by_total.source_point
     saved = (1 - point.n_parameters / T.n_parameters) * (1 - point.latency_ms / T.latency_ms)
     assert point.w == pytest.approx(max(0, saved) / point.error)
@@ -51,29 +45,16 @@ def test_a_recorded_front_is_drawn_for_any_epsilon_and_its_promise_kept():
     for epsilon in (1.0, 0.5, 0.2, 0.1):
         result = front("minilm-l6", epsilon=epsilon, errors="recorded")
         assert result.origin == "recorded" and result.achieved_epsilon <= epsilon
-        assert result.n_evaluated <= result.n_cells
+        assert result.n_evaluated < result.n_cells
     assert result.provenance.made.machine and result.provenance.teacher.n_dev == 1267
-
-
-def test_laziness_saves_trainings_on_the_record():
-    lazy = front("minilm-l6", errors="recorded")
-    eager = front("minilm-l6", errors="recorded", search=Search(lazy=False))
-    assert lazy.n_evaluated < eager.n_evaluated == eager.n_cells == lazy.n_cells
 
 
 @pytest.mark.parametrize(
     ("change", "text"),
     [
         ({"epsilon": 0}, r"epsilon is 0; allowed: above 0, at most 1"),
-        ({"epsilon": float("nan")}, r"epsilon is nan; allowed"),
         ({"oracle": "guess"}, r"oracle is 'guess'; allowed: brief, scratch, glue"),
-        ({"errors": "guess"}, r"errors is 'guess'; allowed: measured, recorded"),
-        ({"latency": "soon"}, r"latency is 'soon'; allowed: measured, recorded"),
-        ({"task": "nope"}, r"task 'nope' is not known; allowed: rotten-tomatoes"),
-        ({"source": "nope"}, r"source 'nope' is not known"),
         ({"source": "bort"}, r"source bort has no weights to load"),
-        ({"source": "bort", "errors": "recorded"}, r"no evaluations of 'bort' .* are shipped"),
-        ({"search": Search(space="D=1 A=5 H=96 I=192")}, r"the grid is empty: none of the heads"),
         ({"search": Search(space="D=7 A=2 H=96 I=192")}, r"num_hidden_layers 7 is beyond minilm"),
     ],
 )
@@ -89,11 +70,7 @@ def test_search_options_are_named_when_wrong():
         Search(tolerance=1)
 
 
-@pytest.fixture
-def measured(quick_evaluator, small_task, tmp_path):
-    """Run a real, tiny extraction into a folder; list what was trained."""
-    folder = tmp_path / "run"
-
+def test_a_measured_front_is_saved_resumed_and_refined(quick_evaluator, small_task, tmp_path):
     def run(epsilon: float = 0.5) -> tuple[Front, list[str]]:
         events: list[dict] = []
         result = front(
@@ -102,48 +79,21 @@ def measured(quick_evaluator, small_task, tmp_path):
             epsilon,
             search=Search(space=GRID, lazy=False, spot_checks=1),
             training=BriefTraining(steps=2, teacher_steps=4),
-            out=folder,
+            out=tmp_path,
             on_progress=events.append,
         )
         return result, [e["detail"] for e in events if e.get("detail", "").startswith("training")]
 
-    return folder, run
-
-
-def test_a_measured_front_is_saved_resumed_and_refined(measured):
-    folder, run = measured
     first, trained = run()
     assert first.origin == "measured" and len(trained) == first.guarantee.n_evaluated
-    assert Front.load(folder / "front.json") == first
+    assert Front.load(tmp_path / "front.json") == first
     again, nothing = run()
     assert nothing == []
     assert replace(again, provenance=first.provenance) == first
     finer, more = run(epsilon=0.05)
     assert len(finer.points) >= len(first.points)
-    lines = (folder / "evaluations.jsonl").read_text().splitlines()
+    lines = (tmp_path / "evaluations.jsonl").read_text().splitlines()
     assert len(lines) == 1 + len(trained) + len(more) <= 5
-    text = "\n".join([lines[0].replace('"steps":2', '"steps":9'), *lines[1:], ""])
-    (folder / "evaluations.jsonl").write_text(text)
-    with pytest.raises(ValueError, match=r"they cannot be mixed. Choose another --out"):
-        run()
-
-
-def test_an_interrupted_search_keeps_what_was_measured(measured, monkeypatch):
-    _, run = measured
-    real, asked = Evaluator.evaluate, []
-
-    def dies_at_the_third(self, architecture):
-        asked.append(architecture)
-        if len(asked) == 3:
-            raise KeyboardInterrupt
-        return real(self, architecture)
-
-    with monkeypatch.context() as broken:
-        broken.setattr(Evaluator, "evaluate", dies_at_the_third)
-        with pytest.raises(KeyboardInterrupt):
-            run(epsilon=0.05)
-    trained = run(epsilon=0.05)[1]
-    assert not {f"training {a}" for a in asked[:2]} & set(trained)
 
 
 def test_a_local_folder_is_a_source_like_any_other(embedded, tmp_path):

@@ -6,7 +6,6 @@ import math
 import pytest
 
 from bort_engine.algorithms.fptas import Candidate
-from bort_engine.encoder.space import Architecture
 from bort_engine.search.predictor import (
     ENOUGH,
     OPTIMISM,
@@ -14,7 +13,6 @@ from bort_engine.search.predictor import (
     ErrorPredictor,
     guesser,
     published_predictor,
-    shape_features,
 )
 
 
@@ -51,10 +49,6 @@ def test_the_published_scores_make_errors_fall_with_size_and_stay_near_their_sou
     assert predictor.slopes[0] < 0
     assert 0 < predictor.leave_one_out < 0.15
     assert 100 * (1 - predictor.predict([302_309_376])) == pytest.approx(80.5, abs=1.5)
-
-
-def test_shape_features_are_depth_heads_width_and_neurons():
-    assert shape_features(Architecture(4, 8, 1024, 768)) == (4, 8, 1024, 768)
 
 
 SIZES = [Candidate(n, n, n, order=(n, 5)) for n in range(1, 13)]  # the second place never moves

@@ -10,13 +10,7 @@ from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import SearchSpace
 from bort_engine.runs.events import Cancelled
 from bort_engine.runs.provenance import Provenance
-from bort_engine.search.evaluate import (
-    BriefTraining,
-    Evaluation,
-    EvaluationTable,
-    Header,
-    Setup,
-)
+from bort_engine.search.evaluate import BriefTraining, Evaluation, EvaluationTable, Header, Setup
 from bort_engine.search.scores import Race
 from bort_engine.training.teacher import RECIPE_VERSION, TeacherReport
 
@@ -45,33 +39,33 @@ def replayed(tmp_path, **options) -> Race:
 
 
 def test_every_search_trains_its_budget_on_the_table_of_its_seed(tmp_path):
-    found = replayed(tmp_path)
-    assert found.searchers == ("fptas", "random", "tpe", "nsga2", "local")
-    assert [len(found.traces[name]) for name in found.searchers] == [2, 4, 4, 4, 4]
-    assert len(found.errors) == 2 and found.errors[0] != found.errors[1]
-    assert {len(set(trace)) for traces in found.traces.values() for trace in traces} == {8}
-    firsts = {trace[0] for traces in found.traces.values() for trace in traces}
-    assert [str(found.points[row].architecture) for row in firsts] == [LARGEST]
-    assert found.curves["tpe"].seconds[0].tolist() == [2.0 * n for n in range(1, 9)]
-    assert found.provenance.training_seeds == (0, 1)
-    assert replayed(tmp_path).traces == found.traces
+    result = replayed(tmp_path)
+    assert result.searchers == ("fptas", "random", "tpe", "nsga2", "local")
+    assert [len(result.traces[name]) for name in result.searchers] == [2, 4, 4, 4, 4]
+    assert len(result.errors) == 2 and result.errors[0] != result.errors[1]
+    assert {len(set(trace)) for traces in result.traces.values() for trace in traces} == {8}
+    firsts = {trace[0] for traces in result.traces.values() for trace in traces}
+    assert [str(result.points[row].architecture) for row in firsts] == [LARGEST]
+    assert result.curves["tpe"].seconds[0].tolist() == [2.0 * n for n in range(1, 9)]
+    assert result.provenance.training_seeds == (0, 1)
+    assert replayed(tmp_path).traces == result.traces
 
 
 def test_with_the_whole_space_as_budget_everyone_finds_the_truth(tmp_path):
-    found = replayed(tmp_path, budget=SIZE, seeds=1, samplers=["brute", "local"])
-    for scores in found.summary()["samplers"].values():
+    result = replayed(tmp_path, budget=SIZE, seeds=1, samplers=["brute", "local"])
+    for scores in result.summary()["samplers"].values():
         assert scores["hypervolume_median"] == 1 and scores["epsilon_median"] == 0
-    assert found.summary()["fptas"]["epsilon_median"] == 0
+    assert result.summary()["fptas"]["epsilon_median"] == 0
 
 
 def test_the_fptas_says_when_each_cover_was_whole(tmp_path):
-    found = replayed(tmp_path, budget=SIZE, samplers=["random"], seeds=2)
-    for seed, finished in enumerate(found.finished):
+    result = replayed(tmp_path, budget=SIZE, samplers=["random"], seeds=2)
+    for seed, finished in enumerate(result.finished):
         counts = list(finished.values())
         assert counts == sorted(counts) and next(iter(finished)) == fptas.EPSILONS[0]
         for epsilon, trainings in finished.items():
             # Errors rise by up to 4 % where they should fall; laziness allows for 3.
-            assert found.curves["fptas"].epsilon[seed, trainings - 1] <= (1 + epsilon) * 1.05 - 1
+            assert result.curves["fptas"].epsilon[seed, trainings - 1] <= (1 + epsilon) * 1.05 - 1
 
 
 @pytest.mark.parametrize(
@@ -79,16 +73,11 @@ def test_the_fptas_says_when_each_cover_was_whole(tmp_path):
     [
         ({"samplers": ["magic"]}, r"sampler is 'magic'; allowed: random, tpe, nsga2, local, brute"),
         ({"budget": 0}, r"budget is 0; allowed: 1 to 24, the size of the space; try 24"),
-        ({"budget": 25}, r"budget is 25; allowed: 1 to 24"),
+        ({"budget": True}, r"budget is True; allowed"),
         ({"seeds": 0}, r"seeds is 0; allowed: 1 to 1000"),
-        ({"errors": "guess"}, r"errors is 'guess'; allowed: measured, recorded"),
         ({"size": "small"}, r"size is 'small'; allowed: total, effective"),
-        ({"task": "x"}, r"task 'x' is not known"),
         ({"records": ["nowhere.jsonl"]}, r"there is no table nowhere.jsonl; give an evaluations"),
-        (
-            {"space": "D=1-4 A=2 H=96 I=192", "budget": 2},
-            r"lacks 1 of 4 architectures; finish it with `front",
-        ),
+        ({"space": "D=1-4 A=2 H=96 I=192", "budget": 2}, r"lacks 1 of 4 architectures; finish"),
     ],
 )
 def test_a_mistake_is_one_line(tmp_path, options, text):
@@ -100,7 +89,6 @@ def test_a_mistake_is_one_line(tmp_path, options, text):
     ("changes", "text"),
     [
         ({"source": "bort"}, r"measured with source 'bort', not 'minilm-l6'; record it anew"),
-        ({"task": "other"}, r"measured with task 'other', not 'rotten-tomatoes'"),
         ({"recipe": 1}, rf"measured with recipe 1, not {RECIPE_VERSION}"),
     ],
 )
@@ -143,9 +131,9 @@ def test_a_live_race_shares_what_it_trains_and_goes_on_after_a_stop(
     with pytest.raises(Cancelled):
         run(stop_after=2)  # in the middle of the second training
     assert len(trained) == 2
-    found = run()
+    result = run()
     assert len(trained) == 1  # that one again; all searches share the two
-    assert found.origin == "measured" and found.errors[0].count(None) == 0
-    assert Race.load(out / "race.json") == found
+    assert result.origin == "measured" and result.errors[0].count(None) == 0
+    assert Race.load(out / "race.json") == result
     assert len(list((out / "journals").glob("*.log"))) == 4
-    assert run().traces == found.traces and not trained
+    assert run().traces == result.traces and not trained

@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,18 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bort_engine.encoder.latency import LatencyReport
 from bort_engine.encoder.space import Architecture
 from bort_engine.runs import records
-from bort_engine.runs.provenance import Provenance
-from bort_engine.search.result import (
-    Front,
-    FrontGuarantee,
-    FrontProvenance,
-    Point,
-    Search,
-    mark_pareto,
-)
+from bort_engine.search.result import Front, Point, mark_pareto
+from tests import conftest
 
 
 def point(text: str, size: int, ms: float, error: float, dev: float | None, **more: Any) -> Point:
@@ -33,33 +24,17 @@ BENT = point("3,2,64,64", 250, 2.0, 0.22, 0.11, w=1.5)  # the bend: little lost,
 SMALL = point("2,2,64,64", 200, 1.6, 0.50, 0.40, w=1.25, role="known")
 BEATEN = point("2,1,64,64", 260, 2.5, 0.60, 0.41, role="spot-check")  # by BENT, in all three
 CHANCE = point("1,2,32,64", 100, 0.8, 0.69, 0.50, at_chance=True)
+# The least encoder, the most parameters, and slower and worse than T.
+THIN = replace(BENT, n_parameters=2000, n_encoder_parameters=10, latency_ms=9.0, error=0.4)
+SEARCHED = conftest.synthetic_front()  # only its points are replaced
 
 
 def synthetic_front(*points: Point, **changes: Any) -> Front:
     """Build a front from made-up points, which are marked as the engine marks them."""
     points = mark_pareto(points or (T, BENT, SMALL, BEATEN, CHANCE))
     shapes = [p.architecture for p in points]
-    values: dict[str, Any] = {
-        "source": "synthetic",
-        "task": "none",
-        "epsilon": 0.5,
-        "oracle": "brief",
-        "origin": "measured",
-        "selection": "cover",
-        "lazy": True,
-        "size": "total",
-        "space_size": 12,
-        "n_evaluated": 4,
-        "points": points,
-        "maximum": T.architecture if T.architecture in shapes else shapes[0],
-        "best": BENT.architecture if BENT.architecture in shapes else shapes[0],
-        "latency": LatencyReport(
-            1, 128, 2, "a drawing board", 0.01, 0.02, 0.9, 3, "measured", "today", "torch 0"
-        ),
-        "guarantee": FrontGuarantee(0.125, 5, 4, 1, 0.2, 6, 20.0, 2, 1),
-        "provenance": FrontProvenance(Provenance("m", "v", "d"), 0, 1.0, "made up", Search(), 12),
-    }
-    return Front(**(values | changes))
+    maximum, best = (p.architecture if p.architecture in shapes else shapes[0] for p in (T, BENT))
+    return replace(SEARCHED, **{"points": points, "maximum": maximum, "best": best} | changes)
 
 
 def named(points: Any) -> list[str]:
@@ -68,14 +43,11 @@ def named(points: Any) -> list[str]:
 
 def test_what_another_point_beats_in_all_three_is_not_on_the_front():
     assert named(synthetic_front().pareto) == named([T, BENT, SMALL, CHANCE])
-    assert mark_pareto([]) == ()
 
 
 def test_the_front_is_of_the_size_that_is_asked_for():
-    thin = replace(BENT, n_parameters=2000, error=0.4)  # the least encoder, the most parameters
-    thin = replace(thin, n_encoder_parameters=10, latency_ms=9.0)
-    assert [p.pareto for p in mark_pareto([T, thin])] == [True, False]
-    assert [p.pareto for p in mark_pareto([T, thin], size="effective")] == [True, True]
+    assert [p.pareto for p in mark_pareto([T, THIN])] == [True, False]
+    assert [p.pareto for p in mark_pareto([T, THIN], size="effective")] == [True, True]
 
 
 def test_a_point_is_found_by_its_architecture():
@@ -93,7 +65,6 @@ def test_a_point_is_found_by_its_architecture():
         ({"max_latency_ms": 2.0}, BENT),  # a budget may be used up
         ({"max_latency_ms": 1.99}, SMALL),
         ({"max_parameters": 250}, BENT),
-        ({"max_parameters": 249}, SMALL),
         ({"max_parameters": 150}, None),  # only the point at chance is that small
         ({"max_error_gain": 0.01, "prefer": "latency"}, BENT),  # 0.10 + 0.01, as people add
         ({"max_error_gain": 0.009, "prefer": "latency"}, T),
@@ -105,8 +76,8 @@ def test_a_point_is_found_by_its_architecture():
     ids=str,
 )
 def test_the_best_under_budgets_is_named_and_never_one_at_chance(budget, expected):
-    found = synthetic_front().cheapest(**budget)
-    assert (found and found.architecture) == (expected and expected.architecture)
+    cheapest = synthetic_front().cheapest(**budget)
+    assert (cheapest and cheapest.architecture) == (expected and expected.architecture)
 
 
 def test_a_budget_of_two_points_allows_two_points_whatever_floats_add_up_to():
@@ -155,11 +126,9 @@ def test_rivals_are_the_two_nearest_in_size_with_what_beats_them():
 
     _, bent, small, _, chance = front.points
     assert rivals(bent) == [("2,2,64,64", ["more accurate"]), ("1,2,32,64", ["more accurate"])]
-    assert rivals(chance) == [
-        ("2,2,64,64", ["smaller", "faster"]),
-        ("3,2,64,64", ["smaller", "faster"]),
-    ]
-    assert rivals(small)[0] == ("3,2,64,64", ["smaller", "faster"])
+    words = ["smaller", "faster"]
+    assert rivals(chance) == [("2,2,64,64", words), ("3,2,64,64", words)]
+    assert rivals(small)[0] == ("3,2,64,64", words)
     assert rivals(replace(bent)) == rivals(bent)  # an equal point is not its own rival
 
 
@@ -170,20 +139,15 @@ def test_the_recommended_point_is_the_best_unless_that_guesses():
 
 
 def test_rivals_are_compared_by_the_size_that_was_searched():
-    thin = replace(BENT, n_parameters=2000, n_encoder_parameters=10, latency_ms=9.0, error=0.4)
-    front = synthetic_front(T, thin, size="effective")
+    front = synthetic_front(T, THIN, size="effective")
     front = replace(front, points=mark_pareto(front.points, "effective"))
-    assert front.rivals(front[thin.architecture]) == [(front[T.architecture], ["smaller"])]
+    assert front.rivals(front[THIN.architecture]) == [(front[T.architecture], ["smaller"])]
 
 
 def test_a_front_prints_its_points_smallest_first():
     lines = str(synthetic_front()).splitlines()
-    assert [line.split()[0] for line in lines[2:6]] == [
-        "1,2,32,64",
-        "2,2,64,64",
-        "3,2,64,64",
-        "4,2,64,128",
-    ]
+    shapes = [line.split()[0] for line in lines[2:6]]
+    assert shapes == ["1,2,32,64", "2,2,64,64", "3,2,64,64", "4,2,64,128"]
     assert lines[4].split() == ["3,2,64,64", "250", "2.00", "0.220", "0.110", "1.500", "best"]
     assert lines[2].endswith("at chance")
     assert str(synthetic_front(replace(T, dev_error=None))).splitlines()[2].split()[4] == "-"
@@ -207,54 +171,33 @@ def good() -> dict[str, Any]:
     return records.dump(synthetic_front())
 
 
-def with_point(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    def change(plain: dict[str, Any]) -> dict[str, Any]:
-        plain["points"][1] |= changes
-        return plain
-
-    return change
-
-
-def without(key: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    return lambda plain: {k: v for k, v in plain.items() if k != key}
+def with_point(**changes: Any) -> dict[str, Any]:
+    return {"points": [good()["points"][0] | changes]}
 
 
 @pytest.mark.parametrize(
-    ("change", "named"),
+    ("change", "text"),
     [
-        (lambda plain: [plain], "front"),
-        (lambda plain: plain | {"schema": 1}, "another version.*run `front` again"),
-        (without("points"), "points"),
-        (without("latency"), "latency"),
-        (lambda plain: plain | {"surprise": 1}, "surprise"),
-        (lambda plain: plain | {"points": []}, "4,2,64,128 is not a point of this front"),
-        (lambda plain: plain | {"points": {"a": 1}}, "points"),
-        (lambda plain: plain | {"best": "9,1,8,8"}, "9,1,8,8 is not a point of this front"),
-        (lambda plain: plain | {"best": "4,3,10,1"}, "num_attention_heads 3 does not divide"),
-        (lambda plain: plain | {"oracle": "guess"}, "oracle"),
-        (lambda plain: plain | {"epsilon": "0.5"}, "epsilon"),
-        (lambda plain: plain | {"lazy": "no"}, "lazy"),
-        (lambda plain: plain | {"guarantee": []}, "guarantee"),
+        ({"schema": 1}, "another version.*run `front` again"),
+        ({"latency": {}}, r"latency\."),
+        ({"surprise": 1}, "surprise"),
+        ({"points": []}, "4,2,64,128 is not a point of this front"),
+        ({"best": "9,1,8,8"}, "9,1,8,8 is not a point of this front"),
+        ({"best": "4,3,10,1"}, "num_attention_heads 3 does not divide"),
+        ({"oracle": "guess"}, "oracle"),
+        ({"epsilon": "0.5"}, "epsilon"),
         (with_point(architecture="4,3"), "not of the form D,A,H,I"),
-        (with_point(architecture=[4, 2, 64, 128]), "architecture"),
         (with_point(error=math.nan), "error"),
         (with_point(latency_ms=math.inf), "latency_ms"),
-        (with_point(latency_ms=-1.0), "latency_ms"),
-        (with_point(n_parameters=0), "n_parameters"),
-        (with_point(n_parameters="250"), "n_parameters"),
         (with_point(n_parameters=10**400), "n_parameters"),
-        (with_point(error=None), "error"),
         (with_point(dev_error=1.5), "dev_error"),
-        (with_point(at_chance=1), "at_chance"),
-        (with_point(role=None), "role"),
         (with_point(colour="red"), "colour"),
     ],
 )
-def test_a_hostile_record_is_refused_in_one_line_that_names_the_field(change, named):
-    text = json.dumps(change(good()))
-    with pytest.raises(ValueError, match=named) as caught:
-        records.parse(text, Front)
-    assert "\n" not in str(caught.value)
+def test_a_hostile_record_is_refused_in_one_line_that_names_the_field(change, text):
+    with pytest.raises(ValueError, match=text) as refusal:
+        records.parse(json.dumps(good() | change), Front)
+    assert "\n" not in str(refusal.value)
 
 
 JSON = st.recursive(
@@ -298,7 +241,7 @@ def test_a_mutated_record_is_either_refused_or_usable(data):
     assert front.cheapest() is None or front.rivals(front.source_point) is not None
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"[" * 100_000, b"\xff\xfe\x00"])
+@pytest.mark.parametrize("content", [b"", b"[]", b"[" * 100_000, b"9" * 5000, b"\xff\x00"])
 def test_a_damaged_or_missing_file_is_refused_by_its_path(tmp_path, content):
     path = tmp_path / "front.json"
     with pytest.raises(ValueError, match=r"front\.json: No such file"):

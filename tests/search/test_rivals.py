@@ -26,42 +26,34 @@ def law(a: Architecture) -> tuple[float, float, float]:
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_each_asks_for_as_many_different_ones_as_it_may(sampler):
-    asked = []
+def test_each_asks_for_its_budget_of_different_ones_by_its_seed(sampler):
+    order = []
 
     def ask(a):
-        asked.append(a)
+        order.append(a)
         return law(a)
 
     costs = sample(sampler, GRID, ask, budget=12, seed=3)
-    assert len(asked) == len(set(asked)) == 12 and list(costs) == asked
-    assert set(asked) <= set(GRID)
-    assert costs == {a: law(a) for a in asked}
-    assert list(sample(sampler, GRID, law, budget=12, seed=3)) == asked
-
-
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_each_reaches_the_whole_space_and_ends(sampler):
-    assert set(sample(sampler, GRID, law, budget=len(GRID), seed=0)) == set(GRID)
-
-
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_another_seed_is_another_sample(sampler):
-    one, other = (list(sample(sampler, GRID, law, budget=10, seed=s)) for s in (0, 1))
-    assert one != other
+    assert len(order) == len(set(order)) == 12 and list(costs) == order
+    assert costs == {a: law(a) for a in order}
+    assert list(sample(sampler, GRID, law, budget=12, seed=3)) == order
+    assert list(sample(sampler, GRID, law, budget=12, seed=4)) != order
+    first = Architecture(2, 4, 128, 384)
+    assert next(iter(sample(sampler, GRID, law, budget=6, first=first))) == first
+    assert set(sample(sampler, GRID, law, budget=len(GRID))) == set(GRID)
 
 
 def test_local_search_begins_in_the_corners_and_goes_step_by_step():
-    asked = list(sample("local", GRID, law, budget=8, seed=0))
-    assert asked[:2] == [Architecture(3, 12, 96, 384), Architecture(1, 2, 96, 192)]
+    order = list(sample("local", GRID, law, budget=8, seed=0))
+    assert order[:2] == [Architecture(3, 12, 96, 384), Architecture(1, 2, 96, 192)]
     axes = {name: sorted({getattr(a, name) for a in GRID}) for name in Architecture.__slots__}
 
     def steps(a, b):
         places = [(axes[n].index(getattr(a, n)), axes[n].index(getattr(b, n))) for n in axes]
         return sum(abs(x - y) for x, y in places)
 
-    for number, a in enumerate(asked[2:], 2):
-        assert any(steps(a, b) == 1 for b in asked[:number])
+    for number, a in enumerate(order[2:], 2):
+        assert any(steps(a, b) == 1 for b in order[:number])
 
 
 def test_local_search_finds_the_front_of_a_smooth_law_before_all_is_trained():
@@ -71,20 +63,13 @@ def test_local_search_finds_the_front_of_a_smooth_law_before_all_is_trained():
     assert len(front & set(costs)) >= len(front) - 4
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_all_begin_with_what_they_are_given(sampler):
-    first = Architecture(2, 4, 128, 384)
-    costs = list(sample(sampler, GRID, law, budget=6, seed=0, first=first))
-    assert costs[0] == first and len(costs) == 6
-
-
-def test_what_asking_raises_is_passed_on():
+@pytest.mark.parametrize("sampler", ["random", "local"])
+def test_what_asking_raises_is_passed_on(sampler):
     def ask(a):
         raise RuntimeError("no power")
 
-    for sampler in ("random", "local"):
-        with pytest.raises(RuntimeError, match="no power"):
-            sample(sampler, GRID, ask, budget=3)
+    with pytest.raises(RuntimeError, match="no power"):
+        sample(sampler, GRID, ask, budget=3)
 
 
 def test_a_journal_holds_the_study_and_a_damaged_one_is_replaced(tmp_path):
@@ -99,17 +84,3 @@ def test_a_journal_holds_the_study_and_a_damaged_one_is_replaced(tmp_path):
     (study,) = optuna.get_all_study_summaries(storage)
     trials = optuna.load_study(study_name=study.study_name, storage=storage).trials
     assert {tuple(trial.values) for trial in trials} == set(costs.values())
-
-
-@pytest.mark.parametrize(
-    ("sampler", "budget", "text"),
-    [
-        ("magic", 3, r"sampler is 'magic'; allowed: random, tpe, nsga2, local, brute"),
-        ("tpe", 0, r"budget is 0; allowed: 1 to 30, the size of the space"),
-        ("local", 31, r"budget is 31; allowed: 1 to 30"),
-        ("random", True, r"budget is True"),
-    ],
-)
-def test_a_mistake_is_one_line(sampler, budget, text):
-    with pytest.raises(ValueError, match=text):
-        sample(sampler, GRID, law, budget)

@@ -11,24 +11,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from bort_engine.algorithms.pareto import achieved_epsilon
-from bort_engine.encoder.latency import LatencyReport
 from bort_engine.encoder.space import Architecture
 from bort_engine.runs import records
-from bort_engine.runs.provenance import Provenance
-from bort_engine.search.evaluate import BriefTraining
 from bort_engine.search.result import Costs
-from bort_engine.search.scores import Curves, Race, RaceProvenance, Truth
-from bort_engine.training.teacher import TeacherReport
+from bort_engine.search.scores import Curves, Race, Truth
+from tests.fake_engine import synthetic_race
 
 # Sizes 1, 2, 4 and errors 0.8, 0.4, 0.2 at one latency: all three are on the front.
 THREE = np.array([[1.0, 1.0, 0.8], [2.0, 1.0, 0.4], [4.0, 1.0, 0.2]])
 COSTS = arrays(np.float64, st.tuples(st.integers(2, 12), st.just(3)), elements=st.floats(0.5, 9.0))
-
-
-TEACHER = TeacherReport(0.05, 0.1, 0.45, 1000, 1000, 1.0)
-PROVENANCE = RaceProvenance(
-    Provenance("a machine", "v", "d"), "default", (0, 1), BriefTraining(), TEACHER, "made up", 1.0
-)
 
 
 def point(depth: int, size: int, latency_ms: float) -> Costs:
@@ -38,22 +29,14 @@ def point(depth: int, size: int, latency_ms: float) -> Costs:
 def a_race(**change) -> Race:
     """Three points on the front, two training seeds; the second made all errors half as large."""
     values = {
-        "source": "minilm-l6",
-        "task": "rotten-tomatoes",
-        "origin": "recorded",
-        "size": "total",
         "budget": 2,
         "points": (point(1, 100, 1.0), point(2, 200, 1.0), point(3, 400, 1.0)),
         "errors": ((0.8, 0.4, 0.2), (0.4, 0.2, 0.1)),
         "seconds": ((1.0, 2.0, 4.0), (1.0, 2.0, 4.0)),
         "traces": {"fptas": ((2, 0), (2, 0)), "random": ((0, 1), (1, 0), (2, 1))},
         "finished": ({1.0: 1}, {1.0: 2}),
-        "latency": LatencyReport(
-            1, 128, 2, "a processor", 0.01, 0.02, 0.99, 8, "measured", "today", "torch 0"
-        ),
-        "provenance": PROVENANCE,
     }
-    return Race(**values | change)
+    return synthetic_race(**values | change)
 
 
 def test_the_achieved_epsilon_of_a_trace_by_hand():
@@ -69,8 +52,8 @@ def test_the_hypervolume_of_a_trace_by_hand():
     whole = 1.1 * (1.1 * 0.1 + (1.1 - 1 / 3) * (1 - 1 / 3) + 0.1 * (1 / 3))
     first = 1.1 * 1.1 * 0.1
     second = first + 1.1 * (1.1 - 1 / 3) * (1 - 1 / 3)
-    found = Truth(THREE).hypervolumes([0, 1, 2])
-    assert found == pytest.approx([first / whole, second / whole, 1.0])
+    shares = Truth(THREE).hypervolumes([0, 1, 2])
+    assert shares == pytest.approx([first / whole, second / whole, 1.0])
 
 
 @given(COSTS, st.randoms(use_true_random=False))
@@ -144,28 +127,16 @@ def test_a_race_survives_being_saved_and_loaded(tmp_path):
         ({"traces": {"fptas": [[0, 1]], "magic": [[0, 1]]}}, r"a searcher is unknown"),
         ({"traces": {"fptas": [[0, 7], [0, 1]]}}, r"names a point that does not exist"),
         ({"traces": {"fptas": [[0, 0], [0, 1]]}}, r"not as long as the budget, or repeats itself"),
-        ({"traces": {"fptas": [[0], [1]]}}, r"not as long as the budget"),
         ({"traces": {"fptas": []}}, r"a searcher has no trace"),
         ({"errors": [[0.1, None, 0.3], [0.1, 0.2, 0.3]]}, r"a point that was not measured"),
         ({"errors": [[0.1, 0.2, -1], [0.1, 0.2, 0.3]]}, r"errors.0.2"),
-        ({"errors": [[0.0, 0.2, 0.3], [0.1, 0.2, 0.3]]}, r"errors.0.0"),
-        ({"seconds": None}, r"seconds"),
         ({"seconds": [[1.0, 1.0, 1.0]]}, r"of different seeds"),
         ({"finished": [{"1.0": 0}, {}]}, r"finished.0"),
-        ({"latency": {"threads": "x"}}, r"latency"),
-        ({"provenance": {}}, r"provenance"),
-        ({"extra": 1}, r"extra"),
     ],
 )
-def test_a_hostile_record_is_refused_in_one_line(change, text):
-    with pytest.raises(ValueError, match=text) as refused:
+def test_a_hostile_record_is_refused_with_its_cause(change, text):
+    with pytest.raises(ValueError, match=text):
         records.parse(json.dumps(records.dump(a_race()) | change), Race)
-    assert "\n" not in str(refused.value)
-
-
-def test_a_missing_record_is_refused_by_its_path(tmp_path):
-    with pytest.raises(ValueError, match=r"nowhere\.json"):
-        Race.load(tmp_path / "nowhere.json")
 
 
 def test_effective_size_counts_the_encoder_only():
