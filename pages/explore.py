@@ -32,7 +32,11 @@ EPSILON = (
 EFFECTIVE = "Leave the embeddings out of the size."
 SURROGATE = "The error that the search works on, instead of wrong answers on dev."
 KEPT = "What was measured is kept; resuming goes on from there."
-START = {"brief": "the source's own weights, sliced", "scratch": "random weights"}
+START = {
+    "brief": "the source's own weights, sliced",
+    "elastic": "one student of which all are slices, trained together (space `fine`)",
+    "scratch": "random weights",
+}
 SELECT = {
     "cover": "cover: one of each cell, with the promise",
     "stride": "stride: every 8th by size, as published",
@@ -69,7 +73,7 @@ def start(source: str, task: str, epsilon: float) -> None:
     """Start what the form asks for; what it holds came from a browser and is checked."""
     form = st.session_state
     space = SearchSpace.parse(form["--space"], sources[source])
-    if form["--oracle"] == "brief":
+    if form["--oracle"] != "scratch":
         space.within(sources[source])
     options = {"--task": task, "--epsilon": f"{epsilon:g}"}
     # The form's widgets have the command's options for their keys.

@@ -35,6 +35,7 @@ INITIALISATION = {
     "inherit": "the sliced source as it is",
     "general": "the sliced source, distilled on general text",
     "task": "the sliced source, distilled on the task's text",
+    "elastic": "a slice of the elastic student, trained with all others",
 }
 CONTROLS = {name: NAMES[name] for name in ("plain", "copied", "random")}
 PERCENT = ("Test (%)", "Test, 95 % from", "to (%)", "Dev, seen half (%)", "Dev, held back (%)")

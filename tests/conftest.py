@@ -69,7 +69,7 @@ def synthetic_front(epsilon: float = 0.5, predicted: bool = False) -> Front:
             seed=0,
             made=Provenance("Synthetic CPU", "made up for the tests", "2000-01-01"),
             evaluations={a: synthetic_evaluation(a, source) for a in space},
-            training=BriefTraining(),
+            training=BriefTraining(steps=30),
             teacher=TeacherReport(0.38, 0.14, 0.5, 10_000, 10_000, 1.0),
         )
     return search_front(

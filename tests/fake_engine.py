@@ -186,7 +186,7 @@ def synthetic_race(**change: Any) -> Any:
             made=Provenance("Synthetic CPU", "made up for the tests", "2000-01-01"),
             space="default",
             training_seeds=(0,),
-            training=BriefTraining(),
+            training=BriefTraining(steps=30),
             teacher=TeacherReport(0.05, 0.14, 0.45, 1000, 1000, 1.0),
             note="made up",
             seconds=1.0,

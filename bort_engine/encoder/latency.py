@@ -24,6 +24,8 @@ from bort_engine.runs.events import Progress, silent
 from bort_engine.runs.provenance import Origin, device_name, versions
 from bort_engine.runs.records import NonNegative, Positive, PositiveCount
 
+N_SIZES = 5  # of the intermediate size I that are timed at most; between them t_B is interpolated
+
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
@@ -63,7 +65,8 @@ class Calibration:
     """Timings of one family's parts, from which every depth is predicted (AB^nC).
 
     `outside_ms` maps a hidden size to t_A + t_C (a model without layers); `layer_ms` maps "A,H,I"
-    to t_B. `origin` is "recorded" in the files that ship.
+    to t_B, which is interpolated for an I between two of those timed. `origin` is "recorded" in
+    the files that ship.
     """
 
     source: str
@@ -86,19 +89,29 @@ class Calibration:
         Raises:
             ValueError: this block shape was not calibrated.
         """
-        try:
-            outside = self.outside_ms[str(architecture.hidden_size)]
-            return outside + architecture.num_hidden_layers * self.layer_ms[_block(architecture)]
-        except KeyError as e:
+        layer_ms = self._layer_ms(architecture)
+        if layer_ms is None:
             raise ValueError(
-                f"block {e} is not in the calibration of {self.source}; calibrate its space."
-            ) from e
+                f"block {_block(architecture)!r} is not in the calibration of {self.source}; "
+                "calibrate its space."
+            )
+        outside = self.outside_ms[str(architecture.hidden_size)]
+        return outside + architecture.num_hidden_layers * layer_ms
+
+    def _layer_ms(self, a: Architecture) -> float | None:
+        """Return t_B, linear in I between the nearest two that were timed (its products are)."""
+        if (ms := self.layer_ms.get(_block(a))) is not None:
+            return ms
+        start = _block(a).rpartition(",")[0] + ","
+        timed = {int(b[len(start) :]): ms for b, ms in self.layer_ms.items() if b.startswith(start)}
+        if not timed or not min(timed) < a.intermediate_size < max(timed):
+            return None
+        sizes = sorted(timed)
+        return float(np.interp(a.intermediate_size, sizes, [timed[size] for size in sizes]))
 
     def covers(self, space: Iterable[Architecture]) -> bool:
         """True where every architecture of the space can be predicted."""
-        return all(
-            _block(a) in self.layer_ms and str(a.hidden_size) in self.outside_ms for a in space
-        )
+        return all(self._layer_ms(a) is not None for a in space)
 
     def report(self) -> LatencyReport:
         """Return the settings and how far the held-out predictions were off."""
@@ -163,8 +176,9 @@ def calibrate(
 ) -> Calibration:
     """Time the space's parts on this machine and check the predictions on a held-out sample.
 
-    Each block shape is timed as a stack of middling depth; the held-out architectures have other
-    depths. See `time_in_turns` for how; the median of the rounds counts.
+    Each block shape is timed as a stack of middling depth, at up to five of the space's I; the
+    held-out architectures have other depths, and any I. See `time_in_turns` for how; the median of
+    the rounds counts.
 
     Raises:
         ValueError: the sequences are longer than the source's positions.
@@ -178,7 +192,14 @@ def calibrate(
         )
     rng = random.Random(seed)
     depth = space.num_hidden_layers[len(space.num_hidden_layers) // 2]
-    blocks = {_block(a): replace(a, num_hidden_layers=depth) for a in space}
+    sizes = space.intermediate_size
+    spread = np.linspace(0, len(sizes) - 1, min(N_SIZES, len(sizes))).round().astype(int)
+    timed = {sizes[n] for n in spread}
+    blocks = {
+        _block(a): replace(a, num_hidden_layers=depth)
+        for a in space
+        if a.intermediate_size in timed
+    }
     eligible = [a for a in space if a.num_hidden_layers != depth] or list(space)
     held_out = rng.sample(eligible, min(n_held_out, len(eligible)))
     shapes = {

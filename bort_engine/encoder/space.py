@@ -84,6 +84,8 @@ class Shaped(Protocol):
 class SearchSpace:
     """A finite product grid where heads must divide the hidden size; iterates in grid order.
 
+    `widest_head` leaves out what has wider heads (hidden units of one head); 0 for no limit.
+
     Raises:
         ValueError: an axis is empty, or no combination is valid.
     """
@@ -92,9 +94,10 @@ class SearchSpace:
     num_attention_heads: tuple[int, ...]
     hidden_size: tuple[int, ...]
     intermediate_size: tuple[int, ...]
+    widest_head: int = 0
 
     def __post_init__(self) -> None:
-        for name in self.__slots__:
+        for name in Architecture.__slots__:
             values = getattr(self, name)
             if not 0 < len(values) <= MOST_VALUES or any(
                 type(v) is not int or v < 1 for v in values
@@ -104,9 +107,10 @@ class SearchSpace:
                 )
             object.__setattr__(self, name, tuple(sorted(set(values))))  # the way in when frozen
         if not len(self):
+            limit = f" into heads of at most {self.widest_head}" if self.widest_head else ""
             raise ValueError(
                 f"the grid is empty: none of the heads {list(self.num_attention_heads)} divides "
-                f"a hidden size in {list(self.hidden_size)}. Change one of the two."
+                f"a hidden size in {list(self.hidden_size)}{limit}. Change one of the two."
             )
 
     @classmethod
@@ -133,9 +137,10 @@ class SearchSpace:
 
     @classmethod
     def fine(cls, source: Shaped) -> SearchSpace:
-        """A grid in small steps, for the elastic student: sixteenths of the source's head width
-        from a quarter up, twenty-fourths of its neurons from an eighth up; 2,640 slices of
-        MiniLM-L6."""
+        """The slices of a source in small steps, for the elastic student: 2,640 of MiniLM-L6.
+
+        Heads as wide as 4 to 16 sixteenths of the source's, 3 to 24 twenty-fourths of its neurons.
+        """
         shape, coarse = source.architecture, cls.of(source)
         heads, width = shape.num_attention_heads, shape.hidden_size // shape.num_attention_heads
         return cls(
@@ -143,25 +148,28 @@ class SearchSpace:
             coarse.num_attention_heads,
             tuple(heads * -(-width * part // 16) for part in range(4, 17)),
             tuple(-(-shape.intermediate_size * part // 24) for part in range(3, 25)),
+            widest_head=width,
         )
 
     @classmethod
     def parse(cls, text: str, source: Shaped) -> SearchSpace:
-        """Read `default`, `bort`, or a grid such as `D=1-6 A=2,12 H=96,384 I=192,1536`."""
-        if text in ("default", "bort"):
-            return cls.of(source) if text == "default" else cls.bort()
+        """Read `default`, `fine`, `bort`, or a grid such as `D=1-6 A=2,12 H=96,384 I=192,1536`."""
+        if text in ("default", "fine"):
+            return cls.of(source) if text == "default" else cls.fine(source)
+        if text == "bort":
+            return cls.bort()
         axes = dict(re.findall(r"([DAHI])=([\d,\-]+)", text))
         remainder = re.sub(r"[DAHI]=[\d,\-]+", "", text).strip(" ;")
         if remainder or sorted(axes) != ["A", "D", "H", "I"]:
             raise ValueError(
-                f"space {text[:80]!r} is not known; allowed: 'default', 'bort', or a grid such as "
-                "'D=1-6 A=2,12 H=96,384 I=192,1536'."
+                f"space {text[:80]!r} is not known; allowed: 'default', 'fine', 'bort', or a grid "
+                "such as 'D=1-6 A=2,12 H=96,384 I=192,1536'."
             )
         return cls(*(_numbers(axes[letter]) for letter in "DAHI"))
 
     def within(self, source: Shaped) -> SearchSpace:
         """Return this space, checked: weights can be inherited only from something larger."""
-        for name in self.__slots__:
+        for name in Architecture.__slots__:
             largest, limit = max(getattr(self, name)), getattr(source.architecture, name)
             if largest > limit:
                 raise ValueError(
@@ -170,17 +178,25 @@ class SearchSpace:
                 )
         return self
 
+    def _holds(self, heads: int, hidden: int) -> bool:
+        return hidden % heads == 0 and (not self.widest_head or hidden // heads <= self.widest_head)
+
     def __iter__(self) -> Iterator[Architecture]:
-        axes = (getattr(self, name) for name in self.__slots__)
-        return (Architecture(d, a, h, i) for d, a, h, i in product(*axes) if h % a == 0)
+        axes = (getattr(self, name) for name in Architecture.__slots__)
+        return (Architecture(d, a, h, i) for d, a, h, i in product(*axes) if self._holds(a, h))
 
     def __len__(self) -> int:
-        pairs = sum(h % a == 0 for a, h in product(self.num_attention_heads, self.hidden_size))
+        pairs = sum(self._holds(*p) for p in product(self.num_attention_heads, self.hidden_size))
         return len(self.num_hidden_layers) * pairs * len(self.intermediate_size)
 
     def __contains__(self, architecture: object) -> bool:
-        return isinstance(architecture, Architecture) and all(
-            getattr(architecture, name) in getattr(self, name) for name in self.__slots__
+        return (
+            isinstance(architecture, Architecture)
+            and self._holds(architecture.num_attention_heads, architecture.hidden_size)
+            and all(
+                getattr(architecture, name) in getattr(self, name)
+                for name in Architecture.__slots__
+            )
         )
 
 

@@ -67,7 +67,8 @@ class Oracle:
         """Return what is known of an architecture, after evaluating it if need be."""
         if architecture not in self.evaluations:
             assert self.evaluate_new is not None, f"{architecture} is not on record"
-            self._tell(detail=f"training {architecture}")
+            verb = "measuring" if self.name == "elastic" else "training"
+            self._tell(detail=f"{verb} {architecture}")
             self.evaluations[architecture] = self.evaluate_new(architecture)
         evaluation = self.evaluations[architecture]
         self._tell(

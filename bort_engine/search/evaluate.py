@@ -1,8 +1,9 @@
-"""One evaluation: a candidate is trained briefly, and how far it then is from T is on record.
+"""One evaluation: a candidate is trained, and how far it then is from T is on record.
 
 T is the source fine-tuned on the task, once, and cached. A candidate starts from slices of T
-("brief") or from random weights ("scratch", the papers'), is trained for a few steps against T's
-soft predictions, and its error is the cross-entropy on dev against T ([BORT], section 3).
+("brief") or from random weights ("scratch", the papers') and is trained for a few steps against T's
+soft predictions; or it is cut from the elastic student, in which all are trained together. Its
+error is the cross-entropy on dev against T ([BORT], section 3).
 """
 
 from __future__ import annotations
@@ -28,8 +29,12 @@ from bort_engine.training.teacher import RECIPE_VERSION, Teacher, TeacherReport,
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# How errors are made: the first two train; the last is a line through published GLUE scores.
-OracleName = Literal["brief", "scratch", "glue"]
+    from bort_engine.training.elastic import Elastic
+    from bort_engine.training.trainer import Recipe
+
+# How errors are made: the first two train each candidate, the third trains all of them together,
+# and the last is a line through published GLUE scores.
+OracleName = Literal["brief", "scratch", "elastic", "glue"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,7 @@ class BriefTraining:
     """How a candidate is trained: equal settings give comparable errors, others do not.
 
     Args:
-        steps: training steps of each candidate.
+        steps: training steps of each candidate, or of the elastic student; 0 for 30, or 300.
         train_batch_size: sentences a step.
         learning_rate: the highest of the schedule.
         teacher_steps: training steps of the source; 0 for two epochs. Small numbers are for tests.
@@ -46,14 +51,14 @@ class BriefTraining:
         ValueError: a setting is out of range.
     """
 
-    steps: int = 30
+    steps: int = 0
     train_batch_size: int = 64
     learning_rate: float = 5e-4
     teacher_steps: int = 0
 
     def __post_init__(self) -> None:
         for name, low, high in (
-            ("steps", 1, 100_000),
+            ("steps", 0, 100_000),
             ("train_batch_size", 1, 1024),
             ("teacher_steps", 0, 100_000),
         ):
@@ -95,6 +100,11 @@ class Setup:
     seed: Annotated[int, Ge(0), Le(2**31 - 1)] = 0
     recipe: int = RECIPE_VERSION
     task_digest: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.training.steps:
+            usual = replace(self.training, steps=300 if self.oracle == "elastic" else 30)
+            object.__setattr__(self, "training", usual)  # the way in when frozen
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +191,7 @@ def _settings(setup: Setup) -> dict[str, Any]:
 
 
 class Evaluator:
-    """Evaluates architectures by brief training against T, which is prepared at first use."""
+    """Evaluates architectures against T, which is prepared at first use, as is the student."""
 
     def __init__(
         self, source: Source, setup: Setup, on_progress: Progress = silent, stop: Stop = never
@@ -200,30 +210,48 @@ class Evaluator:
             stop=self.stop,
         )
 
+    @cached_property
+    def student(self) -> Elastic:
+        """The elastic student, of which candidates are slices."""
+        from bort_engine.training.elastic import Elastic
+
+        return Elastic.prepare(
+            self.source,
+            self.teacher,
+            self._recipe(),
+            seed=self.setup.seed,
+            on_progress=self.on_progress,
+            stop=self.stop,
+        )
+
+    def _recipe(self) -> Recipe:
+        from bort_engine.training.trainer import Recipe
+
+        training = self.setup.training
+        return Recipe(
+            steps=training.steps,
+            batch_size=training.train_batch_size,
+            learning_rate=training.learning_rate,
+        )
+
     def evaluate(self, architecture: Architecture) -> Evaluation:
-        """Build, distil and measure on dev. T itself is not trained again: it is exact.
+        """Build, train where need be, and measure on dev. T itself is exact: it is not trained.
 
         Raises:
             ValueError: the architecture does not fit in the source whose weights it inherits, or
                 its training diverged.
             Cancelled: a stop was asked for.
         """
-        from transformers import set_seed
-
-        from bort_engine.training.trainer import Recipe, predict, train, without_dropout
+        from bort_engine.training.trainer import predict
 
         start = perf_counter()
-        T, training, seed = self.teacher, self.setup.training, self.setup.seed
-        if architecture == self.source.architecture and self.setup.oracle == "brief":
+        T = self.teacher
+        if architecture == self.source.architecture and self.setup.oracle != "scratch":
             return Evaluation(architecture, T.error, T.dev_error, round(perf_counter() - start, 3))
-        set_seed(seed)
-        model = without_dropout(self._initial(architecture))
-        recipe = Recipe(
-            steps=training.steps,
-            batch_size=training.train_batch_size,
-            learning_rate=training.learning_rate,
-        )
-        train(model, T.train_data, T.tokenizer, recipe, seed=seed, stop=self.stop)
+        if self.setup.oracle == "elastic":
+            model = self.student.cut(architecture)
+        else:
+            model = self._trained(architecture)
         logits = predict(model, T.dev_data, T.tokenizer)
         if not np.isfinite(logits).all():
             raise ValueError(f"the training of {architecture} diverged; lower the learning rate.")
@@ -233,6 +261,17 @@ class Evaluator:
             dev_error=round(float((logits.argmax(1) != T.dev_labels).mean()), 6),
             seconds=round(perf_counter() - start, 3),
         )
+
+    def _trained(self, architecture: Architecture) -> PreTrainedModel:
+        """Return the candidate after its own brief training."""
+        from transformers import set_seed
+
+        from bort_engine.training.trainer import train, without_dropout
+
+        T, seed = self.teacher, self.setup.seed
+        set_seed(seed)
+        model = without_dropout(self._initial(architecture))
+        return train(model, T.train_data, T.tokenizer, self._recipe(), seed=seed, stop=self.stop)
 
     def _initial(self, architecture: Architecture) -> PreTrainedModel:
         """Return the candidate before its training: slices of T, or random weights."""

@@ -63,7 +63,8 @@ def front(
         task: what the error is measured on: a name, or a file or folder of your own.
         epsilon: the promised factor minus one, in (0, 1]: smaller costs more trainings.
         oracle: how errors are made: brief (short distillation from slices of the source), scratch
-            (the same from random weights) or glue (predicted from published GLUE scores).
+            (the same from random weights), elastic (slices of one student in which all are trained
+            together; its default space is "fine") or glue (predicted from published GLUE scores).
         errors: measured (now, here), or recorded (read from the shipped table).
         latency: measured (this machine's calibration, made now if there is none yet), or recorded
             (the shipped one); by default where the errors are from.
@@ -78,6 +79,8 @@ def front(
     start = perf_counter()
     search, training = search or Search(), training or BriefTraining()
     source = Source.load(source) if isinstance(source, str) else source
+    if oracle == "elastic" and search.space == "default":
+        search = replace(search, space="fine")
     space = SearchSpace.parse(search.space, source)
     latency = latency or ("recorded" if errors == "recorded" else "measured")
     fptas.check_epsilon(epsilon)
@@ -90,8 +93,11 @@ def front(
     elif errors == "recorded":
         answers = oracles.shipped(source.name, task, seed)
     else:
-        if oracle == "brief":
+        if oracle != "scratch":
             space.within(source)
+        if oracle == "elastic":  # wider heads than the source's are no slices of it
+            shape = source.architecture
+            space = replace(space, widest_head=shape.hidden_size // shape.num_attention_heads)
         setup = Setup(source.name, find_task(task).name, oracle, training, seed)
         answers = oracles.measured(source, setup, folder, on_progress, stop)
     calibration = calibration_for(source, space, settings, latency, recalibrate, on_progress)

@@ -94,7 +94,7 @@ class Search:
     """How a front is searched for.
 
     Args:
-        space: default, bort, or a grid such as D=1-6 A=2,12 H=96,384 I=192,1536.
+        space: default, fine, bort, or a grid such as D=1-6 A=2,12 H=96,384 I=192,1536.
         selection: cover (one representative a cell), stride (the published one) or exhaustive.
         interval: of the stride: every so-manyth architecture by size.
         lazy: skip cells that are proven covered.
@@ -172,8 +172,9 @@ class Front:
     """What the FPTAS returned. `maximum` is T's architecture, `best` the W-optimum.
 
     `oracle` says how errors are made: "brief" (short distillation from slices of T), "scratch"
-    (the same from random weights) or "glue" (a line through published scores); `origin` where
-    these come from. `size` is what the search counted, and latencies are in `latency_unit`.
+    (the same from random weights), "elastic" (slices of one student) or "glue" (a line through
+    published scores); `origin` where these come from. `size` is what the search counted, and
+    latencies are in `latency_unit`.
 
     Raises:
         ValueError: there are no points, or `maximum` or `best` is not among them.

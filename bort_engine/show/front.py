@@ -152,10 +152,8 @@ def origin(front: Front) -> str:
     part = ""
     if whole := _larger_space(front):
         part = f" {front.space_size} of the space's {whole} architectures are on record."
-    return (
-        f"{badge(front)} on {where}.{part} Sizes are exact, errors measured by brief training. "
-        f"{timing}."
-    )
+    how = "on slices of one elastic student" if front.oracle == "elastic" else "by brief training"
+    return f"{badge(front)} on {where}.{part} Sizes are exact, errors measured {how}. {timing}."
 
 
 def _larger_space(front: Front) -> int | None:
@@ -175,7 +173,7 @@ def promise(front: Front) -> str:
     if predicted(front):
         return text
     text += (
-        f"**{front.n_evaluated}** of them were trained for that ({front.n_cells} cells). On all "
+        f"**{front.n_evaluated}** of them were evaluated for that ({front.n_cells} cells). On all "
         f"{check.n_evaluated} that were measured, "
         f"**{100 * front.achieved_epsilon:.0f} %** was enough."
     )

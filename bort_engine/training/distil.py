@@ -3,7 +3,8 @@
 `inherit` slices the source; `general` then lets the slice imitate the source's last hidden states
 on general text (Jiao et al. 2020, TinyBERT, section 3: hidden states through a learned linear map);
 `task` slices T instead, head included, and imitates T's soft labels on the task's train split and
-on copies of it with a fifth of the words swapped (as TinyBERT does, section 3.2).
+on copies of it with a fifth of the words swapped (as TinyBERT does, section 3.2). `elastic` cuts
+the student out of the elastic one, head included, in which all slices of T are trained together.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from bort_engine.training.trainer import Rows
     from bort_engine.training.word_swap import Tau
 
-INITIALISATIONS = ("inherit", "general", "task")
+INITIALISATIONS = ("inherit", "general", "task", "elastic")
 STAGE = "distilling the student"
 # Ours, and above TinyBERT's rates (5e-5 and less): students here are small and see few steps.
 GENERAL_BATCH, GENERAL_LEARNING_RATE = 64, 5e-4
@@ -71,6 +72,11 @@ def initial_student(
     if initialisation == "task":
         model = without_dropout(inherit(teacher.model, architecture, source, teacher.importance))
         return distil_labels(model, teacher, task_epochs, seed, on_progress, stop)
+    if initialisation == "elastic":
+        from bort_engine.training.elastic import Elastic
+
+        student = Elastic.prepare(source, teacher, on_progress=on_progress, stop=stop)
+        return without_dropout(student.cut(architecture))
     set_seed(seed)
     n_classes = teacher.model.config.num_labels
     parent = load_source(source, num_labels=n_classes, seed=seed)

@@ -152,15 +152,14 @@ class _Sandwich(torch.nn.Module):
         student.set_attn_implementation("eager")
         self.student = student
         self._source, self._importance = source, teacher.importance
-        shapes = [a for a in SearchSpace.fine(source) if a.is_slice_of(source.architecture)]
-        *self._shapes, self._largest = sorted(shapes)
-        self._smallest = self._shapes[0] if self._shapes else self._largest
+        self._shapes = list(SearchSpace.fine(source))
+        self._smallest, self._largest = self._shapes[0], self._shapes[-1]
         self._slice = cache(self._slice_of)
 
     def forward(self, input_ids: Any, attention_mask: Any) -> Any:
         # Of torch's random numbers, which a training that is resumed takes up where they were.
-        drawn = torch.randint(len(self._shapes) or 1, (N_RANDOM,)).tolist()
-        chosen = [self._smallest, *((self._shapes or [self._largest])[n] for n in drawn)]
+        drawn = torch.randint(len(self._shapes), (N_RANDOM,)).tolist()
+        chosen = [self._smallest, *(self._shapes[n] for n in drawn)]
         if torch.rand(()) < 1 / LARGEST_EVERY:
             chosen.append(self._largest)
         weights = dict(self.student.named_parameters())
@@ -170,7 +169,7 @@ class _Sandwich(torch.nn.Module):
     def _logits(
         self, shape: Architecture, weights: Mapping[str, torch.Tensor], batch: dict[str, Any]
     ) -> torch.Tensor:
-        """Run a slice as a function of the whole student's weights, so that gradients reach them."""
+        """Run a slice as a function of the whole student's weights: gradients reach them."""
         kept, model = self._slice(shape)
         cut = kept.weights(weights, dict(model.named_parameters()))
         return functional_call(model, cut, kwargs=batch).logits

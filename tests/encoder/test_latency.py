@@ -70,6 +70,15 @@ def test_a_block_that_was_not_calibrated_is_not_predicted(text):
     assert not HAND.covers([Architecture.parse(text)])
 
 
+def test_between_two_calibrated_sizes_of_the_neurons_a_layer_is_interpolated():
+    layer_ms = {"2,32,64": 0.25, "2,32,128": 0.75, "2,64,96": 1.5}
+    calibration = replace(HAND, layer_ms=layer_ms)
+    assert calibration.predict_ms(Architecture(4, 2, 32, 80)) == pytest.approx(0.5 + 4 * 0.375)
+    assert calibration.covers([Architecture(1, 2, 32, 127), Architecture(1, 2, 64, 96)])
+    for beyond in ((1, 2, 32, 129), (1, 2, 64, 97), (1, 4, 32, 80)):
+        assert not calibration.covers([Architecture(*beyond)])
+
+
 def test_the_report_is_the_held_out_error_by_hand():
     report = HAND.report()  # off by 10 %, 5 % and 25 %; the order is kept
     assert report.median_relative_error == pytest.approx(0.10)

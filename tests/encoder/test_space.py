@@ -67,7 +67,7 @@ def test_an_architecture_fits_in_another_only_if_no_field_is_larger():
 
 def test_borts_space_has_360_combinations_of_which_300_are_valid_with_90_sizes():
     space = SearchSpace.bort()
-    raw = [len(getattr(space, axis)) for axis in SearchSpace.__slots__]
+    raw = [len(getattr(space, axis)) for axis in Architecture.__slots__]
     assert raw == [6, 4, 3, 5]  # 6 * 4 * 3 * 5 = 360; 12 heads divide only 768
     assert len(space) == len(list(space)) == len(set(space)) == 300
     assert sum(a.num_attention_heads == 12 for a in space) == 6 * 5
@@ -98,7 +98,9 @@ def test_any_source_lies_in_its_default_grid_and_is_its_largest(architecture):
     space = SearchSpace.of(source)
     assert architecture in space
     assert space.within(source) == space
-    assert all(getattr(architecture, axis) == getattr(space, axis)[-1] for axis in space.__slots__)
+    assert all(
+        getattr(architecture, axis) == getattr(space, axis)[-1] for axis in Architecture.__slots__
+    )
 
 
 @unhurried
@@ -147,7 +149,7 @@ def test_a_grid_is_read_from_ranges_and_lists():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"space '' is not known; allowed: 'default', 'bort', or a grid such as"),
+        ("", r"space '' is not known; allowed: 'default', 'fine', 'bort', or a grid"),
         ("D=1 A=1 H=8", "is not known; allowed: 'default'"),
         ("D=1 A=1 H=8 I=8 J=8", "is not known; allowed: 'default'"),
         ("D=1-2-3 A=1 H=8 I=8", "'1-2-3' is neither a number nor a range such as 1-6"),
@@ -164,6 +166,22 @@ def test_a_grid_that_cannot_be_read_is_refused(text, message):
 @pytest.mark.parametrize("field", Architecture.__slots__)
 def test_nothing_beyond_the_source_is_searched_where_weights_are_inherited(field):
     shape = MINILM.architecture
-    axes = [(getattr(shape, name) * (1 + (name == field)),) for name in SearchSpace.__slots__]
+    axes = [(getattr(shape, name) * (1 + (name == field)),) for name in Architecture.__slots__]
     with pytest.raises(ValueError, match=rf"^{field} \d+ is beyond minilm-l6's \d+, .*scratch\.$"):
         SearchSpace(*axes).within(MINILM)
+
+
+def test_the_fine_grid_is_of_slices_only():
+    space = SearchSpace.fine(MINILM)
+    # 13 hidden sizes with 12 heads; with 6 heads those up to 192, with 4 up to 128, with 2 none
+    assert len(space) == len(list(space)) == 6 * (13 + 5 + 2) * 22 == 2640
+    assert all(a.is_slice_of(MINILM.architecture) for a in space)
+    assert Architecture(6, 6, 192, 192) in space and Architecture(6, 6, 216, 192) not in space
+    assert next(iter(space)) == Architecture(1, 4, 96, 192) and MINILM.architecture in space
+    assert SearchSpace.parse("fine", MINILM) == space
+
+
+def test_a_slice_fits_and_has_no_wider_heads():
+    assert Architecture(1, 6, 192, 8).is_slice_of(MINILM.architecture)
+    assert not Architecture(1, 6, 198, 8).is_slice_of(MINILM.architecture)
+    assert not Architecture(7, 12, 96, 8).is_slice_of(MINILM.architecture)

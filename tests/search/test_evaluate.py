@@ -80,7 +80,7 @@ def test_a_table_of_another_version_or_set_up_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"steps": 0}, r"steps is 0; allowed: 1 to"),
+        ({"steps": -1}, r"steps is -1; allowed: 0 to"),
         ({"train_batch_size": 2.5}, r"train_batch_size is 2.5; allowed: 1 to 1024"),
         ({"learning_rate": 0}, r"learning_rate is 0; allowed: above 0"),
     ],
@@ -88,6 +88,11 @@ def test_a_table_of_another_version_or_set_up_is_refused(tmp_path):
 def test_settings_out_of_range_are_named(change, text):
     with pytest.raises(ValueError, match=text):
         BriefTraining(**change)
+
+
+def test_the_usual_steps_are_the_oracles():
+    assert Setup("s", "t").training.steps == 30
+    assert Setup("s", "t", "elastic").training.steps == 300
 
 
 def test_the_source_is_its_own_perfect_student(quick_evaluator):

@@ -10,6 +10,8 @@ from bort_engine.encoder.space import Architecture
 from bort_engine.search.evaluate import BriefTraining
 from bort_engine.search.front import front
 from bort_engine.search.result import Front, Search
+from bort_engine.training.elastic import Elastic
+from bort_engine.training.trainer import Recipe, predict
 
 GRID = "D=1-2 A=2 H=96 I=192,384"
 
@@ -53,7 +55,7 @@ def test_a_recorded_front_is_drawn_for_any_epsilon_and_its_promise_kept():
     ("change", "text"),
     [
         ({"epsilon": 0}, r"epsilon is 0; allowed: above 0, at most 1"),
-        ({"oracle": "guess"}, r"oracle is 'guess'; allowed: brief, scratch, glue"),
+        ({"oracle": "guess"}, r"oracle is 'guess'; allowed: brief, scratch, elastic, glue"),
         ({"source": "bort"}, r"source bort has no weights to load"),
         ({"search": Search(space="D=7 A=2 H=96 I=192")}, r"num_hidden_layers 7 is beyond minilm"),
     ],
@@ -94,6 +96,26 @@ def test_a_measured_front_is_saved_resumed_and_refined(quick_evaluator, small_ta
     assert len(finer.points) >= len(first.points)
     lines = (tmp_path / "evaluations.jsonl").read_text().splitlines()
     assert len(lines) == 1 + len(trained) + len(more) <= 5
+
+
+def test_points_of_an_elastic_front_err_as_the_front_says(quick_evaluator, small_task):
+    result = front(
+        "minilm-l6",
+        small_task,
+        0.5,
+        oracle="elastic",
+        latency="recorded",
+        search=Search(space="D=1,6 A=2,12 H=96,384 I=192,1536", lazy=False, spot_checks=0),
+        training=BriefTraining(steps=2, teacher_steps=4),
+    )
+    assert result.space_size == 8  # two heads would be wider than the source's
+    T, source = quick_evaluator.teacher, sources["minilm-l6"]
+    student = Elastic.prepare(source, T, Recipe(steps=2, batch_size=64, learning_rate=5e-4))
+    assert result.source_point.dev_error == T.dev_error
+    for point in result.points:
+        logits = predict(student.cut(point.architecture), T.dev_data, T.tokenizer)
+        wrong = (logits.argmax(1) != T.dev_labels).mean()
+        assert point.dev_error == pytest.approx(wrong, abs=1e-6)
 
 
 def test_a_local_folder_is_a_source_like_any_other(embedded, tmp_path):

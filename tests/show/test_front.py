@@ -251,6 +251,6 @@ def test_the_words_carry_origin_and_unit(front):
     assert "Recorded on Synthetic CPU, 2000-01-01" in origin
     assert "batch 1, 128 tokens, 2 threads" in origin and "3.1 % median error" in origin
     assert words.origin(replace(front, origin="measured")).startswith("Measured on")
-    assert f"**{front.n_evaluated}** of them were trained" in words.promise(front)
+    assert f"**{front.n_evaluated}** of them" in words.promise(front)
     title = words.title(replace(front, task="![x](http://a)"))
     assert title == r"minilm-l6 on \!\[x\](http\://a), epsilon 0.5"

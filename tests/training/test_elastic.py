@@ -1,10 +1,11 @@
-"""The elastic student: nested slices of T, trained together; a stop leaves no trace in the result."""
+"""The elastic student: nested slices of T, trained together; a stop leaves no trace."""
 
 import pytest
 import torch
 
 from bort_engine import Architecture, Cancelled
 from bort_engine.encoder.build import Slice
+from bort_engine.training.distil import initial_student
 from bort_engine.training.elastic import Elastic, _Sandwich
 from bort_engine.training.teacher import Teacher
 from bort_engine.training.trainer import Recipe
@@ -79,3 +80,11 @@ def test_heads_wider_than_the_sources_are_no_slice(source, teacher):
     student = Elastic.prepare(source, teacher, Recipe(steps=2, batch_size=8))
     with pytest.raises(ValueError, match=r"2,1,16,24 is no slice of .* or wider heads\. Choose"):
         student.cut(Architecture(2, 1, 16, 24))
+
+
+def test_a_student_of_agora_can_start_as_a_slice(source, teacher, monkeypatch):
+    monkeypatch.setattr(Elastic.prepare.__func__, "__defaults__", (Recipe(steps=2, batch_size=8),))
+    student = initial_student(SMALL, source, teacher, "elastic")
+    whole = Elastic.prepare(source, teacher)
+    for name, value in whole.cut(SMALL).state_dict().items():
+        assert torch.equal(student.state_dict()[name], value), name
