@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
+import pandas as pd
 from annotated_types import MinLen
 
 from bort_engine.algorithms import fptas
@@ -35,9 +36,6 @@ from bort_engine.show.lessons.anatomy import (
     heads_for,
     percent,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MEASURED = "minilm-l6"  # the source whose errors and gradients are on record
 GRADIENTS = ASSETS / "recorded" / "gradients-minilm-l6.json"
@@ -122,8 +120,6 @@ def by_heads(
     architecture: Architecture, source: Source, length: int, calibration: Calibration | None
 ) -> pd.DataFrame:
     """Return parameters, operations and time of the same shape with every head count."""
-    import pandas as pd
-
     rows = []
     for heads in heads_for(architecture.hidden_size):
         shape = replace(architecture, num_attention_heads=heads)
@@ -239,8 +235,6 @@ def check_gradients(found: Gradients | None) -> Check:
 
 def to_frame(found: Gradients) -> pd.DataFrame:
     """Return each training's median and largest norm, and their ratio."""
-    import pandas as pd
-
     rows = [
         {
             "Shape D,A,H,I": str(training.architecture),

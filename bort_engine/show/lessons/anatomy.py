@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from bort_engine.encoder.costs import PartCounts, n_operations, n_parameters
 from bort_engine.encoder.latency import Calibration, recorded_calibration
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture, SearchSpace
 from bort_engine.show.theme import BLUE, GREEN, ORANGE, PURPLE, laid_out
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import plotly.graph_objects as go
 
 # What can be asked for, with every source: all shapes of the references and of the calibrations.
 DEPTHS = range(1, 25)
@@ -157,8 +156,6 @@ def percent(share: float) -> str:
 
 def to_frame(shapes: Sequence[CostSplits]) -> pd.DataFrame:
     """Return the numbers behind the picture: a row for each shape, cost and part."""
-    import pandas as pd
-
     rows = [
         {
             "shape": shape.name,
@@ -181,8 +178,6 @@ def to_frame(shapes: Sequence[CostSplits]) -> pd.DataFrame:
 
 def figure(shapes: Sequence[CostSplits], settings: str = "") -> go.Figure:
     """Draw each cost of each shape as a bar of its parts' shares; `settings` are the time's."""
-    from plotly.subplots import make_subplots
-
     titles = (
         "Parameters (count)",
         f"Operations (multiply-accumulates, {shapes[0].length} tokens)",

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from bort_engine.algorithms import fptas
 from bort_engine.algorithms.pareto import knee, nondominated
@@ -23,9 +23,6 @@ from bort_engine.encoder.space import Architecture
 from bort_engine.search import candidates as latencies
 from bort_engine.search.result import SIZES, W_ERRORS, Point, Size
 from bort_engine.show.lessons.table import SOURCE, SPACE, Table
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 LENGTHS = (16, 128, 512)
 BATCHES = (1, 8, 32)
@@ -201,8 +198,6 @@ def behind(choice: Choice, shape: ValuedShape) -> float:
 
 def to_frame(choice: Choice, picked: Mapping[str, ValuedShape]) -> pd.DataFrame:
     """Return what each rule picks, in the units that a person reads."""
-    import pandas as pd
-
     rows = [
         {
             "Rule": name,
@@ -222,8 +217,6 @@ def to_frame(choice: Choice, picked: Mapping[str, ValuedShape]) -> pd.DataFrame:
 
 def numbers(choice: Choice) -> pd.DataFrame:
     """Return every shape as the picture shows it."""
-    import pandas as pd
-
     rows = [
         {
             "D,A,H,I": str(shape.architecture),

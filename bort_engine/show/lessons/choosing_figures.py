@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 
 from bort_engine.show.lessons.choosing import Choice, ValuedShape
 from bort_engine.show.theme import (
@@ -21,9 +22,6 @@ from bort_engine.show.theme import (
     millions,
 )
 
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
 # The ring that marks what each rule picks.
 MARKS = {
     "Best W": ("circle-open", ORANGE),
@@ -37,8 +35,6 @@ LEVELS = (1.0, 0.75, 0.5, 0.25)  # of the best W: where lines of equal W are dra
 
 def figure(choice: Choice, picked: Mapping[str, ValuedShape]) -> go.Figure:
     """Draw the error against what is saved: lines of equal W, the shapes, and what is picked."""
-    import plotly.graph_objects as go
-
     drawn, shapes = go.Figure(), choice.shapes
     top = 1.08 * max(s.e for s in shapes)
     _draw_levels(drawn, choice.best.w, top)

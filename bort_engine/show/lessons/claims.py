@@ -12,17 +12,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
 
 from bort_engine.data.resources import ASSETS
 from bort_engine.encoder.costs import PartCounts, n_operations, n_parameters
 from bort_engine.encoder.sources import Source
 from bort_engine.lab.ledger import BASE, BORT, LARGE, LENGTHS, MODELS, SWAPPED, Ledger, Spread
 from bort_engine.show.theme import BLUE, GREEN, GREY, PURPLE, laid_out, log_axis, millions
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import plotly.graph_objects as go
 
 TITLES = ("Bort, as released", "Bort, H and I swapped", "BERT-base", "BERT-large")  # of MODELS
 GOOD = 128  # tokens
@@ -158,8 +157,6 @@ def sentences(ledger: Ledger | None, length: int) -> tuple[str, str, str]:
 
 def table(ledger: Ledger | None, length: int) -> pd.DataFrame:
     """Return one row a claim: published, recomputed, timed, and where it was published."""
-    import pandas as pd
-
     figures = published()
     value = {name: figure.value for name, figure in figures.items()}
     # Each row: the claim, as published, recomputed, timed; and the name of the published figure.
@@ -202,8 +199,6 @@ def _timed(spread: Spread | None) -> str:
 
 def times_table(ledger: Ledger, length: int) -> pd.DataFrame:
     """Return one row a model: what it counts, and its milliseconds with their quartiles."""
-    import pandas as pd
-
     rows = []
     for title, (name, source) in zip(TITLES, MODELS.items(), strict=True):
         ms, shape = ledger.ms(name, length), source.architecture
@@ -217,8 +212,6 @@ def times_table(ledger: Ledger, length: int) -> pd.DataFrame:
 
 def figure(ledger: Ledger | None, length: int) -> go.Figure:
     """Draw every claim's ratios on one logarithmic axis; its range is the same for all lengths."""
-    import plotly.graph_objects as go
-
     drawn, rows = go.Figure(), claims(ledger, length)
     released, swapped = ([c for c in rows if c.swapped == which] for which in (False, True))
     for row, claim in enumerate(released):

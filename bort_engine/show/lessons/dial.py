@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
 
 from bort_engine.algorithms import fptas
 from bort_engine.algorithms.pareto import factors, nondominated
@@ -31,10 +33,6 @@ from bort_engine.show.theme import (
     millions,
     pale,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import plotly.graph_objects as go
 
 EPSILONS = (1.0, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05)
 COSTS = ("latency", "operations")
@@ -147,8 +145,6 @@ def cover(
 
 def compare(lazily: DialCover, every_cell: DialCover) -> pd.DataFrame:
     """Return what each way of going about it trains, and the epsilon that it achieves."""
-    import pandas as pd
-
     rows = [
         ("One a cell, lazily", len(lazily.trained), lazily.achieved),
         ("One a cell", len(every_cell.trained), every_cell.achieved),
@@ -159,8 +155,6 @@ def compare(lazily: DialCover, every_cell: DialCover) -> pd.DataFrame:
 
 def to_frame(shown: DialCover) -> pd.DataFrame:
     """Return every shape with its costs, its cell's fate, and whether it is on the front."""
-    import pandas as pd
-
     roles = dict.fromkeys(shown.trained, "trained")
     roles |= dict.fromkeys(shown.skipped, "its cell was skipped")
     rows = [
@@ -223,8 +217,6 @@ def summary(shown: DialCover) -> str:
 
 def figure(shown: DialCover) -> go.Figure:
     """Draw the cells on logarithmic axes, the shapes in them, and what became of each."""
-    import plotly.graph_objects as go
-
     drawn, units = go.Figure(), _units(shown)
     for name, kept, colour, dash in (
         ("Cell, trained", True, ORANGE, "solid"),

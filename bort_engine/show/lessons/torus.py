@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
 
 from bort_engine.algorithms.agora import MIN_LABELLER_ACCURACY
 from bort_engine.lab.torus import RADIUS
 from bort_engine.lab.torus_run import GAIN, TORUS_BETTI, Betti, Position, Torus, config_name
 from bort_engine.lab.torus_world import ALIVE, BORN, BOX, RING, TUBE, is_on
 from bort_engine.show.theme import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, laid_out
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import plotly.graph_objects as go
 
 CAMERA = {"eye": {"x": 1.0, "y": 0.5, "z": 1.35}}
 POINTS = (
@@ -98,8 +96,6 @@ def outline() -> tuple[list[float | None], ...]:
 
 def cloud_figure(run: Torus, number: int) -> go.Figure:
     """Draw a round's points in three dimensions, over the true torus's outline."""
-    import plotly.graph_objects as go
-
     figure = go.Figure()
     x, y, z = outline()
     line: dict[str, Any] = {"color": GREY, "width": 1}
@@ -140,8 +136,6 @@ def accuracies(run: Torus) -> dict[str, list[float | None]]:
 
 def accuracy_figure(run: Torus, number: int) -> go.Figure:
     """Draw accuracies over the rounds, with a ring about the one that is looked at."""
-    import plotly.graph_objects as go
-
     marks = {
         "Test": (BLUE, "circle", "solid"),
         "Dev": (ORANGE, "diamond", "dash"),
@@ -180,8 +174,6 @@ def accuracy_figure(run: Torus, number: int) -> go.Figure:
 
 def shape_table(run: Torus, number: int) -> pd.DataFrame:
     """Return pieces, loops and hollows by round, and those of a torus to compare with."""
-    import pandas as pd
-
     rows = [
         {"": "this round" if k == number else "", "Round": str(k)} | _shape(row.betti)
         for k, row in enumerate(run.rounds)
@@ -191,8 +183,6 @@ def shape_table(run: Torus, number: int) -> pd.DataFrame:
 
 def table(run: Torus) -> pd.DataFrame:
     """Return everything about the rounds but the points, one row each."""
-    import pandas as pd
-
     rows = [
         {
             "Round": k,
@@ -214,8 +204,6 @@ def table(run: Torus) -> pd.DataFrame:
 
 def points_table(run: Torus, number: int) -> pd.DataFrame:
     """Return the points that a round's picture shows, with what they are."""
-    import pandas as pd
-
     rows = [(layer.name, *point) for layer in layers(run, number) for point in layer.points]
     return pd.DataFrame(rows, columns=["Kind", "x", "y", "z"])
 

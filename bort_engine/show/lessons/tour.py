@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import plotly.graph_objects as go
 
 from bort_engine.finetune import report as agora_report
 from bort_engine.finetune.report import Report
@@ -23,9 +25,6 @@ from bort_engine.show import front as words
 from bort_engine.show import race as race_report
 from bort_engine.show.lessons import claims
 from bort_engine.show.theme import GREY, ORANGE, millions, pale
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 SOURCE, TASK, EPSILON = "minilm-l6", "rotten-tomatoes", 0.2
 AGORA = "agora-minilm-l6-rotten-tomatoes-few"
@@ -222,8 +221,6 @@ def changed() -> tuple[tuple[str, int], ...]:
 
 def diagram(step: int) -> go.Figure:
     """Draw the tool as five boxes with arrows; the stop at hand, 1 to 5, is filled and starred."""
-    import plotly.graph_objects as go
-
     figure = go.Figure()
     line = {"text": "", "showarrow": True, "arrowhead": 2, "arrowwidth": 1.5, "arrowcolor": GREY}
     for start, end in ((BOXES[a], BOXES[b]) for a, b in ARROWS):

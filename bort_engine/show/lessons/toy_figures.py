@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from bort_engine.lab.toy import Comparison, Network, ToyShape, idle
 from bort_engine.show.theme import BLUE, GREEN, GREY, VERMILION, laid_out
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import plotly.graph_objects as go
 
 NAMES = ("T", "T, pruned", "FPTAS's choice")
 KINDS = {
@@ -28,8 +27,6 @@ LEGEND_ORDER = [*KINDS, *EDGES]
 
 
 def to_frame(comparison: Comparison) -> pd.DataFrame:
-    import pandas as pd
-
     return pd.DataFrame(
         {
             "Network": NAMES,
@@ -59,8 +56,6 @@ def summary(comparison: Comparison) -> str:
 
 def figure(comparison: Comparison) -> go.Figure:
     """Draw the three networks from top to bottom, units where they are in T."""
-    from plotly.subplots import make_subplots
-
     T, pruned, _ = comparison.networks
     titles = [
         f"<b>{name}</b><br>{network.shape}<br>{network.n_stored} parameters"
