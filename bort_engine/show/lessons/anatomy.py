@@ -92,11 +92,7 @@ def costs(
     length: int,
     calibration: Calibration | None,
 ) -> CostSplits:
-    """Return a shape's costs by part, for one sequence of `length` tokens.
-
-    Raises:
-        ValueError: the length is below 1.
-    """
+    """Return a shape's costs by part, for one sequence of `length` tokens."""
     return CostSplits(
         name,
         architecture,
@@ -130,9 +126,6 @@ def timing(calibration: Calibration) -> str:
         f"{100 * report.median_relative_error:.1f} % (median), at worst "
         f"{100 * report.worst_relative_error:.0f} %."
     )
-
-
-# The picture.
 
 
 def short(number: float) -> str:
@@ -183,9 +176,7 @@ def figure(shapes: Sequence[CostSplits], settings: str = "") -> go.Figure:
         f"Operations (multiply-accumulates, {shapes[0].length} tokens)",
         f"Time (ms{settings and f', {settings}'})",
     )
-    drawn = make_subplots(
-        len(MEASURES), 1, shared_xaxes=True, vertical_spacing=0.11, subplot_titles=titles
-    )
+    drawn = make_subplots(3, 1, shared_xaxes=True, vertical_spacing=0.11, subplot_titles=titles)
     drawn.update_annotations(x=0, xanchor="left", font={"size": 14})
     used = set(to_frame(shapes)["part"])
     for row, measure in enumerate(MEASURES, 1):
@@ -243,11 +234,11 @@ def summary(shapes: Sequence[CostSplits]) -> str:
     """Say the picture's message, for those who cannot see it."""
     lines = []
     for shape in shapes:
-        parts = ", ".join(
-            f"{measure.lower()} {amount(measure, split.total)}, in layers {percent(split.layers)}"
-            if isinstance(split, Split)
-            else f"{measure.lower()} {split}"
-            for measure, split in shape.by_measure.items()
-        )
-        lines.append(f"{shape.name} {shape.architecture}: {parts}")
+        parts = []
+        for measure, split in shape.by_measure.items():
+            text = split
+            if isinstance(split, Split):
+                text = f"{amount(measure, split.total)}, in layers {percent(split.layers)}"
+            parts.append(f"{measure.lower()} {text}")
+        lines.append(f"{shape.name} {shape.architecture}: {', '.join(parts)}")
     return f"Stacked bars at {shapes[0].length} tokens. {'. '.join(lines)}."

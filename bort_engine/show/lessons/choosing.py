@@ -56,9 +56,9 @@ class Rule:
     def __post_init__(self) -> None:
         allowed = {"size": SIZES, "error": W_ERRORS, "length": LENGTHS, "batch": BATCHES}
         for name, values in allowed.items():
-            if getattr(self, name) not in values:
+            if (value := getattr(self, name)) not in values:
                 words = ", ".join(map(str, values))
-                raise ValueError(f"{name} is {getattr(self, name)!r}; allowed: {words}.")
+                raise ValueError(f"{name} is {value!r}; allowed: {words}.")
 
     @property
     def published(self) -> bool:
@@ -112,6 +112,7 @@ class Choice:
         shapes: in the table's order.
         source: T.
         best: W's maximiser, guessing or not.
+        guesser: the shape that W rates highest among those that are no better than guessing.
         unit: of i: "ms" where latencies at the rule's batch and length are recorded, else
             "operations".
     """
@@ -121,13 +122,8 @@ class Choice:
     shapes: tuple[ValuedShape, ...]
     source: ValuedShape
     best: ValuedShape
+    guesser: ValuedShape | None
     unit: str
-
-    @property
-    def guesser(self) -> ValuedShape | None:
-        """The shape that W rates highest among those that are no better than guessing."""
-        guessing = (shape for shape in self.shapes if shape.at_chance)
-        return max(guessing, key=lambda shape: (shape.w, -shape.e), default=None)
 
 
 def calibration_for(table: Table, rule: Rule) -> Calibration | None:
@@ -167,9 +163,16 @@ def choose(table: Table, rule: Rule = DEFAULT) -> Choice:
         )
         for point, (xi, e), pareto in zip(table.points, errors.items(), front, strict=True)
     }
-    best = shapes[fptas.w_optimum(errors, T)]
-    unit = "ms" if latency else "operations"
-    return Choice(table, rule, tuple(shapes.values()), shapes[T], best, unit)
+    guessing = (shape for shape in shapes.values() if shape.at_chance)
+    return Choice(
+        table,
+        rule,
+        shapes=tuple(shapes.values()),
+        source=shapes[T],
+        best=shapes[fptas.w_optimum(errors, T)],
+        guesser=max(guessing, key=lambda shape: (shape.w, -shape.e), default=None),
+        unit="ms" if latency else "operations",
+    )
 
 
 def picks(choice: Choice, lost: float) -> dict[str, ValuedShape]:
@@ -234,9 +237,6 @@ def numbers(choice: Choice) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-# Words.
-
-
 def cost_words(choice: Choice) -> str:
     """Say what i is, and why."""
     at = f"batch {choice.rule.batch}, {choice.rule.length} tokens"
@@ -260,8 +260,10 @@ def verdict(choice: Choice) -> str:
         )
     near = ""
     if guesser and best.w:
-        share = f"{100 * guesser.w / best.w:.0f} % of that W"
-        near = f" The best of those that guess, {guesser.architecture}, comes to {share}."
+        near = (
+            f" The best of those that guess, {guesser.architecture}, comes to "
+            f"{100 * guesser.w / best.w:.0f} % of that W."
+        )
     return (
         f"**{how} picks {best.architecture}:** wrong on {100 * best.wrong:.1f} % of dev, "
         f"{behind(choice, best):.1f} points behind the source ({chance}).{near}"
@@ -285,6 +287,6 @@ def changes(picked: Mapping[str, ValuedShape], usual: Mapping[str, ValuedShape])
         if name in picked and name in usual
         if picked[name].architecture != usual[name].architecture
     ]
-    if not moved:
-        return "The picks are those that this project's own rule makes."
-    return f"Against this project's own rule, what is picked moves: {'; '.join(moved)}."
+    if moved:
+        return f"Against this project's own rule, what is picked moves: {'; '.join(moved)}."
+    return "The picks are those that this project's own rule makes."

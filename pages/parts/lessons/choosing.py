@@ -1,7 +1,5 @@
 """The lesson on choosing: what W, the knee and a budget pick from the same front, and why."""
 
-from collections.abc import Mapping
-
 import streamlit as st
 
 from bort_engine.runs.text import literal
@@ -78,7 +76,18 @@ def show() -> None:
         records = f"errors: {table.errors_from}; latency: {table.latency_from}."
         lesson.origin("recorded", literal(records))
         lesson.origin("computed", f"sizes, W and the front. {choosing.cost_words(choice)}")
-    show_picks(choice, picked)
+    runs.show_table(
+        choosing.to_frame(choice, picked),
+        choosing.FORMATS,
+        "What each rule picks, how far behind the source it is, and what it costs",
+    )
+    at = table.calibration.settings
+    st.caption(
+        "D,A,H,I: layers, heads, hidden size, intermediate size. Wrong on dev: the share of "
+        "held-out sentences answered wrongly after brief training. Latency: batch "
+        f"{at.batch_size}, {at.sequence_length} tokens, {at.threads} threads. In budget: the least "
+        "cost i among those within it."
+    )
     lesson.sentences(
         r"$W = \frac{p(T) - p}{p(T)} \cdot \frac{i(T) - i}{i(T)} \cdot \frac{1}{e}$ is the share "
         "of parameters p saved, times that of cost i saved, over the error e; T is the source.",
@@ -90,20 +99,4 @@ def show() -> None:
         "all parameters and the plain cross-entropy; "
         "the search behind [\\[BORT\\]](https://arxiv.org/abs/2010.10499) rests on it. Counting "
         "the encoder only, and only the error beyond the source's own, is this project's.",
-    )
-
-
-def show_picks(choice: choosing.Choice, picked: Mapping[str, choosing.ValuedShape]) -> None:
-    """Who is picked by which rule, in a person's units."""
-    runs.show_table(
-        choosing.to_frame(choice, picked),
-        choosing.FORMATS,
-        "What each rule picks, how far behind the source it is, and what it costs",
-    )
-    at = choice.table.calibration.settings
-    st.caption(
-        "D,A,H,I: layers, heads, hidden size, intermediate size. Wrong on dev: the share of "
-        "held-out sentences answered wrongly after brief training. Latency: batch "
-        f"{at.batch_size}, {at.sequence_length} tokens, {at.threads} threads. In budget: the least "
-        "cost i among those within it."
     )

@@ -80,18 +80,17 @@ def choose() -> tuple[Source, Architecture, int]:
         bind="query-params",
     )
 
-    cells = st.columns(4)
+    cells = iter(st.columns(4))
 
-    def slide(number: int, label: str, options: Sequence[int], default: int, key: str) -> int:
-        return cells[number].select_slider(label, options, default, key=key, bind="query-params")
+    def slide(label: str, options: Sequence[int], default: int, key: str) -> int:
+        return next(cells).select_slider(label, options, default, key=key, bind="query-params")
 
-    width = slide(0, "Hidden size H", anatomy.HIDDEN, start.hidden_size, "cost_H")
-    options, default = anatomy.INTERMEDIATE, start.intermediate_size
-    inner = slide(1, "Intermediate size I", options, default, "cost_I")
+    width = slide("Hidden size H", anatomy.HIDDEN, start.hidden_size, "cost_H")
+    inner = slide("Intermediate size I", anatomy.INTERMEDIATE, start.intermediate_size, "cost_I")
     fitting = anatomy.heads_for(width)
     most = max(n for n in fitting if n <= start.num_attention_heads)
-    heads = slide(2, "Heads A (they divide H)", fitting, most, "cost_A")
-    length = slide(3, "Sequence length (tokens)", anatomy.LENGTHS, 128, "cost_L")
+    heads = slide("Heads A (they divide H)", fitting, most, "cost_A")
+    length = slide("Sequence length (tokens)", anatomy.LENGTHS, 128, "cost_L")
     return sources[name], Architecture(depth, heads, width, inner), length
 
 
@@ -126,7 +125,7 @@ def show() -> None:
         f"{anatomy.percent(released.shares[0])} of {anatomy.short(released.total)} parameters are "
         "embeddings (computed).",
     )
-    show_heads(shape, source, length, calibration)
+    show_heads(moved, source, calibration)
     show_property(moved, source)
 
 
@@ -156,10 +155,9 @@ def show_picture(
         lesson.origin("recorded", literal(anatomy.timing(calibration)))
 
 
-def show_heads(
-    shape: Architecture, source: Source, length: int, calibration: Calibration | None
-) -> None:
+def show_heads(moved: anatomy.CostSplits, source: Source, calibration: Calibration | None) -> None:
     """The same shape with other head counts: nothing moves."""
+    shape = moved.architecture
     st.subheader("Heads are free", anchor=False)
     st.markdown(
         f"Heads share the hidden size: {shape.num_attention_heads} heads of "
@@ -168,13 +166,13 @@ def show_heads(
         "free is not without effect."
     )
     runs.show_table(
-        abnc.by_heads(shape, source, length, calibration),
+        abnc.by_heads(shape, source, moved.length, calibration),
         {"Parameters": "localized", "Operations": "localized", "One layer (ms)": "%.3f"},
         "Parameters, operations and a layer's time of the same shape with each head count",
         placeholder="not recorded",
     )
-    no_time = "Time: not recorded for this source."
-    st.caption(abnc.heads_say(calibration) if calibration else no_time)
+    missing = "Time: not recorded for this source."
+    st.caption(abnc.heads_say(calibration) if calibration else missing)
 
 
 def show_property(moved: anatomy.CostSplits, source: Source) -> None:

@@ -59,12 +59,11 @@ def show() -> None:
         )
     with right:
         first = min(tables)
-        lesson.try_this(
-            *(
-                preset(label, cover(records, first, 0.5, True, "latency", worse, tables[first]))
-                for label, worse in (("Epsilon 0.5, lazily", False), ("Large ones err more", True))
-            )
+        good, bad = (
+            preset(label, cover(records, first, 0.5, True, "latency", worse, tables[first]))
+            for label, worse in (("Epsilon 0.5, lazily", False), ("Large ones err more", True))
         )
+        lesson.try_this(good, bad)
         show_numbers(shown, lazily, every_cell)
         st.markdown(dial.assumption(shown))
         show_origin(shown)

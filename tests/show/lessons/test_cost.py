@@ -65,7 +65,6 @@ def test_heads_change_neither_size_nor_operations_and_their_spread_in_time_is_co
     assert list(table["Heads A"]) == [1, 2, 3, 4, 6, 8, 12, 16]
     assert table["Parameters"].nunique() == table["Operations"].nunique() == 1
     timed = calibration(_2_96_192=1.0, _4_96_192=1.1, _2_96_384=1.0, _4_96_384=1.3, _1_96_768=9.0)
-    assert abnc.head_spreads(timed) == pytest.approx([0.1, 0.3])
     said = abnc.heads_say(timed)
     assert "2 pairs" in said and "20 % longer" in said and "at worst 30 %" in said
 

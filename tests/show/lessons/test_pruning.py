@@ -81,7 +81,7 @@ def test_on_the_articles_toy_the_fptas_chooses_the_articles_subarchitecture(draw
     comparison = toy.compare(Toy(draw=draw))
     assert comparison.chosen.key == comparison.best.key == ToyShape(2, 3, 3, 2)
     assert comparison.errors[2] < 1e-12
-    cheaper = [e for xi, e in comparison.found.measured.items() if xi.p < 40]
+    cheaper = [e for xi, e in comparison.extraction.measured.items() if xi.p < 40]
     assert min(cheaper) > ERROR_FLOOR
 
 
@@ -108,13 +108,17 @@ def test_pruning_goes_on_to_the_tolerance_and_no_further():
 
 @given(any_toy)
 @settings(max_examples=10, deadline=None)
-def test_the_choice_is_the_best_and_the_promise_is_kept_where_its_assumption_holds(T):
-    comparison = toy.compare(T)
-    cover, measured, xi = comparison.found.cover, comparison.found.measured, comparison.chosen
+def test_the_choice_is_the_best_and_the_promise_is_kept_where_its_assumption_holds(any_T):
+    comparison = toy.compare(any_T)
+    cover, measured, xi = (
+        comparison.extraction.cover,
+        comparison.extraction.measured,
+        comparison.chosen,
+    )
     assert len(measured) == len(toy.candidates(comparison.networks[0].shape))
 
     def w(xi):
-        return w_coefficient(xi.p, xi.i, measured[xi], comparison.found.maximum)
+        return w_coefficient(xi.p, xi.i, measured[xi], T)
 
     assert w(xi) == max(map(w, cover))
     assert w(comparison.best) == max(map(w, measured))
@@ -125,8 +129,7 @@ def test_the_choice_is_the_best_and_the_promise_is_kept_where_its_assumption_hol
     assert all(any(s.p <= reach * x.p and s.i <= reach * x.i for s in cover) for x in measured)
     groups = cells(measured, toy.EPSILON).values()
     stands_for = all(
-        measured[representative(members, comparison.found.maximum)]
-        <= reach * max(measured[x], ERROR_FLOOR)
+        measured[representative(members, T)] <= reach * max(measured[x], ERROR_FLOOR)
         for members in groups
         for x in members
     )
@@ -143,7 +146,7 @@ def test_the_choice_is_the_best_and_the_promise_is_kept_where_its_assumption_hol
 
 def test_where_nothing_is_smaller_the_choice_is_T():
     comparison = toy.compare(Toy(1, 0, 1, 0, 1, inputs=1))
-    assert comparison.chosen == comparison.best == comparison.found.maximum
+    assert comparison.chosen == comparison.best == comparison.extraction.maximum
     assert comparison.networks[2].n_stored == 4 and comparison.promise.achieved == 0
 
 
@@ -190,10 +193,10 @@ def test_the_presets_show_what_their_captions_say(open_lesson):
     assert "**40 parameters and 30 multiplications**" in words(at)
     # "A network of little more than half the size gives the same answers."
     good, bad = toy.compare(pruning.ARTICLE), toy.compare(pruning.FULL)
-    assert 0.5 < good.chosen.p / good.found.maximum.p < 0.6 and good.errors[2] < 1e-12
+    assert 0.5 < good.chosen.p / good.extraction.maximum.p < 0.6 and good.errors[2] < 1e-12
     assert good.promise.achieved <= toy.EPSILON
     # "Nothing to spare. Whatever is smaller errs, and the best W is that of a tiny network."
     assert not np.concatenate(toy.idle(bad.networks[0], bad.exam.x)).any()
-    T = bad.found.maximum
-    assert all(e > ERROR_FLOOR for xi, e in bad.found.measured.items() if xi != T)
+    T = bad.extraction.maximum
+    assert all(e > ERROR_FLOOR for xi, e in bad.extraction.measured.items() if xi != T)
     assert bad.chosen.p < 0.25 * T.p and bad.errors[2] > 0.25
