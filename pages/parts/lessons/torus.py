@@ -44,8 +44,9 @@ BAD = lesson.Preset(
 def settings() -> TorusSettings:
     """Return what the form holds. It came from a browser, so it may raise ValueError."""
     names = ("labeller", "points", "learner", "seed")
-    labeller, *others = (st.session_state[f"torus_{name}"] for name in names)
-    return TorusSettings(round(labeller, 4), *others)
+    labeller, points, learner, seed = (st.session_state[f"torus_{name}"] for name in names)
+    # An empty learner in the address is None.
+    return TorusSettings(round(labeller, 4), points, learner or "network", seed)
 
 
 @runs.reporting()
@@ -158,6 +159,6 @@ def show() -> None:
             show_rounds(run, "measured here", below)
             runs.show_close(RUN)
         elif RUN not in st.query_params and not refused:
-            recorded = RECORDED[st.session_state["torus_learner"]]
+            recorded = RECORDED[settings().learner]
             if run := lesson_run.opened(recorded, Torus.load):
                 show_rounds(run, "recorded", below)
