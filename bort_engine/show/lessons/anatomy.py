@@ -2,7 +2,6 @@
 
 A network is f = C(B_D(... B_1(A(x)))): A the embeddings, B one encoder layer, C what follows.
 Parameters and operations are exact; times are added up from a recorded calibration's parts.
-Compute, then draw.
 """
 
 from __future__ import annotations

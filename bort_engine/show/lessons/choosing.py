@@ -18,9 +18,8 @@ import pandas as pd
 from bort_engine.algorithms import fptas
 from bort_engine.algorithms.pareto import knee, nondominated
 from bort_engine.encoder.costs import n_operations
-from bort_engine.encoder.latency import Calibration
+from bort_engine.encoder.latency import Calibration, recorded_calibration
 from bort_engine.encoder.space import Architecture
-from bort_engine.search import candidates as latencies
 from bort_engine.search.result import SIZES, W_ERRORS, Point, Size
 from bort_engine.show.lessons.table import SOURCE, SPACE, Table
 
@@ -133,10 +132,7 @@ def calibration_for(table: Table, rule: Rule) -> Calibration | None:
     )
     if settings == table.calibration.settings:
         return table.calibration
-    try:
-        return latencies.calibration_for(SOURCE, SPACE, settings, "recorded")
-    except ValueError:
-        return None
+    return recorded_calibration(SOURCE, SPACE, settings)
 
 
 def choose(table: Table, rule: Rule = DEFAULT) -> Choice:

@@ -1,7 +1,7 @@
 """The epsilon dial: what the FPTAS trains at an epsilon, what it skips, and what that achieves.
 
 It is run on a recorded table of a whole space's errors, so that its promise can be held against
-every shape there is. Compute, then draw.
+every shape there is.
 """
 
 from __future__ import annotations
@@ -87,11 +87,7 @@ class DialCover:
 
 
 def cover(
-    table: Table,
-    epsilon: float,
-    lazy: bool = True,
-    cost: str = "latency",
-    made_up: bool = False,
+    table: Table, epsilon: float, lazy: bool = True, cost: str = "latency", made_up: bool = False
 ) -> DialCover:
     """Run the FPTAS on a table, and hold what it trained against all of it.
 
@@ -100,10 +96,12 @@ def cover(
     """
     if cost not in COSTS:
         raise ValueError(f"cost is {cost!r}; allowed: {', '.join(COSTS)}.")
-    candidates = [candidate(point, "total") for point in table.points]
+    candidates = [candidate(point) for point in table.points]
     if cost == "operations":
-        work = [float(point.operations) for point in table.points]
-        candidates = [replace(xi, i=i) for xi, i in zip(candidates, work, strict=True)]
+        candidates = [
+            replace(xi, i=float(point.operations))
+            for xi, point in zip(candidates, table.points, strict=True)
+        ]
     T = fptas.maximum_point(candidates, SOURCE.architecture)
     grouped = fptas.cells(candidates, epsilon)
     largest = {cell: fptas.representative(members, T) for cell, members in grouped.items()}
@@ -157,24 +155,18 @@ def to_frame(shown: DialCover) -> pd.DataFrame:
     """Return every shape with its costs, its cell's fate, and whether it is on the front."""
     roles = dict.fromkeys(shown.trained, "trained")
     roles |= dict.fromkeys(shown.skipped, "its cell was skipped")
-    rows = [
+    points, rows = shown.table.points, range(len(shown.costs))
+    return pd.DataFrame(
         {
-            "D,A,H,I": str(point.architecture),
-            "Parameters": point.n_parameters,
-            shown.cost_label: cost,
-            "Error (nats)": round(float(error), 6),
+            "D,A,H,I": [str(point.architecture) for point in points],
+            "Parameters": [point.n_parameters for point in points],
+            shown.cost_label: shown.costs[:, 1],
+            "Error (nats)": shown.costs[:, 2].round(6),
             "Errors are": shown.errors_are,
-            "Role": roles.get(row, "not trained"),
-            "On the front": row in shown.front,
+            "Role": [roles.get(row, "not trained") for row in rows],
+            "On the front": [row in shown.front for row in rows],
         }
-        for row, (point, (_, cost, error)) in enumerate(
-            zip(shown.table.points, shown.costs, strict=True)
-        )
-    ]
-    return pd.DataFrame(rows)
-
-
-# Words.
+    )
 
 
 def verdict(shown: DialCover) -> str:
@@ -212,25 +204,21 @@ def summary(shown: DialCover) -> str:
     )
 
 
-# The picture.
-
-
 def figure(shown: DialCover) -> go.Figure:
     """Draw the cells on logarithmic axes, the shapes in them, and what became of each."""
     drawn, units = go.Figure(), _units(shown)
-    for name, kept, colour, dash in (
+    for name, is_trained, colour, dash in (
         ("Cell, trained", True, ORANGE, "solid"),
         ("Cell, skipped", False, SKY, "dot"),
     ):
-        xs, ys = outlines([c for c, trained in shown.cells.items() if trained == kept], shown)
+        xs, ys = outlines([c for c, trained in shown.cells.items() if trained == is_trained], shown)
         line = {"color": colour, "width": 1, "dash": dash}
         if xs:
             drawn.add_scatter(
                 x=xs, y=ys, mode="lines", line=line, fill="toself", fillcolor=pale(colour),
                 hoverinfo="skip", name=name,
             )  # fmt: skip
-    roles = {*shown.trained, *shown.skipped}
-    rest = [row for row in range(len(shown.costs)) if row not in roles]
+    rest = sorted({*range(len(shown.costs))} - {*shown.trained, *shown.skipped})
     ring: dict[str, Any] = {"line": {"width": 2}}
     layers: tuple[tuple[str, Sequence[int], dict[str, Any]], ...] = (
         ("Not trained", rest, {"symbol": "circle", "color": GREY, "size": 4}),
@@ -251,8 +239,7 @@ def figure(shown: DialCover) -> go.Figure:
 
 def outlines(cells: Iterable[fptas.Cell], shown: DialCover) -> tuple[list[Any], list[Any]]:
     """Return the cells' borders as closed lines, None between them, in the picture's units."""
-    xs: list[float | None] = []
-    ys: list[float | None] = []
+    xs, ys = [], []
     for cell in cells:
         # Cell k holds the costs from (1 + epsilon)^k up to (1 + epsilon)^(k + 1).
         corners = [[(1 + shown.epsilon) ** (k + step) for step in (0, 1)] for k in cell]
@@ -267,11 +254,9 @@ def _units(shown: DialCover) -> tuple[float, float]:
 
 
 def _hover(shown: DialCover, row: int) -> str:
-    point, error = shown.table.points[row], shown.costs[row, 2]
-    cost = f"{point.latency_ms:.2f} ms"
-    if shown.cost == "operations":
-        cost = f"{millions(point.operations)} operations"
+    point, error, cost = shown.table.points[row], shown.costs[row, 2], shown.costs[row, 1]
+    work = f"{millions(cost)} operations" if shown.cost == "operations" else f"{cost:.2f} ms"
     return (
-        f"<b>{point.architecture}</b><br>{millions(point.n_parameters)} parameters · {cost} · "
+        f"<b>{point.architecture}</b><br>{millions(point.n_parameters)} parameters · {work} · "
         f"ê {error:.3f}{' (made up)' * shown.made_up}"
     )

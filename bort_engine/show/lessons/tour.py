@@ -94,8 +94,7 @@ def point(front: Front, report: Report | None) -> Point:
         return front.recommended
     trained, size = report.request.architecture, report.models.student.n_encoder_parameters
     return min(
-        smaller,
-        key=lambda p: (p.architecture != trained, abs(p.n_encoder_parameters - size)),
+        smaller, key=lambda p: (p.architecture != trained, abs(p.n_encoder_parameters - size))
     )
 
 
@@ -148,7 +147,7 @@ def agora_stop(report: Report) -> TourStop:
         ("Plain fine-tuning", report.row("plain")),
         ("Its source", report.row("labeller")),
     )
-    part, control = "", ""
+    part = control = ""
     if models := report.models:
         share = models.student.n_encoder_parameters / models.source.n_encoder_parameters
         part = f", {100 * share:.0f} % of the source's encoder,"
@@ -210,7 +209,7 @@ def stop(step: int) -> TourStop:
         return lessons_stop()
     what = {3: "A fine-tuning run", 4: "A race"}.get(step, "The front")
     text = f"**{what} is not on record in this version.** The page says what it does."
-    return TourStop(BOXES[step - 1].name, text)
+    return TourStop(NAMES[step - 1], text)
 
 
 def changed() -> tuple[tuple[str, int], ...]:
@@ -253,7 +252,7 @@ def diagram(step: int) -> go.Figure:
     )
     figure.update_xaxes(range=[-0.45, 2.45], visible=False, fixedrange=True)
     figure.update_yaxes(range=[-0.35, 1.35], visible=False, fixedrange=True)
-    margin = {"l": 0, "r": 0, "t": 0, "b": 0}
+    margin = dict.fromkeys("lrtb", 0)
     return figure.update_layout(height=250, margin=margin, showlegend=False)
 
 

@@ -54,11 +54,11 @@ def test_operations_stand_in_where_no_latency_is_recorded():
 
 
 def test_a_recorded_calibration_of_another_batch_is_taken(monkeypatch):
-    def recorded(source, space, settings, latency):
-        assert (settings, latency) == (LatencySettings(8, 128, 2), "recorded")
+    def recorded(source, space, settings):
+        assert settings == LatencySettings(8, 128, 2)
         return replace(two().calibration, settings=settings, outside_ms={"384": 4.0, "96": 5.0})
 
-    monkeypatch.setattr("bort_engine.search.candidates.calibration_for", recorded)
+    monkeypatch.setattr(choosing, "recorded_calibration", recorded)
     choice = choosing.choose(two(), Rule(batch=8))
     assert (choice.unit, choice.shapes[1].i) == ("ms", 7.0)
 
