@@ -15,7 +15,6 @@ IDEA = (
 )
 SIZES: dict[str, Size] = {"Encoder only": "effective", "All": "total"}
 ERRORS = {"Beyond the source's": "excess", "Cross-entropy": "cross-entropy"}
-PUBLISHED = choosing.Rule("total", "cross-entropy")
 
 
 def choose() -> tuple[choosing.Rule, float]:
@@ -31,15 +30,11 @@ def choose() -> tuple[choosing.Rule, float]:
     return choosing.Rule(SIZES[size], ERRORS[error], length, batch), lost
 
 
-def preset(label: str, table: Table, rule: choosing.Rule) -> lesson.Preset:
-    """Return a rule to try, which says whom W picks by it."""
-    values = {
-        "choose_size": next(word for word, size in SIZES.items() if size == rule.size),
-        "choose_error": next(word for word, error in ERRORS.items() if error == rule.error),
-        "choose_length": rule.length,
-        "choose_batch": rule.batch,
-    }
-    return lesson.Preset(label, values, choosing.verdict(choosing.choose(table, rule)))
+def preset(label: str, table: Table, size: str, error: str) -> lesson.Preset:
+    """Return a rule to try, at the usual length and batch, which says whom W picks by it."""
+    values = {"choose_size": size, "choose_error": error, "choose_length": 128, "choose_batch": 1}
+    choice = choosing.choose(table, choosing.Rule(SIZES[size], ERRORS[error]))
+    return lesson.Preset(label, values, choosing.verdict(choice))
 
 
 def show() -> None:
@@ -63,8 +58,8 @@ def show() -> None:
         st.caption("Shapes on a line have equal W. On the front, lighter means a higher W.")
     with right:
         lesson.try_this(
-            preset("W as counted here", table, choosing.DEFAULT),
-            preset("W as published", table, PUBLISHED),
+            preset("W as counted here", table, "Encoder only", "Beyond the source's"),
+            preset("W as published", table, "All", "Cross-entropy"),
         )
         st.markdown(f"{choosing.verdict(choice)} {choosing.spread(choice)}")
         if rule != choosing.DEFAULT:

@@ -10,10 +10,11 @@ from bort_engine.search.result import Point
 from bort_engine.show.lessons import choosing, choosing_figures
 from bort_engine.show.lessons.choosing import Rule
 from bort_engine.show.lessons.table import SOURCE, Table
-from pages.parts.lessons.choosing import ERRORS, PUBLISHED, SIZES, TITLE
+from pages.parts.lessons.choosing import ERRORS, SIZES, TITLE
 from tests.show.lessons.conftest import made_up_calibration, press, words
 
 SMALL = Architecture(1, 2, 96, 192)
+PUBLISHED = Rule("total", "cross-entropy")
 
 
 def two(dev_error: float = 0.3) -> Table:
