@@ -175,8 +175,8 @@ def figure(shapes: Sequence[CostSplits], settings: str = "") -> go.Figure:
         f"Operations (multiply-accumulates, {shapes[0].length} tokens)",
         f"Time (ms{settings and f', {settings}'})",
     )
-    drawn = make_subplots(3, 1, shared_xaxes=True, vertical_spacing=0.11, subplot_titles=titles)
-    drawn.update_annotations(x=0, xanchor="left", font={"size": 14})
+    chart = make_subplots(3, 1, shared_xaxes=True, vertical_spacing=0.11, subplot_titles=titles)
+    chart.update_annotations(x=0, xanchor="left", font={"size": 14})
     used = set(to_frame(shapes)["part"])
     for row, measure in enumerate(MEASURES, 1):
         bars: dict[str, Split | str] = {}  # by what stands beside the bar
@@ -186,23 +186,23 @@ def figure(shapes: Sequence[CostSplits], settings: str = "") -> go.Figure:
             bars[shape.name + total] = split
         for number, part in enumerate(PARTS):
             if part in used:
-                _add_bars(drawn, row, measure, number, bars)
+                _add_bars(chart, row, measure, number, bars)
         for name, split in bars.items():
             if isinstance(split, str):
-                drawn.add_annotation(
+                chart.add_annotation(
                     x=0, y=name, text=split.capitalize(), xanchor="left", showarrow=False,
                     row=row, col=1,
                 )  # fmt: skip
-    drawn.update_xaxes(range=[0, 100], showgrid=False)
-    drawn.update_xaxes(title="Share of each cost (%)", row=len(MEASURES))
-    drawn.update_yaxes(autorange="reversed")
+    chart.update_xaxes(range=[0, 100], showgrid=False)
+    chart.update_xaxes(title="Share of each cost (%)", row=len(MEASURES))
+    chart.update_yaxes(autorange="reversed")
     # What is too narrow for its figures has none.
     fonts = {"mode": "hide", "minsize": 10}
-    return laid_out(drawn, 560, top=30, barmode="stack", bargap=0.15, uniformtext=fonts)
+    return laid_out(chart, 560, top=30, barmode="stack", bargap=0.15, uniformtext=fonts)
 
 
 def _add_bars(
-    drawn: go.Figure, row: int, measure: str, part: int, bars: dict[str, Split | str]
+    chart: go.Figure, row: int, measure: str, part: int, bars: dict[str, Split | str]
 ) -> None:
     """Draw one part of one cost, of all shapes; where that is not known, nothing of it."""
     colour, pattern, ink = LOOKS[part]
@@ -210,7 +210,7 @@ def _add_bars(
         (split.shares[part], split.amounts[part]) if isinstance(split, Split) else (0.0, 0.0)
         for split in bars.values()
     ]
-    drawn.add_bar(
+    chart.add_bar(
         x=[100 * share for share, _ in amounts],
         y=list(bars),
         orientation="h",

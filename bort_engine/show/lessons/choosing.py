@@ -59,10 +59,6 @@ class Rule:
                 words = ", ".join(map(str, values))
                 raise ValueError(f"{name} is {value!r}; allowed: {words}.")
 
-    @property
-    def published(self) -> bool:
-        return (self.size, self.error) == ("total", "cross-entropy")
-
 
 DEFAULT = Rule()
 
@@ -180,14 +176,14 @@ def picks(choice: Choice, lost: float) -> dict[str, ValuedShape]:
     costs = np.array([(shape.p, shape.i, max(shape.wrong, 1e-6)) for shape in able])
     limit = choice.source.wrong + lost / 100 + 1e-12
     within = [shape for shape in able if shape.wrong <= limit]
-    picked = (
+    shapes = (
         choice.best,
         able[knee(costs)] if able else None,
         min(within, key=lambda shape: shape.i, default=None),
         choice.source,
         choice.guesser,
     )
-    return {name: shape for name, shape in zip(RULES, picked, strict=True) if shape}
+    return {name: shape for name, shape in zip(RULES, shapes, strict=True) if shape}
 
 
 def behind(choice: Choice, shape: ValuedShape) -> float:
@@ -195,7 +191,7 @@ def behind(choice: Choice, shape: ValuedShape) -> float:
     return 100 * (shape.wrong - choice.source.wrong)
 
 
-def to_frame(choice: Choice, picked: Mapping[str, ValuedShape]) -> pd.DataFrame:
+def to_frame(choice: Choice, picks: Mapping[str, ValuedShape]) -> pd.DataFrame:
     """Return what each rule picks, in the units that a person reads."""
     rows = [
         {
@@ -209,7 +205,7 @@ def to_frame(choice: Choice, picked: Mapping[str, ValuedShape]) -> pd.DataFrame:
             "W": shape.w,
             "Note": "no better than guessing" if shape.at_chance else "",
         }
-        for name, shape in picked.items()
+        for name, shape in picks.items()
     ]
     return pd.DataFrame(rows)
 
@@ -246,8 +242,9 @@ def cost_words(choice: Choice) -> str:
 
 def verdict(choice: Choice) -> str:
     """Say what W picks, whether that is any good, and how near a guesser comes to it."""
-    best, guesser = choice.best, choice.guesser
-    how = "As published, W" if choice.rule.published else "W"
+    best, guesser, rule = choice.best, choice.guesser, choice.rule
+    published = (rule.size, rule.error) == ("total", "cross-entropy")
+    how = "As published, W" if published else "W"
     chance = f"always naming the more frequent class: {100 * choice.table.chance:.1f} %"
     if best.at_chance:
         return (
@@ -275,14 +272,14 @@ def spread(choice: Choice) -> str:
     )
 
 
-def changes(picked: Mapping[str, ValuedShape], usual: Mapping[str, ValuedShape]) -> str:
+def changes(picks: Mapping[str, ValuedShape], usual: Mapping[str, ValuedShape]) -> str:
     """Say which picks differ from those of this project's own rule."""
-    moved = [
-        f"{name} {usual[name].architecture} → {picked[name].architecture}"
+    moves = [
+        f"{name} {usual[name].architecture} → {picks[name].architecture}"
         for name in RULES[:3]
-        if name in picked and name in usual
-        if picked[name].architecture != usual[name].architecture
+        if name in picks and name in usual
+        if picks[name].architecture != usual[name].architecture
     ]
-    if moved:
-        return f"Against this project's own rule, what is picked moves: {'; '.join(moved)}."
+    if moves:
+        return f"Against this project's own rule, what is picked moves: {'; '.join(moves)}."
     return "The picks are those that this project's own rule makes."

@@ -272,10 +272,10 @@ def run_summary(run: Torus) -> str:
     gained, closed = sum(x.gained for x in run.scores), sum(x.closed for x in run.scores)
     both = sum(x.gained and x.closed for x in run.scores)
     points = f"at least {100 * GAIN:.0f} points"
-    held = f"It held in all of the {seeds}: a gain of {points}, and a torus's shape at the end."
+    verdict = f"It held in all of the {seeds}: a gain of {points}, and a torus's shape at the end."
     if both < n:
-        held = (
+        verdict = (
             f"It is not always so: of {seeds}, {gained} gained {points}, {closed} ended with the "
             f"shape of a torus, and {both} did both."
         )
-    return text + held
+    return text + verdict

@@ -152,8 +152,8 @@ def agora_stop(report: Report) -> TourStop:
         share = models.student.n_encoder_parameters / models.source.n_encoder_parameters
         part = f", {100 * share:.0f} % of the source's encoder,"
     if gain := report.leads.get("random"):
-        shown = "is shown" if gain.low > 0 else "is not shown"
-        control = f" (a gain over it {shown}: {gain})"
+        finding = "is shown" if gain.low > 0 else "is not shown"
+        control = f" (a gain over it {finding}: {gain})"
     n_labelled = f"{report.data.n_train:,}" if report.data else "some"
     return TourStop(
         "Agora: train the point well",

@@ -48,10 +48,10 @@ def show() -> None:
         with st.container(border=True):
             rule, lost = choose()
         choice = choosing.choose(table, rule)
-        picked = choosing.picks(choice, lost)
+        picks = choosing.picks(choice, lost)
         lesson.picture(
-            choosing_figures.figure(choice, picked),
-            choosing_figures.summary(choice, picked),
+            choosing_figures.figure(choice, picks),
+            choosing_figures.summary(choice, picks),
             "choosing-a-point",
             lambda: choosing.numbers(choice),
         )
@@ -64,7 +64,7 @@ def show() -> None:
         st.markdown(f"{choosing.verdict(choice)} {choosing.spread(choice)}")
         if rule != choosing.DEFAULT:
             usual = choosing.picks(choosing.choose(table), lost)
-            st.markdown(choosing.changes(picked, usual))
+            st.markdown(choosing.changes(picks, usual))
         for other in others:
             best = choosing.choose(tables[other], rule).best.architecture
             st.markdown(f"With training seed {other} instead of {seed}, W picks {best}.")
@@ -72,7 +72,7 @@ def show() -> None:
         lesson.origin("recorded", literal(records))
         lesson.origin("computed", f"sizes, W and the front. {choosing.cost_words(choice)}")
     runs.show_table(
-        choosing.to_frame(choice, picked),
+        choosing.to_frame(choice, picks),
         choosing.FORMATS,
         "What each rule picks, how far behind the source it is, and what it costs",
     )

@@ -43,7 +43,7 @@ def test_w_is_what_is_saved_over_the_error_that_counts(rule, w, saved):
     assert (T.saved, small.saved) == pytest.approx((0, saved))
     said = choosing.verdict(choice)
     assert "30.0 % of dev, 20.0 points behind the source" in said
-    assert said.startswith("**As published, W") is rule.published
+    assert said.startswith("**As published, W") is (rule == PUBLISHED)
 
 
 def test_operations_stand_in_where_no_latency_is_recorded():
@@ -66,13 +66,13 @@ def test_a_recorded_calibration_of_another_batch_is_taken(monkeypatch):
 
 def test_a_pick_that_guesses_is_flagged_and_only_w_makes_it():
     choice = choosing.choose(two(dev_error=0.45))
-    picked = choosing.picks(choice, 30)
-    assert picked["Best W"].at_chance and picked["Best W"] is picked["Best guesser"]
-    assert picked["Knee"] is picked["In budget"] is picked["Source"] is choice.source
+    picks = choosing.picks(choice, 30)
+    assert picks["Best W"].at_chance and picks["Best W"] is picks["Best guesser"]
+    assert picks["Knee"] is picks["In budget"] is picks["Source"] is choice.source
     assert "which guesses" in choosing.verdict(choice)
-    notes = choosing.to_frame(choice, picked)["Note"].tolist()
+    notes = choosing.to_frame(choice, picks)["Note"].tolist()
     assert notes == ["no better than guessing", "", "", "", "no better than guessing"]
-    assert "no better than guessing" in choosing_figures.summary(choice, picked)
+    assert "no better than guessing" in choosing_figures.summary(choice, picks)
 
 
 def test_how_near_a_guesser_comes_is_said():
@@ -98,8 +98,8 @@ def test_the_maximiser_of_w_is_on_the_front_and_no_line_is_flatter(table, size, 
     assert choice.best.pareto and choice.best.w == max(s.w for s in choice.shapes)
     for shape in choice.shapes:
         assert shape.w == pytest.approx(shape.saved / max(shape.e, 1e-3))
-    picked = choosing.picks(choice, 10)
-    assert not picked["Knee"].at_chance and picked["In budget"].pareto
+    picks = choosing.picks(choice, 10)
+    assert not picks["Knee"].at_chance and picks["In budget"].pareto
 
 
 def test_a_larger_budget_never_costs_more(table):
@@ -112,19 +112,19 @@ def test_a_larger_budget_never_costs_more(table):
 def test_as_published_a_guesser_wins_a_table_in_which_errors_differ_little(table):
     published, usual = choosing.choose(table, PUBLISHED), choosing.choose(table)
     assert published.best.at_chance and not usual.best.at_chance
-    picked, by_ours = choosing.picks(published, 5), choosing.picks(usual, 5)
+    picks, by_ours = choosing.picks(published, 5), choosing.picks(usual, 5)
     moved = f"Best W {usual.best.architecture} → {published.best.architecture}"
-    assert moved in choosing.changes(picked, by_ours)
+    assert moved in choosing.changes(picks, by_ours)
     assert "→" not in choosing.changes(by_ours, by_ours)
 
 
 def test_the_picture_shows_every_shape_once_and_the_picks(table):
     choice = choosing.choose(table)
-    picked = choosing.picks(choice, 5)
-    drawn = {t.name: t for t in choosing_figures.figure(choice, picked).data}
+    picks = choosing.picks(choice, 5)
+    drawn = {t.name: t for t in choosing_figures.figure(choice, picks).data}
     kinds = ("Beaten", "Guesses", "On the front")
     assert sum(len(drawn[name].x) for name in kinds) == len(choosing.numbers(choice)) == 384
-    symbols = {t.marker.symbol for name, t in drawn.items() if name in picked}
+    symbols = {t.marker.symbol for name, t in drawn.items() if name in picks}
     assert symbols == {symbol for symbol, _ in choosing_figures.MARKS.values()}
 
 
