@@ -7,9 +7,8 @@ from it, so that the promises of the FPTAS are held against every architecture t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,8 +21,7 @@ from bort_engine.search.predictor import ErrorPredictor, guesser, shape_features
 EPSILONS = (1.0, 0.5, 0.3, 0.2, 0.1, 0.05)
 
 
-@dataclass(frozen=True, slots=True)
-class Noise:
+class Noise(NamedTuple):
     """How far the errors of two training seeds are apart, over the whole space.
 
     `median` and `p95` are of the relative difference; `kendall_tau` is of the two rankings.
@@ -34,8 +32,7 @@ class Noise:
     kendall_tau: float
 
 
-@dataclass(frozen=True, slots=True)
-class CoverResult:
+class CoverResult(NamedTuple):
     """What a cover trained, and the epsilon it achieved on the whole space."""
 
     epsilon: float
@@ -69,10 +66,7 @@ def surface(candidates: Sequence[Candidate], errors: Sequence[float]) -> ErrorPr
 
 
 def covers(
-    candidates: Sequence[Candidate],
-    errors: Sequence[float],
-    epsilons: Sequence[float] = EPSILONS,
-    tolerance: float = fptas.TOLERANCE,
+    candidates: Sequence[Candidate], errors: Sequence[float], epsilons: Sequence[float] = EPSILONS
 ) -> list[CoverResult]:
     """Run the FPTAS at every epsilon, lazily and not, and hold it against the whole table."""
     row = {xi.key: n for n, xi in enumerate(candidates)}
@@ -84,7 +78,6 @@ def covers(
             lambda keys: [float(errors[row[key]]) for key in keys],
             epsilon=epsilon,
             lazy=lazy,
-            tolerance=tolerance,
             guess=guess,
         )
         trained = [row[xi.key] for xi in extraction.evaluated]

@@ -31,14 +31,11 @@ REPEATS = 15
 MOST_LENGTHS, MOST_REPEATS = 16, 1000
 RECORDED = ASSETS / "recorded" / "ledger.json"
 BORT, LARGE, BASE = (sources[n] for n in ("bort", "bert-large-uncased", "bert-base-uncased"))
+_H, _I = BORT.architecture.hidden_size, BORT.architecture.intermediate_size
 SWAPPED = replace(
     BORT,
     name="bort-swapped",
-    architecture=replace(
-        BORT.architecture,
-        hidden_size=BORT.architecture.intermediate_size,
-        intermediate_size=BORT.architecture.hidden_size,
-    ),
+    architecture=replace(BORT.architecture, hidden_size=_I, intermediate_size=_H),
 )
 MODELS: dict[str, Source] = {source.name: source for source in (BORT, SWAPPED, BASE, LARGE)}
 
@@ -164,8 +161,13 @@ def ledger(
         raise ValueError(f"{len(settings)} lengths were given; allowed: 1 to {MOST_LENGTHS}.")
     if type(repeats) is not int or not 1 <= repeats <= MOST_REPEATS:
         raise ValueError(f"repeats is {repeats!r}; allowed: 1 to {MOST_REPEATS}.")
-    began = perf_counter()
-    schedule = _schedule([setting.sequence_length for setting in settings], repeats, seed)
+    began, rng = perf_counter(), random.Random(seed)
+    schedule = [
+        (turn, setting.sequence_length, name)
+        for turn in range(1, repeats + 1)
+        for setting in settings
+        for name in rng.sample([*MODELS], len(MODELS))
+    ]
     result = Ledger(
         times_ms=_times_ms(schedule, settings[0].threads, on_progress, stop),
         threads=settings[0].threads,
@@ -177,25 +179,17 @@ def ledger(
     return result
 
 
-def _schedule(lengths: Sequence[int], repeats: int, seed: int) -> list[tuple[int, int, str]]:
-    """Return what is timed one after the other: round, length, model."""
-    rng, order = random.Random(seed), [*MODELS]
-    schedule = []
-    for turn in range(1, repeats + 1):
-        for length in lengths:
-            rng.shuffle(order)
-            schedule += [(turn, length, name) for name in order]
-    return schedule
-
-
 def _times_ms(
     schedule: Sequence[tuple[int, int, str]], threads: int, on_progress: Progress, stop: Stop
 ) -> dict[str, dict[int, tuple[float, ...]]]:
-    """Draw the models' weights, then time what the schedule says; by model and length."""
+    """Draw the models' weights, then time the schedule's rounds, lengths and models in turn.
+
+    Returns milliseconds by model and length, one a round.
+    """
     import torch
 
     models: dict[str, Any] = {}
-    times: dict[tuple[str, int], list[float]] = {}
+    times: dict[str, dict[int, tuple[float, ...]]] = {name: {} for name in MODELS}
     threads_before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -207,13 +201,12 @@ def _times_ms(
         for done, (turn, length, name) in enumerate(schedule, 1):
             check(stop)
             ms = round(_pass_ms(models[name], length), 4)
-            times.setdefault((name, length), []).append(ms)
+            times[name][length] = (*times[name].get(length, ()), ms)
             event = {"stage": "timing the models in turns", "done": done, "total": len(schedule)}
             on_progress(event | {"detail": f"round {turn}: {name}, {length} tokens"})
     finally:
         torch.set_num_threads(threads_before)
-    lengths = sorted({length for _, length in times})
-    return {name: {length: tuple(times[name, length]) for length in lengths} for name in MODELS}
+    return times
 
 
 def _model(source: Source) -> Any:

@@ -166,13 +166,13 @@ class Torus:
         if self.scores[0].seed != self.settings.seed:
             raise ValueError(f"the first score is not of seed {self.settings.seed}")
         n_elements, n_mistakes = len(LEARNERS[self.settings.learner][0]), 0
-        for number, one_round in enumerate(self.rounds):
-            configs = (*one_round.configs, *one_round.pruned)
+        for number, row in enumerate(self.rounds):
+            configs = (*row.configs, *row.pruned)
             if any(len(config) != n_elements for config in configs):
                 raise ValueError(f"round {number}: a config has not {n_elements} elements")
-            if any(new.near >= n_mistakes for new in one_round.new):
+            if any(new.near >= n_mistakes for new in row.new):
                 raise ValueError(f"round {number}: near is beyond the {n_mistakes} mistakes before")
-            n_mistakes = len(one_round.mistakes)
+            n_mistakes = len(row.mistakes)
 
     @classmethod
     def load(cls, path: str | Path) -> Torus:

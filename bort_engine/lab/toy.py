@@ -241,7 +241,7 @@ class Comparison:
     errors: tuple[float, float, float]
     exam: Exam
     tolerance: float
-    found: fptas.Extraction
+    extraction: fptas.Extraction
     promise: Guarantee
     chosen: Candidate
     best: Candidate
@@ -269,7 +269,7 @@ def compare(toy: Toy) -> Comparison:
         errors=(exam.error(T), exam.error(pruned), exam.error(small)),
         exam=exam,
         tolerance=tolerance,
-        found=extraction,
+        extraction=extraction,
         promise=guarantee(extraction),
         chosen=chosen,
         best=fptas.w_optimum(extraction.measured, extraction.maximum),

@@ -78,7 +78,6 @@ def test_a_pass_is_timed_after_one_that_does_not_count():
     ("arguments", "text"),
     [
         ("--lengths x", "'x'"),
-        ("--lengths 0", "sequence_length is 0; allowed: 1 to 512"),
         ("--lengths 16,513", "sequence_length is 513; allowed: 1 to 512"),
         ("--repeats 0", "repeats is 0; allowed: 1 to 1000"),
         ("--threads -1", "threads is -1; allowed: 1 to"),
@@ -106,12 +105,9 @@ def test_the_command_is_a_run_and_prints_json_or_a_table(passes, capsys, tmp_pat
     [
         {"schema": 1},
         {"times_ms": ROUNDS},
-        {"times_ms": {name: {"16": [float("nan")]} for name in MODELS}},
-        {"times_ms": {name: {"600": [1.0]} for name in MODELS}},
         {"times_ms": {name: {str(16 + k): [1.0]} for k, name in enumerate(MODELS)}},
         {"times_ms": {name: {"16": [1.0] * (k + 1)} for k, name in enumerate(MODELS)}},
         {"times_ms": {name: {"16": [1.0]} for name in [*MODELS, "bert-tiny"]}},
-        {"threads": 0},
     ],
 )
 def test_a_damaged_ledger_is_one_line(change, tmp_path):

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
+import pandas as pd
 from annotated_types import MinLen
 
 from bort_engine.algorithms import fptas
@@ -35,9 +36,6 @@ from bort_engine.show.lessons.anatomy import (
     heads_for,
     percent,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MEASURED = "minilm-l6"  # the source whose errors and gradients are on record
 GRADIENTS = ASSETS / "recorded" / "gradients-minilm-l6.json"
@@ -122,14 +120,11 @@ def by_heads(
     architecture: Architecture, source: Source, length: int, calibration: Calibration | None
 ) -> pd.DataFrame:
     """Return parameters, operations and time of the same shape with every head count."""
-    import pandas as pd
-
     rows = []
     for heads in heads_for(architecture.hidden_size):
         shape = replace(architecture, num_attention_heads=heads)
         variant = costs("", shape, source, length, calibration)
-        time = variant.time
-        layers_ms = time.amounts[1] if isinstance(time, Split) else math.nan
+        layers_ms = variant.time.amounts[1] if isinstance(variant.time, Split) else math.nan
         rows.append(
             {
                 "Heads A": heads,
@@ -141,20 +136,15 @@ def by_heads(
     return pd.DataFrame(rows)
 
 
-def head_spreads(calibration: Calibration) -> list[float]:
-    """Return by which share the slowest head count is behind the quickest, by pair of H and I."""
-    times: dict[str, list[float]] = {}
-    for block, ms in calibration.layer_ms.items():  # a block is written A,H,I
-        times.setdefault(block.partition(",")[2], []).append(ms)
-    return [max(ms) / min(ms) - 1 for ms in times.values() if len(ms) > 1]
-
-
 def heads_say(calibration: Calibration) -> str:
     """Say which layers a calibration has timed, and how little the heads matter to it."""
     blocks = [map(int, block.split(",")) for block in calibration.layer_ms]
     axes = zip("AHI", zip(*blocks, strict=True), strict=True)
     timed = "; ".join(f"{name} {', '.join(map(str, sorted(set(axis))))}" for name, axis in axes)
-    spreads = head_spreads(calibration) or [0.0]
+    times: dict[str, list[float]] = {}
+    for block, ms in calibration.layer_ms.items():  # a block is written A,H,I
+        times.setdefault(block.partition(",")[2], []).append(ms)
+    spreads = [max(ms) / min(ms) - 1 for ms in times.values() if len(ms) > 1] or [0.0]
     return (
         f"Timed for {calibration.source}: {timed}. Over {len(spreads)} pairs of H and I, the "
         f"slowest head count takes {100 * median(spreads):.0f} % longer than the quickest "
@@ -164,15 +154,11 @@ def heads_say(calibration: Calibration) -> str:
 
 
 def fullest(paths: Sequence[Path]) -> list[EvaluationTable]:
-    """Return the recorded tables of `MEASURED` with the most shapes, one a training seed.
-
-    Raises:
-        ValueError: a table is damaged.
-    """
-    records = [EvaluationTable(path) for path in paths]
-    records = [r for r in records if r.header.setup.source == MEASURED]
-    most = max((len(record.evaluations) for record in records), default=0)
-    return [record for record in records if 1 < len(record.evaluations) == most]
+    """Return the tables of `MEASURED` with the most shapes; ValueError if one is damaged."""
+    tables = [EvaluationTable(path) for path in paths]
+    tables = [table for table in tables if table.header.setup.source == MEASURED]
+    most = max((len(table.evaluations) for table in tables), default=0)
+    return [table for table in tables if 1 < len(table.evaluations) == most]
 
 
 def check_errors(record: EvaluationTable) -> list[Check]:
@@ -185,13 +171,14 @@ def check_errors(record: EvaluationTable) -> list[Check]:
     source = sources[MEASURED]
     calibration = calibration_of(source)
     assert calibration, f"{MEASURED}'s calibration ships"
-    errors = {a: e.error for a, e in record.evaluations.items() if calibration.covers([a])}
-    points = [costs_of(a, source, calibration) for a in errors]
-    candidates = [candidate(point, "total") for point in points]
-    statistic: Any = kendalltau([p.n_encoder_parameters for p in points], [*errors.values()])
-    tau = float(statistic.statistic)
-    order = ground_truth.order(candidates, [*errors.values()])
-    any_rise = ground_truth.order(candidates, [*errors.values()], tolerance=0.0).violations
+    evaluations = [e for a, e in record.evaluations.items() if calibration.covers([a])]
+    errors = [evaluation.error for evaluation in evaluations]
+    points = [costs_of(e.architecture, source, calibration) for e in evaluations]
+    candidates = [candidate(point) for point in points]
+    correlation: Any = kendalltau([point.n_encoder_parameters for point in points], errors)
+    tau = float(correlation.statistic)
+    order = ground_truth.order(candidates, errors)
+    any_rise = ground_truth.order(candidates, errors, tolerance=0.0).violations
     share = order.violations / max(order.pairs, 1)
     seed = record.header.setup.seed
     on = f"{len(errors)} of {len(SearchSpace.of(source))} shapes, training seed {seed}"
@@ -214,33 +201,27 @@ def check_errors(record: EvaluationTable) -> list[Check]:
 
 
 def read_gradients(path: Path = GRADIENTS) -> Gradients | None:
-    """Return the recorded gradient norms, None where there are none.
-
-    Raises:
-        ValueError: the file is damaged.
-    """
+    """Return the recorded gradient norms, None where there are none; ValueError if damaged."""
     return records.read(path, Gradients) if path.is_file() else None
 
 
-def check_gradients(found: Gradients | None) -> Check:
+def check_gradients(gradients: Gradients | None) -> Check:
     """Are the gradients of the brief trainings bounded, by a stated factor over their median?"""
     name = "Gradients stay bounded"
-    if found is None or not found.shapes:
+    if not gradients or not gradients.shapes:
         return Check(name, "unknown", "not measured.")
-    worst = max(found.shapes, key=lambda training: training.ratio)
-    steps = sum(len(training.norms) for training in found.shapes)
+    worst = max(gradients.shapes, key=lambda training: training.ratio)
+    steps = sum(len(training.norms) for training in gradients.shapes)
     return Check(
         name,
         _verdict(worst.ratio <= BOUND, worst.ratio <= BOUND**2),
-        f"in {steps} steps of {len(found.shapes)} brief trainings, the largest norm is "
+        f"in {steps} steps of {len(gradients.shapes)} brief trainings, the largest norm is "
         f"{worst.ratio:.1f} times its training's median ({worst.architecture}).",
     )
 
 
-def to_frame(found: Gradients) -> pd.DataFrame:
+def to_frame(gradients: Gradients) -> pd.DataFrame:
     """Return each training's median and largest norm, and their ratio."""
-    import pandas as pd
-
     rows = [
         {
             "Shape D,A,H,I": str(training.architecture),
@@ -250,7 +231,7 @@ def to_frame(found: Gradients) -> pd.DataFrame:
             "At step": training.norms.index(max(training.norms)) + 1,
             "Largest / median": round(training.ratio, 1),
         }
-        for training in found.shapes
+        for training in gradients.shapes
     ]
     return pd.DataFrame(rows)
 

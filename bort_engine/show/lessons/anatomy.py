@@ -2,24 +2,22 @@
 
 A network is f = C(B_D(... B_1(A(x)))): A the embeddings, B one encoder layer, C what follows.
 Parameters and operations are exact; times are added up from a recorded calibration's parts.
-Compute, then draw.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from bort_engine.encoder.costs import PartCounts, n_operations, n_parameters
 from bort_engine.encoder.latency import Calibration, recorded_calibration
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture, SearchSpace
 from bort_engine.show.theme import BLUE, GREEN, ORANGE, PURPLE, laid_out
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import plotly.graph_objects as go
 
 # What can be asked for, with every source: all shapes of the references and of the calibrations.
 DEPTHS = range(1, 25)
@@ -93,11 +91,7 @@ def costs(
     length: int,
     calibration: Calibration | None,
 ) -> CostSplits:
-    """Return a shape's costs by part, for one sequence of `length` tokens.
-
-    Raises:
-        ValueError: the length is below 1.
-    """
+    """Return a shape's costs by part, for one sequence of `length` tokens."""
     return CostSplits(
         name,
         architecture,
@@ -133,9 +127,6 @@ def timing(calibration: Calibration) -> str:
     )
 
 
-# The picture.
-
-
 def short(number: float) -> str:
     """Return a count in three or four digits: k, M, G for thousand, million, thousand million."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -157,8 +148,6 @@ def percent(share: float) -> str:
 
 def to_frame(shapes: Sequence[CostSplits]) -> pd.DataFrame:
     """Return the numbers behind the picture: a row for each shape, cost and part."""
-    import pandas as pd
-
     rows = [
         {
             "shape": shape.name,
@@ -181,17 +170,13 @@ def to_frame(shapes: Sequence[CostSplits]) -> pd.DataFrame:
 
 def figure(shapes: Sequence[CostSplits], settings: str = "") -> go.Figure:
     """Draw each cost of each shape as a bar of its parts' shares; `settings` are the time's."""
-    from plotly.subplots import make_subplots
-
     titles = (
         "Parameters (count)",
         f"Operations (multiply-accumulates, {shapes[0].length} tokens)",
         f"Time (ms{settings and f', {settings}'})",
     )
-    drawn = make_subplots(
-        len(MEASURES), 1, shared_xaxes=True, vertical_spacing=0.11, subplot_titles=titles
-    )
-    drawn.update_annotations(x=0, xanchor="left", font={"size": 14})
+    chart = make_subplots(3, 1, shared_xaxes=True, vertical_spacing=0.11, subplot_titles=titles)
+    chart.update_annotations(x=0, xanchor="left", font={"size": 14})
     used = set(to_frame(shapes)["part"])
     for row, measure in enumerate(MEASURES, 1):
         bars: dict[str, Split | str] = {}  # by what stands beside the bar
@@ -201,23 +186,23 @@ def figure(shapes: Sequence[CostSplits], settings: str = "") -> go.Figure:
             bars[shape.name + total] = split
         for number, part in enumerate(PARTS):
             if part in used:
-                _add_bars(drawn, row, measure, number, bars)
+                _add_bars(chart, row, measure, number, bars)
         for name, split in bars.items():
             if isinstance(split, str):
-                drawn.add_annotation(
+                chart.add_annotation(
                     x=0, y=name, text=split.capitalize(), xanchor="left", showarrow=False,
                     row=row, col=1,
                 )  # fmt: skip
-    drawn.update_xaxes(range=[0, 100], showgrid=False)
-    drawn.update_xaxes(title="Share of each cost (%)", row=len(MEASURES))
-    drawn.update_yaxes(autorange="reversed")
+    chart.update_xaxes(range=[0, 100], showgrid=False)
+    chart.update_xaxes(title="Share of each cost (%)", row=len(MEASURES))
+    chart.update_yaxes(autorange="reversed")
     # What is too narrow for its figures has none.
     fonts = {"mode": "hide", "minsize": 10}
-    return laid_out(drawn, 560, top=30, barmode="stack", bargap=0.15, uniformtext=fonts)
+    return laid_out(chart, 560, top=30, barmode="stack", bargap=0.15, uniformtext=fonts)
 
 
 def _add_bars(
-    drawn: go.Figure, row: int, measure: str, part: int, bars: dict[str, Split | str]
+    chart: go.Figure, row: int, measure: str, part: int, bars: dict[str, Split | str]
 ) -> None:
     """Draw one part of one cost, of all shapes; where that is not known, nothing of it."""
     colour, pattern, ink = LOOKS[part]
@@ -225,7 +210,7 @@ def _add_bars(
         (split.shares[part], split.amounts[part]) if isinstance(split, Split) else (0.0, 0.0)
         for split in bars.values()
     ]
-    drawn.add_bar(
+    chart.add_bar(
         x=[100 * share for share, _ in amounts],
         y=list(bars),
         orientation="h",
@@ -248,11 +233,11 @@ def summary(shapes: Sequence[CostSplits]) -> str:
     """Say the picture's message, for those who cannot see it."""
     lines = []
     for shape in shapes:
-        parts = ", ".join(
-            f"{measure.lower()} {amount(measure, split.total)}, in layers {percent(split.layers)}"
-            if isinstance(split, Split)
-            else f"{measure.lower()} {split}"
-            for measure, split in shape.by_measure.items()
-        )
-        lines.append(f"{shape.name} {shape.architecture}: {parts}")
+        parts = []
+        for measure, split in shape.by_measure.items():
+            text = split
+            if isinstance(split, Split):
+                text = f"{amount(measure, split.total)}, in layers {percent(split.layers)}"
+            parts.append(f"{measure.lower()} {text}")
+        lines.append(f"{shape.name} {shape.architecture}: {', '.join(parts)}")
     return f"Stacked bars at {shapes[0].length} tokens. {'. '.join(lines)}."

@@ -11,21 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from bort_engine.algorithms import fptas
 from bort_engine.algorithms.pareto import knee, nondominated
 from bort_engine.encoder.costs import n_operations
-from bort_engine.encoder.latency import Calibration
+from bort_engine.encoder.latency import Calibration, recorded_calibration
 from bort_engine.encoder.space import Architecture
-from bort_engine.search import candidates as latencies
 from bort_engine.search.result import SIZES, W_ERRORS, Point, Size
 from bort_engine.show.lessons.table import SOURCE, SPACE, Table
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 LENGTHS = (16, 128, 512)
 BATCHES = (1, 8, 32)
@@ -59,13 +55,9 @@ class Rule:
     def __post_init__(self) -> None:
         allowed = {"size": SIZES, "error": W_ERRORS, "length": LENGTHS, "batch": BATCHES}
         for name, values in allowed.items():
-            if getattr(self, name) not in values:
+            if (value := getattr(self, name)) not in values:
                 words = ", ".join(map(str, values))
-                raise ValueError(f"{name} is {getattr(self, name)!r}; allowed: {words}.")
-
-    @property
-    def published(self) -> bool:
-        return (self.size, self.error) == ("total", "cross-entropy")
+                raise ValueError(f"{name} is {value!r}; allowed: {words}.")
 
 
 DEFAULT = Rule()
@@ -115,6 +107,7 @@ class Choice:
         shapes: in the table's order.
         source: T.
         best: W's maximiser, guessing or not.
+        guesser: the shape that W rates highest among those that are no better than guessing.
         unit: of i: "ms" where latencies at the rule's batch and length are recorded, else
             "operations".
     """
@@ -124,13 +117,8 @@ class Choice:
     shapes: tuple[ValuedShape, ...]
     source: ValuedShape
     best: ValuedShape
+    guesser: ValuedShape | None
     unit: str
-
-    @property
-    def guesser(self) -> ValuedShape | None:
-        """The shape that W rates highest among those that are no better than guessing."""
-        guessing = (shape for shape in self.shapes if shape.at_chance)
-        return max(guessing, key=lambda shape: (shape.w, -shape.e), default=None)
 
 
 def calibration_for(table: Table, rule: Rule) -> Calibration | None:
@@ -140,10 +128,7 @@ def calibration_for(table: Table, rule: Rule) -> Calibration | None:
     )
     if settings == table.calibration.settings:
         return table.calibration
-    try:
-        return latencies.calibration_for(SOURCE, SPACE, settings, "recorded")
-    except ValueError:
-        return None
+    return recorded_calibration(SOURCE, SPACE, settings)
 
 
 def choose(table: Table, rule: Rule = DEFAULT) -> Choice:
@@ -170,9 +155,16 @@ def choose(table: Table, rule: Rule = DEFAULT) -> Choice:
         )
         for point, (xi, e), pareto in zip(table.points, errors.items(), front, strict=True)
     }
-    best = shapes[fptas.w_optimum(errors, T)]
-    unit = "ms" if latency else "operations"
-    return Choice(table, rule, tuple(shapes.values()), shapes[T], best, unit)
+    guessing = (shape for shape in shapes.values() if shape.at_chance)
+    return Choice(
+        table,
+        rule,
+        shapes=tuple(shapes.values()),
+        source=shapes[T],
+        best=shapes[fptas.w_optimum(errors, T)],
+        guesser=max(guessing, key=lambda shape: (shape.w, -shape.e), default=None),
+        unit="ms" if latency else "operations",
+    )
 
 
 def picks(choice: Choice, lost: float) -> dict[str, ValuedShape]:
@@ -184,14 +176,14 @@ def picks(choice: Choice, lost: float) -> dict[str, ValuedShape]:
     costs = np.array([(shape.p, shape.i, max(shape.wrong, 1e-6)) for shape in able])
     limit = choice.source.wrong + lost / 100 + 1e-12
     within = [shape for shape in able if shape.wrong <= limit]
-    picked = (
+    shapes = (
         choice.best,
         able[knee(costs)] if able else None,
         min(within, key=lambda shape: shape.i, default=None),
         choice.source,
         choice.guesser,
     )
-    return {name: shape for name, shape in zip(RULES, picked, strict=True) if shape}
+    return {name: shape for name, shape in zip(RULES, shapes, strict=True) if shape}
 
 
 def behind(choice: Choice, shape: ValuedShape) -> float:
@@ -199,10 +191,8 @@ def behind(choice: Choice, shape: ValuedShape) -> float:
     return 100 * (shape.wrong - choice.source.wrong)
 
 
-def to_frame(choice: Choice, picked: Mapping[str, ValuedShape]) -> pd.DataFrame:
+def to_frame(choice: Choice, picks: Mapping[str, ValuedShape]) -> pd.DataFrame:
     """Return what each rule picks, in the units that a person reads."""
-    import pandas as pd
-
     rows = [
         {
             "Rule": name,
@@ -215,15 +205,13 @@ def to_frame(choice: Choice, picked: Mapping[str, ValuedShape]) -> pd.DataFrame:
             "W": shape.w,
             "Note": "no better than guessing" if shape.at_chance else "",
         }
-        for name, shape in picked.items()
+        for name, shape in picks.items()
     ]
     return pd.DataFrame(rows)
 
 
 def numbers(choice: Choice) -> pd.DataFrame:
     """Return every shape as the picture shows it."""
-    import pandas as pd
-
     rows = [
         {
             "D,A,H,I": str(shape.architecture),
@@ -241,9 +229,6 @@ def numbers(choice: Choice) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-# Words.
-
-
 def cost_words(choice: Choice) -> str:
     """Say what i is, and why."""
     at = f"batch {choice.rule.batch}, {choice.rule.length} tokens"
@@ -257,8 +242,9 @@ def cost_words(choice: Choice) -> str:
 
 def verdict(choice: Choice) -> str:
     """Say what W picks, whether that is any good, and how near a guesser comes to it."""
-    best, guesser = choice.best, choice.guesser
-    how = "As published, W" if choice.rule.published else "W"
+    best, guesser, rule = choice.best, choice.guesser, choice.rule
+    published = (rule.size, rule.error) == ("total", "cross-entropy")
+    how = "As published, W" if published else "W"
     chance = f"always naming the more frequent class: {100 * choice.table.chance:.1f} %"
     if best.at_chance:
         return (
@@ -267,8 +253,10 @@ def verdict(choice: Choice) -> str:
         )
     near = ""
     if guesser and best.w:
-        share = f"{100 * guesser.w / best.w:.0f} % of that W"
-        near = f" The best of those that guess, {guesser.architecture}, comes to {share}."
+        near = (
+            f" The best of those that guess, {guesser.architecture}, comes to "
+            f"{100 * guesser.w / best.w:.0f} % of that W."
+        )
     return (
         f"**{how} picks {best.architecture}:** wrong on {100 * best.wrong:.1f} % of dev, "
         f"{behind(choice, best):.1f} points behind the source ({chance}).{near}"
@@ -284,14 +272,14 @@ def spread(choice: Choice) -> str:
     )
 
 
-def changes(picked: Mapping[str, ValuedShape], usual: Mapping[str, ValuedShape]) -> str:
+def changes(picks: Mapping[str, ValuedShape], usual: Mapping[str, ValuedShape]) -> str:
     """Say which picks differ from those of this project's own rule."""
-    moved = [
-        f"{name} {usual[name].architecture} → {picked[name].architecture}"
+    moves = [
+        f"{name} {usual[name].architecture} → {picks[name].architecture}"
         for name in RULES[:3]
-        if name in picked and name in usual
-        if picked[name].architecture != usual[name].architecture
+        if name in picks and name in usual
+        if picks[name].architecture != usual[name].architecture
     ]
-    if not moved:
-        return "The picks are those that this project's own rule makes."
-    return f"Against this project's own rule, what is picked moves: {'; '.join(moved)}."
+    if moves:
+        return f"Against this project's own rule, what is picked moves: {'; '.join(moves)}."
+    return "The picks are those that this project's own rule makes."

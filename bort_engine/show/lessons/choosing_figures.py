@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 
 from bort_engine.show.lessons.choosing import Choice, ValuedShape
 from bort_engine.show.theme import (
@@ -21,9 +22,6 @@ from bort_engine.show.theme import (
     millions,
 )
 
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
 # The ring that marks what each rule picks.
 MARKS = {
     "Best W": ("circle-open", ORANGE),
@@ -35,13 +33,11 @@ MARKS = {
 LEVELS = (1.0, 0.75, 0.5, 0.25)  # of the best W: where lines of equal W are drawn
 
 
-def figure(choice: Choice, picked: Mapping[str, ValuedShape]) -> go.Figure:
+def figure(choice: Choice, picks: Mapping[str, ValuedShape]) -> go.Figure:
     """Draw the error against what is saved: lines of equal W, the shapes, and what is picked."""
-    import plotly.graph_objects as go
-
-    drawn, shapes = go.Figure(), choice.shapes
+    chart, shapes = go.Figure(), choice.shapes
     top = 1.08 * max(s.e for s in shapes)
-    _draw_levels(drawn, choice.best.w, top)
+    _draw_levels(chart, choice.best.w, top)
     front = [row for row, s in enumerate(shapes) if s.pareto and not s.at_chance]
     thin = {"width": 2}
     layers: dict[str, tuple[list[int], dict[str, Any]]] = {
@@ -60,26 +56,26 @@ def figure(choice: Choice, picked: Mapping[str, ValuedShape]) -> go.Figure:
             | {"symbol": "circle", "line": {"width": 1}},
         ),
     }
-    for name, shape in picked.items():
+    for name, shape in picks.items():
         symbol, colour = MARKS[name]
         ring = {"symbol": symbol, "color": colour, "size": 21, "line": {"width": 2.5}}
         layers[name] = ([shapes.index(shape)], ring)
     places = np.array([(100 * s.saved, s.e) for s in shapes])
     for name, (rows, marker) in layers.items():
-        add_dots(drawn, places, rows, name, marker, lambda row: _hover(shapes[row]))
+        add_dots(chart, places, rows, name, marker, lambda row: _hover(shapes[row]))
     beyond = ": beyond the source's own" if choice.rule.error == "excess" else ""
-    drawn.update_xaxes(title="Size saved times cost saved (%)", range=[-4, 100])
-    drawn.update_yaxes(title=f"Error e{beyond} (nats)", range=[-0.04 * top, top])
-    return laid_out(drawn, 540, entrywidth=90, top=30)  # two beside each other where it is narrow
+    chart.update_xaxes(title="Size saved times cost saved (%)", range=[-4, 100])
+    chart.update_yaxes(title=f"Error e{beyond} (nats)", range=[-0.04 * top, top])
+    return laid_out(chart, 540, entrywidth=90, top=30)  # two beside each other where it is narrow
 
 
-def _draw_levels(drawn: go.Figure, best: float, top: float) -> None:
+def _draw_levels(chart: go.Figure, best: float, top: float) -> None:
     """Draw lines of equal W, y = x / W, out to the picture's edge; the winner's is solid."""
     for number, share in enumerate(LEVELS if best > 0 else ()):
         w = share * best
         x = min(1.0, top * w)
         line = {"color": GREY, "dash": "dot"} if number else {"color": ORANGE, "dash": "solid"}
-        drawn.add_scatter(
+        chart.add_scatter(
             x=[0, 100 * x],
             y=[0, x / w],
             name="Equal W",
@@ -103,12 +99,12 @@ def _hover(shape: ValuedShape) -> str:
     )
 
 
-def summary(choice: Choice, picked: Mapping[str, ValuedShape]) -> str:
+def summary(choice: Choice, picks: Mapping[str, ValuedShape]) -> str:
     """Say what the picture shows, for those who cannot see it."""
     parts = "; ".join(
         f"{name} {shape.architecture}, W {shape.w:.2f}, wrong on {100 * shape.wrong:.1f} %"
         + ", no better than guessing" * shape.at_chance
-        for name, shape in picked.items()
+        for name, shape in picks.items()
     )
     on_front = sum(shape.pareto for shape in choice.shapes)
     return (

@@ -12,17 +12,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
 
 from bort_engine.data.resources import ASSETS
 from bort_engine.encoder.costs import PartCounts, n_operations, n_parameters
 from bort_engine.encoder.sources import Source
 from bort_engine.lab.ledger import BASE, BORT, LARGE, LENGTHS, MODELS, SWAPPED, Ledger, Spread
 from bort_engine.show.theme import BLUE, GREEN, GREY, PURPLE, laid_out, log_axis, millions
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import plotly.graph_objects as go
 
 TITLES = ("Bort, as released", "Bort, H and I swapped", "BERT-base", "BERT-large")  # of MODELS
 GOOD = 128  # tokens
@@ -45,10 +44,10 @@ class Published:
 @cache
 def published() -> dict[str, Published]:
     """Return the published figures by name."""
-    plain = json.loads((ASSETS / "published.json").read_text())
+    record = json.loads((ASSETS / "published.json").read_text())
     figures = {}
-    for name, claim in plain["claims"].items():
-        source = plain["sources"][claim["source"]]
+    for name, claim in record["claims"].items():
+        source = record["sources"][claim["source"]]
         where = f"{source['name']}, {claim['place']}"
         figures[name] = Published(claim["value"], where, source["url"])
     return figures
@@ -158,8 +157,6 @@ def sentences(ledger: Ledger | None, length: int) -> tuple[str, str, str]:
 
 def table(ledger: Ledger | None, length: int) -> pd.DataFrame:
     """Return one row a claim: published, recomputed, timed, and where it was published."""
-    import pandas as pd
-
     figures = published()
     value = {name: figure.value for name, figure in figures.items()}
     # Each row: the claim, as published, recomputed, timed; and the name of the published figure.
@@ -202,8 +199,6 @@ def _timed(spread: Spread | None) -> str:
 
 def times_table(ledger: Ledger, length: int) -> pd.DataFrame:
     """Return one row a model: what it counts, and its milliseconds with their quartiles."""
-    import pandas as pd
-
     rows = []
     for title, (name, source) in zip(TITLES, MODELS.items(), strict=True):
         ms, shape = ledger.ms(name, length), source.architecture
@@ -217,40 +212,38 @@ def times_table(ledger: Ledger, length: int) -> pd.DataFrame:
 
 def figure(ledger: Ledger | None, length: int) -> go.Figure:
     """Draw every claim's ratios on one logarithmic axis; its range is the same for all lengths."""
-    import plotly.graph_objects as go
-
-    drawn, rows = go.Figure(), claims(ledger, length)
+    chart, rows = go.Figure(), claims(ledger, length)
     released, swapped = ([c for c in rows if c.swapped == which] for which in (False, True))
     for row, claim in enumerate(released):
         line = {"color": PURPLE, "width": 1, "dash": "dot"}
         x = claim.published
-        drawn.add_shape(type="line", x0=x, x1=x, y0=row - 0.4, y1=row + 0.4, line=line)
+        chart.add_shape(type="line", x0=x, x1=x, y0=row - 0.4, y1=row + 0.4, line=line)
         if row:
-            drawn.add_hline(y=row - 0.5, line={"color": GREY, "width": 0.5})
+            chart.add_hline(y=row - 0.5, line={"color": GREY, "width": 0.5})
     published_by_row = [(claim, claim.published) for claim in released]
-    _add_marks(drawn, "Published", PURPLE, "diamond", -0.25, published_by_row)
+    _add_marks(chart, "Published", PURPLE, "diamond", -0.25, published_by_row)
     for of_shape, ending, ring in ((released, "", ""), (swapped, ", swapped", "-open")):
         counts = [(claim, claim.recomputed) for claim in of_shape]
-        _add_marks(drawn, f"Recomputed{ending}", BLUE, f"circle{ring}", 0, counts)
+        _add_marks(chart, f"Recomputed{ending}", BLUE, f"circle{ring}", 0, counts)
         times = [(claim, claim.timed) for claim in of_shape if claim.timed]
         if times:
-            _add_marks(drawn, f"Timed{ending}", GREEN, f"square{ring}", 0.25, times)
+            _add_marks(chart, f"Timed{ending}", GREEN, f"square{ring}", 0.25, times)
     every = [claim for n in lengths(ledger) for claim in claims(ledger, n)]
     ends = [value for claim in every for value in (claim.published, claim.recomputed)]
     ends += [value for c in every if c.timed for value in (c.timed.low, c.timed.high)]
-    drawn.update_xaxes(log_axis(min(ends), max(ends)), title="Times smaller, or faster (ratio)")
-    drawn.update_yaxes(
+    chart.update_xaxes(log_axis(min(ends), max(ends)), title="Times smaller, or faster (ratio)")
+    chart.update_yaxes(
         tickvals=list(range(len(NAMES))),
         ticktext=[name.replace(", ", ",<br>").replace(" size", "<br>size") for name in NAMES],
         range=[len(NAMES) - 0.5, -0.5],
         showgrid=False,
         zeroline=False,
     )
-    return laid_out(drawn, 460)
+    return laid_out(chart, 460)
 
 
 def _add_marks(
-    drawn: go.Figure,
+    chart: go.Figure,
     legend: str,
     colour: str,
     symbol: str,
@@ -263,7 +256,7 @@ def _add_marks(
     texts = [f"{value:.1f} times" for value in x] if not spreads else map(_timed, spreads)
     above, below = [s.high - s.median for s in spreads], [s.median - s.low for s in spreads]
     bars = {"type": "data", "symmetric": False, "array": above, "arrayminus": below}
-    drawn.add_scatter(
+    chart.add_scatter(
         x=x,
         y=[NAMES.index(claim.name) + up for claim, _ in values],
         error_x=bars if spreads else None,

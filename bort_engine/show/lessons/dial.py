@@ -1,16 +1,18 @@
 """The epsilon dial: what the FPTAS trains at an epsilon, what it skips, and what that achieves.
 
 It is run on a recorded table of a whole space's errors, so that its promise can be held against
-every shape there is. Compute, then draw.
+every shape there is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
 
 from bort_engine.algorithms import fptas
 from bort_engine.algorithms.pareto import factors, nondominated
@@ -31,10 +33,6 @@ from bort_engine.show.theme import (
     millions,
     pale,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import plotly.graph_objects as go
 
 EPSILONS = (1.0, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05)
 COSTS = ("latency", "operations")
@@ -89,11 +87,7 @@ class DialCover:
 
 
 def cover(
-    table: Table,
-    epsilon: float,
-    lazy: bool = True,
-    cost: str = "latency",
-    made_up: bool = False,
+    table: Table, epsilon: float, lazy: bool = True, cost: str = "latency", made_up: bool = False
 ) -> DialCover:
     """Run the FPTAS on a table, and hold what it trained against all of it.
 
@@ -102,10 +96,12 @@ def cover(
     """
     if cost not in COSTS:
         raise ValueError(f"cost is {cost!r}; allowed: {', '.join(COSTS)}.")
-    candidates = [candidate(point, "total") for point in table.points]
+    candidates = [candidate(point) for point in table.points]
     if cost == "operations":
-        work = [float(point.operations) for point in table.points]
-        candidates = [replace(xi, i=i) for xi, i in zip(candidates, work, strict=True)]
+        candidates = [
+            replace(xi, i=float(point.operations))
+            for xi, point in zip(candidates, table.points, strict=True)
+        ]
     T = fptas.maximum_point(candidates, SOURCE.architecture)
     grouped = fptas.cells(candidates, epsilon)
     largest = {cell: fptas.representative(members, T) for cell, members in grouped.items()}
@@ -147,8 +143,6 @@ def cover(
 
 def compare(lazily: DialCover, every_cell: DialCover) -> pd.DataFrame:
     """Return what each way of going about it trains, and the epsilon that it achieves."""
-    import pandas as pd
-
     rows = [
         ("One a cell, lazily", len(lazily.trained), lazily.achieved),
         ("One a cell", len(every_cell.trained), every_cell.achieved),
@@ -157,129 +151,112 @@ def compare(lazily: DialCover, every_cell: DialCover) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["Way", "Trainings", "Achieved epsilon"])
 
 
-def to_frame(shown: DialCover) -> pd.DataFrame:
+def to_frame(cover: DialCover) -> pd.DataFrame:
     """Return every shape with its costs, its cell's fate, and whether it is on the front."""
-    import pandas as pd
-
-    roles = dict.fromkeys(shown.trained, "trained")
-    roles |= dict.fromkeys(shown.skipped, "its cell was skipped")
-    rows = [
+    roles = dict.fromkeys(cover.trained, "trained")
+    roles |= dict.fromkeys(cover.skipped, "its cell was skipped")
+    points, rows = cover.table.points, range(len(cover.costs))
+    return pd.DataFrame(
         {
-            "D,A,H,I": str(point.architecture),
-            "Parameters": point.n_parameters,
-            shown.cost_label: cost,
-            "Error (nats)": round(float(error), 6),
-            "Errors are": shown.errors_are,
-            "Role": roles.get(row, "not trained"),
-            "On the front": row in shown.front,
+            "D,A,H,I": [str(point.architecture) for point in points],
+            "Parameters": [point.n_parameters for point in points],
+            cover.cost_label: cover.costs[:, 1],
+            "Error (nats)": cover.costs[:, 2].round(6),
+            "Errors are": cover.errors_are,
+            "Role": [roles.get(row, "not trained") for row in rows],
+            "On the front": [row in cover.front for row in rows],
         }
-        for row, (point, (_, cost, error)) in enumerate(
-            zip(shown.table.points, shown.costs, strict=True)
-        )
-    ]
-    return pd.DataFrame(rows)
+    )
 
 
-# Words.
-
-
-def verdict(shown: DialCover) -> str:
+def verdict(cover: DialCover) -> str:
     """Say what was promised, what was achieved, and which shape fares worst."""
-    shapes, kept = shown.table.points, "kept" if shown.kept else "broken"
-    worst, near = shapes[shown.worst].architecture, shapes[shown.stand_in].architecture
-    ratios = shown.costs[shown.stand_in] / shown.costs[shown.worst]
-    scales = ("as large", "as slow" if shown.cost == "latency" else "as much work", "as wrong (ê)")
+    shapes, outcome = cover.table.points, "kept" if cover.kept else "broken"
+    worst, near = shapes[cover.worst].architecture, shapes[cover.stand_in].architecture
+    ratios = cover.costs[cover.stand_in] / cover.costs[cover.worst]
+    scales = ("as large", "as slow" if cover.cost == "latency" else "as much work", "as wrong (ê)")
     more = [(ratio, scale) for ratio, scale in zip(ratios, scales, strict=True) if ratio >= 1.005]
     times = ", ".join(f"{ratio:.2f} times {scale}" for ratio, scale in more)
     return (
-        f"**The promise of {shown.epsilon:g} is {kept}: {shown.achieved:.2f} is achieved** on "
+        f"**The promise of {cover.epsilon:g} is {outcome}: {cover.achieved:.2f} is achieved** on "
         f"all {len(shapes)} shapes. Covered worst is {worst}: the trained {near} stands in for it, "
         f"{times or 'no worse in anything'}."
     )
 
 
-def assumption(shown: DialCover) -> str:
+def assumption(cover: DialCover) -> str:
     """Say how often a larger network errs more than one it contains."""
-    order = shown.order
+    order = cover.order
     return (
         f"Larger should err less. Of {order.pairs:,} pairs of which one shape contains the other, "
         f"**{order.violations:,}** break that by more than {100 * fptas.TOLERANCE:.0f} % "
-        f"(errors: {shown.errors_are}), at worst by {100 * order.worst:.0f} %."
+        f"(errors: {cover.errors_are}), at worst by {100 * order.worst:.0f} %."
     )
 
 
-def summary(shown: DialCover) -> str:
+def summary(cover: DialCover) -> str:
     """Say what the picture shows, for those who cannot see it."""
     return (
-        f"{len(shown.costs)} shapes by parameters and {shown.cost}, in {len(shown.cells)} cells "
-        f"of epsilon {shown.epsilon:g}: {len(shown.trained)} shapes are trained, "
-        f"{len(shown.skipped)} cells skipped, {len(shown.front)} of the trained are on the "
-        f"front. Errors are {shown.errors_are}; the achieved epsilon is {shown.achieved:.2f}."
+        f"{len(cover.costs)} shapes by parameters and {cover.cost}, in {len(cover.cells)} cells "
+        f"of epsilon {cover.epsilon:g}: {len(cover.trained)} shapes are trained, "
+        f"{len(cover.skipped)} cells skipped, {len(cover.front)} of the trained are on the "
+        f"front. Errors are {cover.errors_are}; the achieved epsilon is {cover.achieved:.2f}."
     )
 
 
-# The picture.
-
-
-def figure(shown: DialCover) -> go.Figure:
+def figure(cover: DialCover) -> go.Figure:
     """Draw the cells on logarithmic axes, the shapes in them, and what became of each."""
-    import plotly.graph_objects as go
-
-    drawn, units = go.Figure(), _units(shown)
-    for name, kept, colour, dash in (
+    chart, units = go.Figure(), _units(cover)
+    for name, is_trained, colour, dash in (
         ("Cell, trained", True, ORANGE, "solid"),
         ("Cell, skipped", False, SKY, "dot"),
     ):
-        xs, ys = outlines([c for c, trained in shown.cells.items() if trained == kept], shown)
+        xs, ys = outlines([c for c, trained in cover.cells.items() if trained == is_trained], cover)
         line = {"color": colour, "width": 1, "dash": dash}
         if xs:
-            drawn.add_scatter(
+            chart.add_scatter(
                 x=xs, y=ys, mode="lines", line=line, fill="toself", fillcolor=pale(colour),
                 hoverinfo="skip", name=name,
             )  # fmt: skip
-    roles = {*shown.trained, *shown.skipped}
-    rest = [row for row in range(len(shown.costs)) if row not in roles]
+    rest = sorted({*range(len(cover.costs))} - {*cover.trained, *cover.skipped})
     ring: dict[str, Any] = {"line": {"width": 2}}
     layers: tuple[tuple[str, Sequence[int], dict[str, Any]], ...] = (
         ("Not trained", rest, {"symbol": "circle", "color": GREY, "size": 4}),
-        ("Skipped", shown.skipped, {"symbol": "diamond-open", "color": BLUE, "size": 9} | ring),
-        ("Trained", shown.trained, {"symbol": "square", "color": ORANGE, "size": 8}),
-        ("Front", shown.front, {"symbol": "circle-open", "color": GREEN, "size": 16} | ring),
-        ("Covered worst", [shown.worst], {"symbol": "x", "color": VERMILION, "size": 11}),
+        ("Skipped", cover.skipped, {"symbol": "diamond-open", "color": BLUE, "size": 9} | ring),
+        ("Trained", cover.trained, {"symbol": "square", "color": ORANGE, "size": 8}),
+        ("Front", cover.front, {"symbol": "circle-open", "color": GREEN, "size": 16} | ring),
+        ("Covered worst", [cover.worst], {"symbol": "x", "color": VERMILION, "size": 11}),
     )
-    places = shown.costs[:, :2] / units
+    places = cover.costs[:, :2] / units
     for name, rows, marker in layers:
-        add_dots(drawn, places, rows, name, marker, lambda row: _hover(shown, row))
-    label = "Operations (millions)" if shown.cost == "operations" else shown.cost_label
+        add_dots(chart, places, rows, name, marker, lambda row: _hover(cover, row))
+    label = "Operations (millions)" if cover.cost == "operations" else cover.cost_label
     (left, low), (right, high) = places.min(axis=0), places.max(axis=0)
-    drawn.update_xaxes(title="Parameters (millions)", showgrid=False, **log_axis(left, right))
-    drawn.update_yaxes(title=label, showgrid=False, **log_axis(low, high))
-    return laid_out(drawn, 540, entrywidth=90)  # two beside each other on a narrow screen
+    chart.update_xaxes(title="Parameters (millions)", showgrid=False, **log_axis(left, right))
+    chart.update_yaxes(title=label, showgrid=False, **log_axis(low, high))
+    return laid_out(chart, 540, entrywidth=90)  # two beside each other on a narrow screen
 
 
-def outlines(cells: Iterable[fptas.Cell], shown: DialCover) -> tuple[list[Any], list[Any]]:
+def outlines(cells: Iterable[fptas.Cell], cover: DialCover) -> tuple[list[Any], list[Any]]:
     """Return the cells' borders as closed lines, None between them, in the picture's units."""
-    xs: list[float | None] = []
-    ys: list[float | None] = []
+    xs, ys = [], []
     for cell in cells:
         # Cell k holds the costs from (1 + epsilon)^k up to (1 + epsilon)^(k + 1).
-        corners = [[(1 + shown.epsilon) ** (k + step) for step in (0, 1)] for k in cell]
-        (left, right), (low, high) = np.array(corners) / np.array(_units(shown))[:, None]
+        corners = [[(1 + cover.epsilon) ** (k + step) for step in (0, 1)] for k in cell]
+        (left, right), (low, high) = np.array(corners) / np.array(_units(cover))[:, None]
         xs += [left, right, right, left, left, None]
         ys += [low, low, high, high, low, None]
     return xs[:-1], ys[:-1]
 
 
-def _units(shown: DialCover) -> tuple[float, float]:
-    return 1e6, 1e6 if shown.cost == "operations" else 1.0
+def _units(cover: DialCover) -> tuple[float, float]:
+    return 1e6, 1e6 if cover.cost == "operations" else 1.0
 
 
-def _hover(shown: DialCover, row: int) -> str:
-    point, error = shown.table.points[row], shown.costs[row, 2]
-    cost = f"{point.latency_ms:.2f} ms"
-    if shown.cost == "operations":
-        cost = f"{millions(point.operations)} operations"
+def _hover(cover: DialCover, row: int) -> str:
+    point, error, cost = cover.table.points[row], cover.costs[row, 2], cover.costs[row, 1]
+    work = f"{millions(cost)} operations" if cover.cost == "operations" else f"{cost:.2f} ms"
     return (
-        f"<b>{point.architecture}</b><br>{millions(point.n_parameters)} parameters · {cost} · "
-        f"ê {error:.3f}{' (made up)' * shown.made_up}"
+        f"<b>{point.architecture}</b><br>{millions(point.n_parameters)} parameters · {work} · "
+        f"ê {error:.3f}{' (made up)' * cover.made_up}"
     )

@@ -38,8 +38,8 @@ class Table:
     @property
     def latency_from(self) -> str:
         """Where the latencies were recorded, apart from the errors."""
-        timed = self.calibration
-        return f"{timed.device}, {timed.settings.threads} threads, {timed.made_on}"
+        latency = self.calibration
+        return f"{latency.device}, {latency.settings.threads} threads, {latency.made_on}"
 
 
 def tables(paths: Sequence[Path] = ()) -> dict[int, Table]:

@@ -1,26 +1,24 @@
 """A run of Agora on the torus, round by round: its points, its accuracies, its shape, in words.
 
-Compute, then draw: `layers`, `accuracies` and the tables make the numbers. Rounds are counted from
-0: in round 0 no point was made yet. Each kind of point has its colour and its symbol.
+Rounds are counted from 0: in round 0 no point was made yet.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from itertools import compress
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
 
 from bort_engine.algorithms.agora import MIN_LABELLER_ACCURACY
 from bort_engine.lab.torus import RADIUS
 from bort_engine.lab.torus_run import GAIN, TORUS_BETTI, Betti, Position, Torus, config_name
 from bort_engine.lab.torus_world import ALIVE, BORN, BOX, RING, TUBE, is_on
 from bort_engine.show.theme import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, laid_out
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import plotly.graph_objects as go
 
 CAMERA = {"eye": {"x": 1.0, "y": 0.5, "z": 1.35}}
 POINTS = (
@@ -51,33 +49,22 @@ class Layer:
 
 def layers(run: Torus, number: int) -> list[Layer]:
     """Return what there is to see in a round: called on, mistaken, and newly made points."""
-    shown = run.rounds[number]
-    mistakes_before = run.rounds[number - 1].mistakes if number else ()
-    truth = is_on(np.array(shown.cloud).reshape(-1, 3))
-
-    def called_on(rightly: bool) -> tuple[Position, ...]:
-        pairs = zip(shown.cloud, truth, strict=True)
-        return tuple(point for point, true in pairs if true == rightly)
-
-    def new(label: str, symbol: str, colour: str) -> Layer:
-        points = [x for x in shown.new if x.labelled_on == (label == "on")]
-        near = (", ".join(f"{value:.2f}" for value in mistakes_before[x.near]) for x in points)
-        return Layer(
-            f"New: S says {label}",
-            symbol,
-            colour,
-            3,
-            tuple(x.point for x in points),
-            tuple(f"new, near the mistake at {at}; S says {label}" for at in near),
+    row = run.rounds[number]
+    truth = is_on(np.array(row.cloud).reshape(-1, 3))
+    every = [
+        Layer("Called on, rightly", "circle", BLUE, 2, tuple(compress(row.cloud, truth))),
+        Layer("Called on, wrongly", "square", SKY, 2, tuple(compress(row.cloud, ~truth))),
+    ]
+    for label, symbol, colour in (("on", "diamond", GREEN), ("off", "diamond-open", PURPLE)):
+        new = [x for x in row.new if x.labelled_on == (label == "on")]
+        mistakes = [run.rounds[number - 1].mistakes[x.near] for x in new]
+        texts = tuple(
+            f"new, near the mistake at {x:.2f}, {y:.2f}, {z:.2f}; S says {label}"
+            for x, y, z in mistakes
         )
-
-    every = (
-        Layer("Called on, rightly", "circle", BLUE, 2, called_on(True)),
-        Layer("Called on, wrongly", "square", SKY, 2, called_on(False)),
-        new("on", "diamond", GREEN),
-        new("off", "diamond-open", PURPLE),
-        Layer("Mistakes on dev", "cross", VERMILION, 3, shown.mistakes),
-    )
+        points = tuple(x.point for x in new)
+        every.append(Layer(f"New: S says {label}", symbol, colour, 3, points, texts))
+    every.append(Layer("Mistakes on dev", "cross", VERMILION, 3, row.mistakes))
     return [layer for layer in every if layer.points]
 
 
@@ -98,8 +85,6 @@ def outline() -> tuple[list[float | None], ...]:
 
 def cloud_figure(run: Torus, number: int) -> go.Figure:
     """Draw a round's points in three dimensions, over the true torus's outline."""
-    import plotly.graph_objects as go
-
     figure = go.Figure()
     x, y, z = outline()
     line: dict[str, Any] = {"color": GREY, "width": 1}
@@ -140,8 +125,6 @@ def accuracies(run: Torus) -> dict[str, list[float | None]]:
 
 def accuracy_figure(run: Torus, number: int) -> go.Figure:
     """Draw accuracies over the rounds, with a ring about the one that is looked at."""
-    import plotly.graph_objects as go
-
     marks = {
         "Test": (BLUE, "circle", "solid"),
         "Dev": (ORANGE, "diamond", "dash"),
@@ -180,8 +163,6 @@ def accuracy_figure(run: Torus, number: int) -> go.Figure:
 
 def shape_table(run: Torus, number: int) -> pd.DataFrame:
     """Return pieces, loops and hollows by round, and those of a torus to compare with."""
-    import pandas as pd
-
     rows = [
         {"": "this round" if k == number else "", "Round": str(k)} | _shape(row.betti)
         for k, row in enumerate(run.rounds)
@@ -191,8 +172,6 @@ def shape_table(run: Torus, number: int) -> pd.DataFrame:
 
 def table(run: Torus) -> pd.DataFrame:
     """Return everything about the rounds but the points, one row each."""
-    import pandas as pd
-
     rows = [
         {
             "Round": k,
@@ -214,8 +193,6 @@ def table(run: Torus) -> pd.DataFrame:
 
 def points_table(run: Torus, number: int) -> pd.DataFrame:
     """Return the points that a round's picture shows, with what they are."""
-    import pandas as pd
-
     rows = [(layer.name, *point) for layer in layers(run, number) for point in layer.points]
     return pd.DataFrame(rows, columns=["Kind", "x", "y", "z"])
 
@@ -228,9 +205,6 @@ def _percent(share: float | None) -> float | None:
     return None if share is None else 100 * share
 
 
-# The same in words, also for those who cannot see a chart.
-
-
 def origin(run: Torus) -> str:
     """Return a run's settings, where, when and with what it was made, and how long it took."""
     settings = run.settings
@@ -241,10 +215,12 @@ def origin(run: Torus) -> str:
 
 
 def cloud_summary(run: Torus, number: int) -> str:
-    """Return what the cloud shows."""
+    """Return what the cloud shows, for those who cannot see it."""
     counts = ", ".join(f"{len(x.points)} {x.name.lower()}" for x in layers(run, number))
-    outline = "Points in three dimensions over the outline of a torus"
-    return f"{outline}: {counts}. {round_summary(run, number)}"
+    return (
+        f"Points in three dimensions over the outline of a torus: {counts}. "
+        f"{round_summary(run, number)}"
+    )
 
 
 def accuracy_summary(run: Torus) -> str:
@@ -265,43 +241,41 @@ def shape_summary(betti: Betti) -> str:
 
 def round_summary(run: Torus, number: int) -> str:
     """Return what a round is, and what came of it."""
-    shown = run.rounds[number]
-    text = f"Round 0: before Agora, trained on the {shown.n_train:,} given points only."
+    row = run.rounds[number]
+    text = f"Round 0: before Agora, trained on the {row.n_train:,} given points only."
     if number:
         text = (
-            f"Round {number}: {shown.n_new:,} new points near "
+            f"Round {number}: {row.n_new:,} new points near "
             f"{len(run.rounds[number - 1].mistakes)} mistakes, "
-            f"{100 * (shown.labels_right or 0):.1f} % of them labelled rightly."
+            f"{100 * (row.labels_right or 0):.1f} % of them labelled rightly."
         )
     return (
-        f"{text} Right on {100 * shown.test:.1f} % of the test points; what it calls on has "
-        f"{shape_summary(shown.betti)}."
+        f"{text} Right on {100 * row.test:.1f} % of the test points; what it calls on has "
+        f"{shape_summary(row.betti)}."
     )
 
 
 def run_summary(run: Torus) -> str:
     """Return what came of a whole run, and in how many of its seeds it worked."""
     first, last = run.rounds[0], run.rounds[-1]
-    closed = "as a torus has" if last.betti == TORUS_BETTI else "unlike a torus"
-    return (
+    ending = "as a torus has" if last.betti == TORUS_BETTI else "unlike a torus"
+    text = (
         f"From round 0 to round {len(run.rounds) - 1}, test accuracy went from "
         f"{100 * first.test:.1f} to {100 * last.test:.1f} % ({100 * (last.test - first.test):+.1f} "
         f"points), and the shape from {shape_summary(first.betti)} to "
-        f"{shape_summary(last.betti)}, {closed}. {_seeds(run)}"
+        f"{shape_summary(last.betti)}, {ending}. "
     )
-
-
-def _seeds(run: Torus) -> str:
     n = len(run.scores)
     if n == 1:
-        return ""
+        return text
     seeds = f"{n} seeds played alike ({run.scores[0].seed} to {run.scores[-1].seed})"
     gained, closed = sum(x.gained for x in run.scores), sum(x.closed for x in run.scores)
     both = sum(x.gained and x.closed for x in run.scores)
     points = f"at least {100 * GAIN:.0f} points"
-    if both == n:
-        return f"It held in all of the {seeds}: a gain of {points}, and a torus's shape at the end."
-    return (
-        f"It is not always so: of {seeds}, {gained} gained {points}, {closed} ended with the shape "
-        f"of a torus, and {both} did both."
-    )
+    verdict = f"It held in all of the {seeds}: a gain of {points}, and a torus's shape at the end."
+    if both < n:
+        verdict = (
+            f"It is not always so: of {seeds}, {gained} gained {points}, {closed} ended with the "
+            f"shape of a torus, and {both} did both."
+        )
+    return text + verdict

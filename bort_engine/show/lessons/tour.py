@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import plotly.graph_objects as go
 
 from bort_engine.finetune import report as agora_report
 from bort_engine.finetune.report import Report
@@ -23,9 +25,6 @@ from bort_engine.show import front as words
 from bort_engine.show import race as race_report
 from bort_engine.show.lessons import claims
 from bort_engine.show.theme import GREY, ORANGE, millions, pale
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 SOURCE, TASK, EPSILON = "minilm-l6", "rotten-tomatoes", 0.2
 AGORA = "agora-minilm-l6-rotten-tomatoes-few"
@@ -95,8 +94,7 @@ def point(front: Front, report: Report | None) -> Point:
         return front.recommended
     trained, size = report.request.architecture, report.models.student.n_encoder_parameters
     return min(
-        smaller,
-        key=lambda p: (p.architecture != trained, abs(p.n_encoder_parameters - size)),
+        smaller, key=lambda p: (p.architecture != trained, abs(p.n_encoder_parameters - size))
     )
 
 
@@ -149,13 +147,13 @@ def agora_stop(report: Report) -> TourStop:
         ("Plain fine-tuning", report.row("plain")),
         ("Its source", report.row("labeller")),
     )
-    part, control = "", ""
+    part = control = ""
     if models := report.models:
         share = models.student.n_encoder_parameters / models.source.n_encoder_parameters
         part = f", {100 * share:.0f} % of the source's encoder,"
     if gain := report.leads.get("random"):
-        shown = "is shown" if gain.low > 0 else "is not shown"
-        control = f" (a gain over it {shown}: {gain})"
+        finding = "is shown" if gain.low > 0 else "is not shown"
+        control = f" (a gain over it {finding}: {gain})"
     n_labelled = f"{report.data.n_train:,}" if report.data else "some"
     return TourStop(
         "Agora: train the point well",
@@ -211,7 +209,7 @@ def stop(step: int) -> TourStop:
         return lessons_stop()
     what = {3: "A fine-tuning run", 4: "A race"}.get(step, "The front")
     text = f"**{what} is not on record in this version.** The page says what it does."
-    return TourStop(BOXES[step - 1].name, text)
+    return TourStop(NAMES[step - 1], text)
 
 
 def changed() -> tuple[tuple[str, int], ...]:
@@ -222,8 +220,6 @@ def changed() -> tuple[tuple[str, int], ...]:
 
 def diagram(step: int) -> go.Figure:
     """Draw the tool as five boxes with arrows; the stop at hand, 1 to 5, is filled and starred."""
-    import plotly.graph_objects as go
-
     figure = go.Figure()
     line = {"text": "", "showarrow": True, "arrowhead": 2, "arrowwidth": 1.5, "arrowcolor": GREY}
     for start, end in ((BOXES[a], BOXES[b]) for a, b in ARROWS):
@@ -256,7 +252,7 @@ def diagram(step: int) -> go.Figure:
     )
     figure.update_xaxes(range=[-0.45, 2.45], visible=False, fixedrange=True)
     figure.update_yaxes(range=[-0.35, 1.35], visible=False, fixedrange=True)
-    margin = {"l": 0, "r": 0, "t": 0, "b": 0}
+    margin = dict.fromkeys("lrtb", 0)
     return figure.update_layout(height=250, margin=margin, showlegend=False)
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from bort_engine.lab.toy import Comparison, Network, ToyShape, idle
 from bort_engine.show.theme import BLUE, GREEN, GREY, VERMILION, laid_out
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import plotly.graph_objects as go
 
 NAMES = ("T", "T, pruned", "FPTAS's choice")
 KINDS = {
@@ -28,8 +27,6 @@ LEGEND_ORDER = [*KINDS, *EDGES]
 
 
 def to_frame(comparison: Comparison) -> pd.DataFrame:
-    import pandas as pd
-
     return pd.DataFrame(
         {
             "Network": NAMES,
@@ -59,28 +56,26 @@ def summary(comparison: Comparison) -> str:
 
 def figure(comparison: Comparison) -> go.Figure:
     """Draw the three networks from top to bottom, units where they are in T."""
-    from plotly.subplots import make_subplots
-
     T, pruned, _ = comparison.networks
     titles = [
         f"<b>{name}</b><br>{network.shape}<br>{network.n_stored} parameters"
         for name, network in zip(NAMES, comparison.networks, strict=True)
     ]
     titles[1] = titles[1].replace("parameters", f"({pruned.n_zero} zero)")
-    drawn = make_subplots(1, 3, subplot_titles=titles, horizontal_spacing=0.01)
-    drawn.update_annotations(font={"size": 13})
+    chart = make_subplots(1, 3, subplot_titles=titles, horizontal_spacing=0.01)
+    chart.update_annotations(font={"size": 13})
     in_legend: set[str] = set()
     for column, network in enumerate(comparison.networks, 1):
         for kind, trace in _traces(network, T.shape, comparison.exam.x):
             entry = {"name": kind, "legendgroup": kind, "showlegend": kind not in in_legend}
             in_legend.add(kind)
             rank = LEGEND_ORDER.index(kind)
-            drawn.add_scatter(**trace, **entry, legendrank=rank, row=1, col=column)
+            chart.add_scatter(**trace, **entry, legendrank=rank, row=1, col=column)
     rows = 2 * T.shape.blocks
     words = [f"{what} {k}" for k in range(1, T.shape.blocks + 1) for what in ("hidden", "out")]
     half = max(T.shape.hidden, T.shape.inputs, T.shape.outputs) / 2 + 0.1
-    drawn.update_xaxes(visible=False, range=[-half, half], fixedrange=True)
-    drawn.update_yaxes(
+    chart.update_xaxes(visible=False, range=[-half, half], fixedrange=True)
+    chart.update_yaxes(
         range=[-rows - 0.4, 0.4],
         tickvals=[-row for row in range(rows + 1)],
         ticktext=["in", *words],
@@ -89,8 +84,8 @@ def figure(comparison: Comparison) -> go.Figure:
         zeroline=False,
         fixedrange=True,
     )
-    drawn.update_yaxes(showticklabels=True, col=1)
-    return laid_out(drawn, 190 + 62 * (rows + 1), entrywidth=95, top=70)
+    chart.update_yaxes(showticklabels=True, col=1)
+    return laid_out(chart, 190 + 62 * (rows + 1), entrywidth=95, top=70)
 
 
 def _traces(network: Network, T: ToyShape, x: np.ndarray) -> list[tuple[str, dict[str, Any]]]:

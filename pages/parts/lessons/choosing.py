@@ -1,7 +1,5 @@
 """The lesson on choosing: what W, the knee and a budget pick from the same front, and why."""
 
-from collections.abc import Mapping
-
 import streamlit as st
 
 from bort_engine.runs.text import literal
@@ -17,7 +15,6 @@ IDEA = (
 )
 SIZES: dict[str, Size] = {"Encoder only": "effective", "All": "total"}
 ERRORS = {"Beyond the source's": "excess", "Cross-entropy": "cross-entropy"}
-PUBLISHED = choosing.Rule("total", "cross-entropy")
 
 
 def choose() -> tuple[choosing.Rule, float]:
@@ -33,15 +30,11 @@ def choose() -> tuple[choosing.Rule, float]:
     return choosing.Rule(SIZES[size], ERRORS[error], length, batch), lost
 
 
-def preset(label: str, table: Table, rule: choosing.Rule) -> lesson.Preset:
-    """Return a rule to try, which says whom W picks by it."""
-    values = {
-        "choose_size": next(word for word, size in SIZES.items() if size == rule.size),
-        "choose_error": next(word for word, error in ERRORS.items() if error == rule.error),
-        "choose_length": rule.length,
-        "choose_batch": rule.batch,
-    }
-    return lesson.Preset(label, values, choosing.verdict(choosing.choose(table, rule)))
+def preset(label: str, table: Table, size: str, error: str) -> lesson.Preset:
+    """Return a rule to try, at the usual length and batch, which says whom W picks by it."""
+    values = {"choose_size": size, "choose_error": error, "choose_length": 128, "choose_batch": 1}
+    choice = choosing.choose(table, choosing.Rule(SIZES[size], ERRORS[error]))
+    return lesson.Preset(label, values, choosing.verdict(choice))
 
 
 def show() -> None:
@@ -55,30 +48,41 @@ def show() -> None:
         with st.container(border=True):
             rule, lost = choose()
         choice = choosing.choose(table, rule)
-        picked = choosing.picks(choice, lost)
+        picks = choosing.picks(choice, lost)
         lesson.picture(
-            choosing_figures.figure(choice, picked),
-            choosing_figures.summary(choice, picked),
+            choosing_figures.figure(choice, picks),
+            choosing_figures.summary(choice, picks),
             "choosing-a-point",
             lambda: choosing.numbers(choice),
         )
         st.caption("Shapes on a line have equal W. On the front, lighter means a higher W.")
     with right:
         lesson.try_this(
-            preset("W as counted here", table, choosing.DEFAULT),
-            preset("W as published", table, PUBLISHED),
+            preset("W as counted here", table, "Encoder only", "Beyond the source's"),
+            preset("W as published", table, "All", "Cross-entropy"),
         )
         st.markdown(f"{choosing.verdict(choice)} {choosing.spread(choice)}")
         if rule != choosing.DEFAULT:
             usual = choosing.picks(choosing.choose(table), lost)
-            st.markdown(choosing.changes(picked, usual))
+            st.markdown(choosing.changes(picks, usual))
         for other in others:
             best = choosing.choose(tables[other], rule).best.architecture
             st.markdown(f"With training seed {other} instead of {seed}, W picks {best}.")
         records = f"errors: {table.errors_from}; latency: {table.latency_from}."
         lesson.origin("recorded", literal(records))
         lesson.origin("computed", f"sizes, W and the front. {choosing.cost_words(choice)}")
-    show_picks(choice, picked)
+    runs.show_table(
+        choosing.to_frame(choice, picks),
+        choosing.FORMATS,
+        "What each rule picks, how far behind the source it is, and what it costs",
+    )
+    at = table.calibration.settings
+    st.caption(
+        "D,A,H,I: layers, heads, hidden size, intermediate size. Wrong on dev: the share of "
+        "held-out sentences answered wrongly after brief training. Latency: batch "
+        f"{at.batch_size}, {at.sequence_length} tokens, {at.threads} threads. In budget: the least "
+        "cost i among those within it."
+    )
     lesson.sentences(
         r"$W = \frac{p(T) - p}{p(T)} \cdot \frac{i(T) - i}{i(T)} \cdot \frac{1}{e}$ is the share "
         "of parameters p saved, times that of cost i saved, over the error e; T is the source.",
@@ -90,20 +94,4 @@ def show() -> None:
         "all parameters and the plain cross-entropy; "
         "the search behind [\\[BORT\\]](https://arxiv.org/abs/2010.10499) rests on it. Counting "
         "the encoder only, and only the error beyond the source's own, is this project's.",
-    )
-
-
-def show_picks(choice: choosing.Choice, picked: Mapping[str, choosing.ValuedShape]) -> None:
-    """Who is picked by which rule, in a person's units."""
-    runs.show_table(
-        choosing.to_frame(choice, picked),
-        choosing.FORMATS,
-        "What each rule picks, how far behind the source it is, and what it costs",
-    )
-    at = choice.table.calibration.settings
-    st.caption(
-        "D,A,H,I: layers, heads, hidden size, intermediate size. Wrong on dev: the share of "
-        "held-out sentences answered wrongly after brief training. Latency: batch "
-        f"{at.batch_size}, {at.sequence_length} tokens, {at.threads} threads. In budget: the least "
-        "cost i among those within it."
     )

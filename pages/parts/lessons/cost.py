@@ -80,18 +80,17 @@ def choose() -> tuple[Source, Architecture, int]:
         bind="query-params",
     )
 
-    cells = st.columns(4)
+    cells = iter(st.columns(4))
 
-    def slide(number: int, label: str, options: Sequence[int], default: int, key: str) -> int:
-        return cells[number].select_slider(label, options, default, key=key, bind="query-params")
+    def slide(label: str, options: Sequence[int], default: int, key: str) -> int:
+        return next(cells).select_slider(label, options, default, key=key, bind="query-params")
 
-    width = slide(0, "Hidden size H", anatomy.HIDDEN, start.hidden_size, "cost_H")
-    options, default = anatomy.INTERMEDIATE, start.intermediate_size
-    inner = slide(1, "Intermediate size I", options, default, "cost_I")
+    width = slide("Hidden size H", anatomy.HIDDEN, start.hidden_size, "cost_H")
+    inner = slide("Intermediate size I", anatomy.INTERMEDIATE, start.intermediate_size, "cost_I")
     fitting = anatomy.heads_for(width)
     most = max(n for n in fitting if n <= start.num_attention_heads)
-    heads = slide(2, "Heads A (they divide H)", fitting, most, "cost_A")
-    length = slide(3, "Sequence length (tokens)", anatomy.LENGTHS, 128, "cost_L")
+    heads = slide("Heads A (they divide H)", fitting, most, "cost_A")
+    length = slide("Sequence length (tokens)", anatomy.LENGTHS, 128, "cost_L")
     return sources[name], Architecture(depth, heads, width, inner), length
 
 
@@ -106,18 +105,18 @@ def show() -> None:
             st.warning(literal(e), icon=":material/warning:")
             return
     calibration = calibration_of(source.name)
-    moved = anatomy.costs("Moved", shape, source, length, calibration)
-    show_picture(moved, source, calibration)
+    splits = anatomy.costs("Moved", shape, source, length, calibration)
+    show_picture(splits, source, calibration)
     bort = sources["bort"]
     released = anatomy.costs("", bort.architecture, bort, length, None).parameters
     lesson.sentences(
         f"With {shape.num_hidden_layers} layers of width {shape.hidden_size}, "
-        f"**{anatomy.percent(moved.parameters.layers)}** of the parameters and "
-        f"**{anatomy.percent(moved.operations.layers)}** of the operations sit in Bⁿ.",
+        f"**{anatomy.percent(splits.parameters.layers)}** of the parameters and "
+        f"**{anatomy.percent(splits.operations.layers)}** of the operations sit in Bⁿ.",
         "Embeddings are a table in which words are looked up: they weigh much and compute nothing, "
-        "so the *effective size* counts Bⁿ alone: here "
-        f"{anatomy.short(moved.parameters.amounts[1])} of {anatomy.short(moved.parameters.total)} "
-        "parameters.",
+        "so the *effective size* counts Bⁿ alone: "
+        f"here {anatomy.short(splits.parameters.amounts[1])} of "
+        f"{anatomy.short(splits.parameters.total)} parameters.",
         "Each step in depth adds one more B, so size and work grow in a straight line, and time "
         "very nearly: a few timed layers tell the time of every depth.",
         "AB^nC is the form, and the condition, of the approximation in "
@@ -126,16 +125,16 @@ def show() -> None:
         f"{anatomy.percent(released.shares[0])} of {anatomy.short(released.total)} parameters are "
         "embeddings (computed).",
     )
-    show_heads(shape, source, length, calibration)
-    show_property(moved, source)
+    show_heads(splits, source, calibration)
+    show_property(splits, source)
 
 
 def show_picture(
-    moved: anatomy.CostSplits, source: Source, calibration: Calibration | None
+    splits: anatomy.CostSplits, source: Source, calibration: Calibration | None
 ) -> None:
     """The source's and the shape's costs by part, and where the numbers are from."""
     start = source.architecture
-    shapes = (anatomy.costs("Source", start, source, moved.length, calibration), moved)
+    shapes = (anatomy.costs("Source", start, source, splits.length, calibration), splits)
     settings = ""
     if calibration:
         at = calibration.settings
@@ -148,7 +147,7 @@ def show_picture(
     )
     st.caption(
         f"Source: the model as it is, {start} (layers D, heads A, hidden size H, intermediate "
-        f"size I). Moved: {moved.architecture}. k, M, G: thousand, million, thousand million. "
+        f"size I). Moved: {splits.architecture}. k, M, G: thousand, million, thousand million. "
         "Patterns tell the parts apart as colours do."
     )
     lesson.origin("computed", "parameters and operations, in closed form.")
@@ -156,10 +155,9 @@ def show_picture(
         lesson.origin("recorded", literal(anatomy.timing(calibration)))
 
 
-def show_heads(
-    shape: Architecture, source: Source, length: int, calibration: Calibration | None
-) -> None:
+def show_heads(splits: anatomy.CostSplits, source: Source, calibration: Calibration | None) -> None:
     """The same shape with other head counts: nothing moves."""
+    shape = splits.architecture
     st.subheader("Heads are free", anchor=False)
     st.markdown(
         f"Heads share the hidden size: {shape.num_attention_heads} heads of "
@@ -168,24 +166,24 @@ def show_heads(
         "free is not without effect."
     )
     runs.show_table(
-        abnc.by_heads(shape, source, length, calibration),
+        abnc.by_heads(shape, source, splits.length, calibration),
         {"Parameters": "localized", "Operations": "localized", "One layer (ms)": "%.3f"},
         "Parameters, operations and a layer's time of the same shape with each head count",
         placeholder="not recorded",
     )
-    no_time = "Time: not recorded for this source."
-    st.caption(abnc.heads_say(calibration) if calibration else no_time)
+    missing = "Time: not recorded for this source."
+    st.caption(abnc.heads_say(calibration) if calibration else missing)
 
 
-def show_property(moved: anatomy.CostSplits, source: Source) -> None:
+def show_property(splits: anatomy.CostSplits, source: Source) -> None:
     """The AB^nC property in plain words; a damaged record is one line."""
     st.subheader("Does the AB^nC property hold?", anchor=False)
     st.markdown(
         "The search trains a few networks and vouches for the rest. That is sound where the layers "
         "dominate the costs, larger networks err less, and training is tame."
     )
-    where = f"for {moved.architecture}; time as above."
-    show_checks(abnc.check_shares(moved, source), "computed", where)
+    where = f"for {splits.architecture}; time as above."
+    show_checks(abnc.check_shares(splits, source), "computed", where)
     if source.name != abnc.MEASURED:
         st.caption(
             f"Errors and gradients were not measured for {source.name}. What follows is of "

@@ -46,12 +46,12 @@ def show() -> None:
     with left:
         with st.container(border=True):
             seed, epsilon, lazy, cost, made_up = choose(sorted(tables))
-        lazily, every_cell = (
+        lazily, whole = (
             cover(records, seed, epsilon, way, cost, made_up, tables[seed]) for way in (True, False)
         )
-        shown = lazily if lazy else every_cell
+        result = lazily if lazy else whole
         lesson.picture(
-            dial.figure(shown), dial.summary(shown), "epsilon-dial", lambda: dial.to_frame(shown)
+            dial.figure(result), dial.summary(result), "epsilon-dial", lambda: dial.to_frame(result)
         )
         st.caption(
             "A dot is a shape D,A,H,I: layers, heads, hidden size, intermediate size. ê is its "
@@ -59,15 +59,14 @@ def show() -> None:
         )
     with right:
         first = min(tables)
-        lesson.try_this(
-            *(
-                preset(label, cover(records, first, 0.5, True, "latency", worse, tables[first]))
-                for label, worse in (("Epsilon 0.5, lazily", False), ("Large ones err more", True))
-            )
+        good, bad = (
+            preset(label, cover(records, first, 0.5, True, "latency", worse, tables[first]))
+            for label, worse in (("Epsilon 0.5, lazily", False), ("Large ones err more", True))
         )
-        show_numbers(shown, lazily, every_cell)
-        st.markdown(dial.assumption(shown))
-        show_origin(shown)
+        lesson.try_this(good, bad)
+        show_numbers(result, lazily, whole)
+        st.markdown(dial.assumption(result))
+        show_origin(result)
     lesson.sentences(
         "Shapes whose size and cost lie within a factor 1 + epsilon share a **cell**, and only the "
         "largest shape of a cell is trained.",
@@ -81,45 +80,45 @@ def show() -> None:
     )
 
 
-def preset(label: str, shown: dial.DialCover) -> lesson.Preset:
+def preset(label: str, result: dial.DialCover) -> lesson.Preset:
     """Return a position to try, lazily by latency, which says what is promised and achieved."""
-    errors = next(word for word, made_up in ERRORS.items() if made_up == shown.made_up)
-    values = {"dial_eps": shown.epsilon, "dial_lazy": True, "dial_cost": "Latency"}
-    says = f"{len(shown.trained)} trainings instead of {len(shown.costs)}; "
-    if shown.made_up:
+    errors = next(word for word, made_up in ERRORS.items() if made_up == result.made_up)
+    values = {"dial_eps": result.epsilon, "dial_lazy": True, "dial_cost": "Latency"}
+    says = f"{len(result.trained)} trainings instead of {len(result.costs)}; "
+    if result.made_up:
         says = f"Made-up errors: the largest of each cell errs {dial.WORSE} times as much. "
     return lesson.Preset(
         label,
-        values | {"dial_seed": shown.table.seed, "dial_errors": errors},
-        f"{says}{shown.epsilon:g} is promised and {shown.achieved:.2f} achieved.",
+        values | {"dial_seed": result.table.seed, "dial_errors": errors},
+        f"{says}{result.epsilon:g} is promised and {result.achieved:.2f} achieved.",
     )
 
 
-def show_numbers(shown: dial.DialCover, lazily: dial.DialCover, every_cell: dial.DialCover) -> None:
+def show_numbers(result: dial.DialCover, lazily: dial.DialCover, whole: dial.DialCover) -> None:
     """What was trained, promised and achieved."""
     columns = st.columns(2)
-    columns[0].metric("Trained", f"{len(shown.trained)} of {len(shown.costs)}")
-    columns[1].metric("Achieved epsilon", f"{shown.achieved:.2f}")
-    st.markdown(dial.verdict(shown))
+    columns[0].metric("Trained", f"{len(result.trained)} of {len(result.costs)}")
+    columns[1].metric("Achieved epsilon", f"{result.achieved:.2f}")
+    st.markdown(dial.verdict(result))
     runs.show_table(
-        dial.compare(lazily, every_cell),
+        dial.compare(lazily, whole),
         {"Achieved epsilon": "%.2f"},
         "Trainings and achieved epsilon: lazily, one a cell, and every shape",
     )
     st.caption(
-        f"{len(shown.cells)} cells hold a shape; by the formula there are at most "
-        f"{shown.bound:.0f}. {len(shown.skipped)} were skipped."
+        f"{len(result.cells)} cells hold a shape; by the formula there are at most "
+        f"{result.bound:.0f}. {len(result.skipped)} were skipped."
     )
 
 
-def show_origin(shown: dial.DialCover) -> None:
-    table = shown.table
-    if shown.made_up:
+def show_origin(result: dial.DialCover) -> None:
+    table = result.table
+    if result.made_up:
         lesson.origin(
             "made up",
             f"errors: recorded ones, but the largest shape of each cell (the source aside) is "
             f"given {dial.WORSE} times its own.",
         )
-    errors = "" if shown.made_up else f"errors ê (nats): {table.errors_from}; "
+    errors = "" if result.made_up else f"errors ê (nats): {table.errors_from}; "
     lesson.origin("recorded", literal(f"{errors}latency: {table.latency_from}."))
     lesson.origin("computed", "sizes, operations, cells, and what is achieved.")

@@ -48,15 +48,11 @@ def show_stop(step: int, stop: tour.TourStop) -> None:
 
 def show_ways(step: int) -> None:
     """One stop back, one stop on."""
-    ways = {
-        "Back": (step - 1, ":material/arrow_back:"),
-        "Next": (step + 1, ":material/arrow_forward:"),
-    }
     with st.container(horizontal=True):
-        for label, (to, icon) in ways.items():
+        for label, to, icon in (("Back", step - 1, "back"), ("Next", step + 1, "forward")):
             st.button(
                 label,
-                icon=icon,
+                icon=f":material/arrow_{icon}:",
                 on_click=lesson.apply,
                 args=[{"path_step": tour.NAMES[(to - 1) % STEPS]}],
                 disabled=not 1 <= to <= STEPS,

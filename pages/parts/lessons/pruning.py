@@ -30,7 +30,6 @@ def compare(T: toy.Toy) -> toy.Comparison:
 
 
 def state(T: toy.Toy) -> dict[str, int]:
-    """Return a state of the widgets."""
     return {f"pruning_{name}": getattr(T, name) for name in SLIDERS}
 
 
@@ -54,12 +53,9 @@ def choose() -> toy.Toy:
     """Let T be put together: first what the lesson is about, then the rest."""
     numbers: dict[str, int] = {}
     columns = [*st.columns(2), *st.columns(4)]
-    for column, (name, (label, help_text)) in zip(columns, SLIDERS.items(), strict=True):
-        low, high = toy.LIMITS[name]
-        default, key = getattr(ARTICLE, name), f"pruning_{name}"
-        numbers[name] = column.slider(
-            label, low, high, default, help=help_text, key=key, bind="query-params"
-        )
+    for column, (name, (label, note)) in zip(columns, SLIDERS.items(), strict=True):
+        limits, key = (*toy.LIMITS[name], getattr(ARTICLE, name)), f"pruning_{name}"
+        numbers[name] = column.slider(label, *limits, help=note, key=key, bind="query-params")
     return toy.Toy(**numbers)
 
 
@@ -90,7 +86,7 @@ def show() -> None:
 def show_numbers(comparison: toy.Comparison) -> None:
     """The three networks beside each other, and what the FPTAS took."""
     T, _, chosen = (network.shape for network in comparison.networks)
-    extraction, promise = comparison.found, comparison.promise
+    extraction, promise = comparison.extraction, comparison.promise
     with st.container(horizontal=True):
         for label, count, of_T in (
             ("Parameters stored", chosen.n_parameters, T.n_parameters),
@@ -99,8 +95,7 @@ def show_numbers(comparison: toy.Comparison) -> None:
             change = f"{100 * count / of_T - 100:.0f} % against T" if count != of_T else None
             st.metric(label, f"{count} of {of_T}", change, delta_color="inverse")
         st.metric("Error of the choice", percent(comparison.errors[2]))
-        trained = f"{len(extraction.evaluated)} of {len(extraction.measured)}"
-        st.metric("Shapes trained", trained)
+        st.metric("Shapes trained", f"{len(extraction.evaluated)} of {len(extraction.measured)}")
         st.metric(
             "Achieved epsilon",
             f"{promise.achieved:.3f}",
@@ -129,7 +124,7 @@ def show_words(comparison: toy.Comparison) -> None:
     """The lesson, with the numbers of this state."""
     T, pruned, chosen = comparison.networks
     stored, work = T.n_stored, T.shape.n_operations
-    n_shapes = len(comparison.found.measured)
+    n_shapes = len(comparison.extraction.measured)
     best = f"a shape that it did not train, {comparison.best.key}, has a better W"
     if comparison.best == comparison.chosen:
         best = f"no other of the {n_shapes} shapes has a better W (all were measured afterwards)"

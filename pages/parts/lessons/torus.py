@@ -27,20 +27,15 @@ IDEA = (
 RUN = lesson_run.address("torus")
 
 
-def preset(labeller: float, learner: str, number: int) -> dict[str, float | str]:
-    """Return what a preset sets."""
-    values = {"points": 2000, "seed": 0, "labeller": labeller, "learner": learner, "round": number}
-    return {f"torus_{name}": value for name, value in values.items()}
-
-
+USUAL = {"torus_points": 2000, "torus_seed": 0}
 GOOD = lesson.Preset(
     "A labeller that errs one time in four",
-    preset(0.75, "network", 3),
+    USUAL | {"torus_labeller": 0.75, "torus_learner": "network", "torus_round": 3},
     "Move the round from 0 to 3: the missing part of the ring fills in.",
 )
 BAD = lesson.Preset(
     "A labeller too weak, a learner that guesses",
-    preset(0.6, "guesser", 0),
+    USUAL | {"torus_labeller": 0.6, "torus_learner": "guesser", "torus_round": 0},
     "Agora refuses this labeller before any training. Then set it to 0.75: a guesser learns "
     "nothing from any labels.",
 )
@@ -49,8 +44,9 @@ BAD = lesson.Preset(
 def settings() -> TorusSettings:
     """Return what the form holds. It came from a browser, so it may raise ValueError."""
     names = ("labeller", "points", "learner", "seed")
-    labeller, *others = (st.session_state[f"torus_{name}"] for name in names)
-    return TorusSettings(round(labeller, 4), *others)
+    labeller, points, learner, seed = (st.session_state[f"torus_{name}"] for name in names)
+    # An empty learner in the address is None.
+    return TorusSettings(round(labeller, 4), points, learner or "network", seed)
 
 
 @runs.reporting()
@@ -78,14 +74,8 @@ def show_form() -> str:
         bind="query-params",
         help="S, the labeller, gives the right label with this probability.",
     )
-    right.segmented_control(
-        "Learner",
-        list(LEARNERS),
-        default="network",
-        required=True,
-        key="torus_learner",
-        bind="query-params",
-    )
+    with right:
+        lesson.pick("Learner", list(LEARNERS), "torus_learner")
     left, right = st.columns(2)
     sizes = (MIN_POINTS, MAX_POINTS, 2000, 100)
     left.number_input("Train points", *sizes, key="torus_points", bind="query-params")
@@ -169,6 +159,6 @@ def show() -> None:
             show_rounds(run, "measured here", below)
             runs.show_close(RUN)
         elif RUN not in st.query_params and not refused:
-            recorded = RECORDED[st.session_state["torus_learner"]]
+            recorded = RECORDED[settings().learner]
             if run := lesson_run.opened(recorded, Torus.load):
                 show_rounds(run, "recorded", below)

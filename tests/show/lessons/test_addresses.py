@@ -3,10 +3,11 @@
 import pytest
 
 from bort_engine.lab.toy import LIMITS
-from pages.parts.lessons import choosing, cost, dial, pruning
+from pages.parts.lessons import choosing, cost, dial, ledger, pruning, torus
 from tests import made_up_record
 from tests.show.lessons.conftest import words
 
+pytestmark = pytest.mark.usefixtures("on_record", "run_root")
 # By title: an address, and what the page says of the state.
 ADDRESSES = {
     cost.TITLE: (
@@ -24,14 +25,21 @@ ADDRESSES = {
         | {"choose_batch": "8", "choose_lost": "12.5"},
         "the operations at 16 tokens",
     ),
-    pruning.TITLE: ({f"pruning_{name}": str(high) for name, (_, high) in LIMITS.items()
-                     if name in pruning.SLIDERS}, "zeros among 198 parameters"),
-}  # fmt: skip
-NONSENSE = ("", "-1", "1e999", "<b>" + "9" * 3000)
+    pruning.TITLE: (
+        {f"pruning_{name}": str(LIMITS[name][1]) for name in pruning.SLIDERS},
+        "zeros among 198 parameters",
+    ),
+    torus.TITLE: (
+        {"torus_round": "2", "torus_learner": "guesser", "torus_points": "300", "torus_seed": "7"}
+        | {"torus_labeller": "0.8"},
+        "Round 2\\: ",
+    ),
+    ledger.TITLE: ({"ledger_length": "512"}, "at 512 tokens Bort needs"),
+}
 
 
 @pytest.mark.parametrize("title", ADDRESSES)
-def test_an_address_restores_its_state(open_lesson, on_record, title):
+def test_an_address_restores_its_state(open_lesson, title):
     query, says = ADDRESSES[title]
     at = open_lesson(title, **query)
     assert {key: str(at.session_state[key]).lower() for key in query} == {
@@ -40,11 +48,12 @@ def test_an_address_restores_its_state(open_lesson, on_record, title):
     assert says in words(at)
 
 
-@pytest.mark.parametrize("nonsense", NONSENSE)
+@pytest.mark.parametrize("nonsense", ["", "-1", "1e9", "<b>" + "9" * 3000])
 @pytest.mark.parametrize("title", ADDRESSES)
-def test_nonsense_in_the_address_is_left_out(open_lesson, on_record, title, nonsense):
+def test_nonsense_in_the_address_is_left_out(open_lesson, title, nonsense):
     at = open_lesson(title, **dict.fromkeys(ADDRESSES[title][0], nonsense))
-    assert not at.warning and len(at.get("plotly_chart")) == 1
+    assert not at.warning and not at.error
+    assert len(at.get("plotly_chart")) == 1 + (title == torus.TITLE)
 
 
 @pytest.mark.parametrize("title", [dial.TITLE, choosing.TITLE])

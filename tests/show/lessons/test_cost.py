@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from bort_engine.encoder.latency import Calibration
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import Architecture
 from bort_engine.runs.provenance import Provenance
@@ -16,19 +15,12 @@ from pages.parts.lessons import cost
 from tests.show.lessons.conftest import made_up_calibration, press, words
 
 BORT, LARGE, MINI = (sources[name] for name in ("bort", "bert-large-uncased", "minilm-l6"))
-NUMBERS = {"cost_D": anatomy.DEPTHS, "cost_H": anatomy.HIDDEN, "cost_I": anatomy.INTERMEDIATE}
-
-
-def calibration(**layer_ms: float) -> Calibration:
-    layers = {name.strip("_").replace("_", ","): ms for name, ms in layer_ms.items()}
-    return made_up_calibration({"96": 0.5}, layers)
+MADE = Provenance("CPU", "torch 0", "2000-01-01")
+TIMED = made_up_calibration({"96": 0.5}, {"2,96,192": 0.7})
 
 
 def costs(source, length=128, timed=None) -> anatomy.CostSplits:
     return anatomy.costs("Source", source.architecture, source, length, timed)
-
-
-# Costs by part.
 
 
 def test_bort_as_released_is_mostly_embeddings_and_bert_large_is_not():
@@ -41,7 +33,7 @@ def test_bort_as_released_is_mostly_embeddings_and_bert_large_is_not():
 
 def test_a_time_is_what_is_outside_and_so_many_layers():
     a = Architecture(3, 2, 96, 192)
-    time = anatomy.costs("", a, MINI, 128, calibration(_2_96_192=0.7)).time
+    time = anatomy.costs("", a, MINI, 128, TIMED).time
     assert isinstance(time, anatomy.Split) and time.amounts == pytest.approx((0, 2.1, 0, 0.5))
     assert sum(time.shares) == pytest.approx(1)
 
@@ -50,8 +42,8 @@ def test_a_time_is_what_is_outside_and_so_many_layers():
     ("length", "timed", "says"),
     [
         (128, None, "not recorded for this source"),
-        (64, calibration(_2_96_192=0.7), "recorded at 128 tokens only"),
-        (128, calibration(_2_96_192=0.7), "not recorded for 6,12,384,1536"),
+        (64, TIMED, "recorded at 128 tokens only"),
+        (128, TIMED, "not recorded for 6,12,384,1536"),
     ],
 )
 def test_a_time_that_is_not_on_record_says_why(length, timed, says):
@@ -64,17 +56,17 @@ def test_heads_change_neither_size_nor_operations_and_their_spread_in_time_is_co
     table = abnc.by_heads(MINI.architecture, MINI, 128, None)
     assert list(table["Heads A"]) == [1, 2, 3, 4, 6, 8, 12, 16]
     assert table["Parameters"].nunique() == table["Operations"].nunique() == 1
-    timed = calibration(_2_96_192=1.0, _4_96_192=1.1, _2_96_384=1.0, _4_96_384=1.3, _1_96_768=9.0)
-    assert abnc.head_spreads(timed) == pytest.approx([0.1, 0.3])
-    said = abnc.heads_say(timed)
+    ms = {"2,96,192": 1.0, "4,96,192": 1.1, "2,96,384": 1.0, "4,96,384": 1.3, "1,96,768": 9.0}
+    said = abnc.heads_say(made_up_calibration({"96": 0.5}, ms))
     assert "2 pairs" in said and "20 % longer" in said and "at worst 30 %" in said
 
 
 @pytest.mark.parametrize("source", sources.values(), ids=str)
 def test_every_source_starts_at_a_state_that_can_be_chosen(source):
-    state = cost.state(source.name, source.architecture)
-    assert all(state[key] in options for key, options in NUMBERS.items())
-    assert source.architecture.num_attention_heads in anatomy.heads_for(state["cost_H"])
+    shape = source.architecture
+    assert shape.num_hidden_layers in anatomy.DEPTHS and shape.hidden_size in anatomy.HIDDEN
+    assert shape.intermediate_size in anatomy.INTERMEDIATE
+    assert shape.num_attention_heads in anatomy.heads_for(shape.hidden_size)
 
 
 def test_bars_fill_a_hundred_and_differ_by_more_than_colour():
@@ -91,9 +83,6 @@ def test_bars_fill_a_hundred_and_differ_by_more_than_colour():
     assert rows.groupby(["shape", "cost"])["share"].sum().tolist() == pytest.approx([1] * 6)
 
 
-# The property.
-
-
 def test_layers_dominate_operations_but_not_always_parameters():
     for source, verdicts in ((LARGE, "pass pass unknown"), (BORT, "fail pass unknown")):
         checks = abnc.check_shares(costs(source), source)
@@ -106,14 +95,10 @@ def test_layers_dominate_operations_but_not_always_parameters():
 
 
 def record(path: Path, errors: dict[str, float], source: str = "minilm-l6") -> Path:
-    setup, made = (
-        Setup(source, "rotten-tomatoes", seed=7),
-        Provenance("CPU", "torch 0", "2000-01-01"),
-    )
-    lines = [dump_line(Header(setup, TeacherReport(0.1, 0.2, 0.5, 1000, 1000, 1.0), made))]
-    for shape, error in errors.items():
-        lines.append(dump_line(Evaluation(Architecture.parse(shape), error, 0.2, 1.0)))
-    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    teacher = TeacherReport(0.1, 0.2, 0.5, 1000, 1000, 1.0)
+    rows = [Evaluation(Architecture.parse(a), error, 0.2, 1.0) for a, error in errors.items()]
+    lines = [Header(Setup(source, "rotten-tomatoes", seed=7), teacher, MADE), *rows]
+    path.write_bytes(b"\n".join([*map(dump_line, lines), b""]))
     return path
 
 
@@ -141,9 +126,8 @@ def test_only_the_fullest_tables_count_and_pairs_out_of_order_are_counted(tmp_pa
 def test_gradients_are_bounded_by_a_factor_over_their_median(tmp_path, largest, verdict):
     path = tmp_path / "gradients.json"
     training = abnc.Gradient(Architecture(1, 2, 96, 192), 0.5, (1.0, 1.0, largest))
-    made = Provenance("CPU", "torch 0", "2000-01-01")
     setup = Setup("minilm-l6", "rotten-tomatoes")
-    gradients = abnc.read_gradients(write(path, abnc.Gradients(setup, 1.0, (training,), made)))
+    gradients = abnc.read_gradients(write(path, abnc.Gradients(setup, 1.0, (training,), MADE)))
     check = abnc.check_gradients(gradients)
     assert check.verdict == verdict
     assert "3 steps of 1 brief" in check.says and f"{largest:.1f} times" in check.says
@@ -158,9 +142,6 @@ def test_gradients_that_are_missing_are_not_measured_and_damaged_ones_are_refuse
         path.write_text(text)
         with pytest.raises(ValueError, match=r"benchmarks/gradients\.py"):
             abnc.read_gradients(path)
-
-
-# The page.
 
 
 def test_the_presets_show_a_property_that_holds_and_one_that_does_not(open_lesson):

@@ -24,9 +24,6 @@ def three(table: Table) -> Table:
     return Table(0, tuple(points), 0.1, 0.5, table.calibration, "by hand")
 
 
-# By hand.
-
-
 def test_the_largest_of_a_cell_stands_in_for_the_other(table):
     cover = dial.cover(three(table), 1.0, lazy=False)
     assert sorted(cover.trained) == [0, 2] and len(cover.cells) == 2
@@ -57,11 +54,8 @@ def test_a_cell_is_drawn_between_two_powers(table):
     assert xs[5] is None and len(xs) == len(ys) == 11
 
 
-# Properties.
-
-
 @pytest.mark.parametrize("cost", dial.COSTS)
-@pytest.mark.parametrize("epsilon", dial.EPSILONS)
+@pytest.mark.parametrize("epsilon", [1.0, 0.3, 0.05])
 def test_one_a_cell_covers_size_and_cost_whatever_the_errors(table, epsilon, cost):
     whole = dial.cover(table, epsilon, False, cost, made_up=True)
     assert len(whole.trained) == len(whole.cells) <= whole.bound
@@ -94,9 +88,6 @@ def test_mistakes_are_one_line(table, tmp_path):
         tables([path])
 
 
-# The page.
-
-
 def test_the_page_opens_on_the_good_preset_and_leads_to_the_bad_one(open_lesson, on_record):
     at = open_lesson(TITLE)
     assert not at.warning and "The promise of 0.5 is kept" in words(at)
@@ -110,6 +101,5 @@ def test_the_page_opens_on_the_good_preset_and_leads_to_the_bad_one(open_lesson,
 def test_with_one_seed_on_record_only_that_one_is_offered(open_lesson, monkeypatch, records):
     monkeypatch.setattr("bort_engine.search.errors.tables", lambda: records[1:])
     at = open_lesson(TITLE, dial_seed="0")
-    assert at.session_state["dial_seed"] == 1
     press(at, "Epsilon 0.5, lazily")
     assert at.session_state["dial_seed"] == 1

@@ -52,8 +52,8 @@ def test_the_table_has_each_claim_as_published_and_scores_are_never_ours():
         ("SuperGLUE test score", "74.1 (BERT-large 69.0)"),
         ("Tasks better than BERT-large", "20 of 23"),
     ):
-        assert rows.loc[name, "Recomputed"] == "not reproduced" and not rows.loc[name, "Timed"]
-        assert rows.loc[name, "Published"] == score
+        row = rows.loc[name, ["Published", "Recomputed", "Timed"]]
+        assert row.tolist() == [score, "not reproduced", ""]
     assert all(url.startswith("https://") for url in rows["Link"])
 
 
@@ -78,9 +78,6 @@ def test_the_picture_holds_every_claim_within_its_axes(ledger, length):
     assert figure.layout.xaxis.range == claims.figure(ledger, 16).layout.xaxis.range
 
 
-# The page.
-
-
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch, run_root, tmp_path) -> None:
     path = records.write(tmp_path / "recorded.json", made_up())
@@ -99,49 +96,18 @@ def test_the_presets_are_shown_from_what_is_recorded(open_lesson):
         assert f"at {length} tokens Bort needs" in words(at)
 
 
-@pytest.mark.parametrize(
-    ("query", "length"),
-    [
-        ({"ledger_length": "512"}, 512),
-        ({"ledger_length": "nonsense"}, 128),
-        ({"ledger_length": "9" * 400}, 128),
-        ({"ledger_run": "../../etc"}, 128),
-    ],
-)
-def test_nonsense_in_the_address_is_a_picture_or_one_line(open_lesson, query, length):
-    at = open_lesson(view.TITLE, **query)
-    assert len(at.warning) == ("ledger_run" in query)
-    assert at.select_slider(key="ledger_length").value == length
-    assert len(at.get("plotly_chart")) == 1
-
-
-def test_a_run_is_started_watched_and_stopped(open_lesson, monkeypatch, wait):
-    monkeypatch.setenv("FAKE_STEPS", "400")
-    monkeypatch.setenv("FAKE_PAUSE", "0.05")
+def test_a_run_is_started_and_shown_instead_and_a_damaged_one_is_one_line(open_lesson, wait):
     at = open_lesson(view.TITLE)
     at.button(key="ledger_start").click().run()
     assert not at.exception and not at.error
+    assert len(at.get("plotly_chart")) == 1  # what is recorded stays
     run = jobs.find(at.query_params["ledger_run"])
     assert run.request == jobs.Request("ledger", ("--lengths", "16,128,512"))
-    wait(lambda: run.status().done >= 2)
-    at.run()
-    assert not at.exception and at.progress
-    assert len(at.get("plotly_chart")) == 1  # what is recorded stays
-    at.button(key="stop").click().run()
-    wait(lambda: run.status().over)
-    at.run()
-    assert not at.exception and len(at.info) == 1
-    press(at, "Close this run")
-    assert "ledger_run" not in at.query_params and not at.info
-
-
-def test_a_finished_run_is_shown_instead_and_a_damaged_one_is_one_line(open_lesson, wait):
-    run = jobs.start("ledger", ["--lengths", "16"])
     wait(lambda: run.status().over)
     of_one_length = made_up("<b>*Mine*", factors=((16, 1),))
     finish(run, "ledger.json", records.dump_line(of_one_length).decode())
-    at = open_lesson(view.TITLE, ledger_run=run.id)
-    assert not at.warning
+    at.run()
+    assert not at.exception and not at.warning
     assert ":green-badge[Measured here] :small[on \\<b\\>\\*Mine\\*" in words(at)
     at.select_slider(key="ledger_length").set_value(512).run()
     assert not at.exception and "by the clock" not in at.markdown[-1].value
@@ -149,11 +115,10 @@ def test_a_finished_run_is_shown_instead_and_a_damaged_one_is_one_line(open_less
     assert ":primary-badge[Recorded]" in words(at)
     press(at, "Show the last run")
     assert at.query_params["ledger_run"] == run.id
-    for text in ("", '{"schema": 1}', "[" * 100_000):
-        finish(run, "ledger.json", text)
-        at.run()
-        assert not at.exception and len(at.warning) == 1 and "ledger.json" in at.warning[0].value
-        assert ":primary-badge[Recorded]" in words(at)
+    finish(run, "ledger.json", '{"schema": 1}')
+    at.run()
+    assert not at.exception and len(at.warning) == 1 and "ledger.json" in at.warning[0].value
+    assert ":primary-badge[Recorded]" in words(at)
 
 
 def test_with_nothing_on_record_the_sizes_and_operations_are_still_there(

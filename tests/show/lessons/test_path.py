@@ -1,11 +1,10 @@
 """The lesson "Five minutes": what is read at each stop, where it leads, and any state of it."""
 
 import json
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
 import pytest
 import streamlit as st
-from streamlit.testing.v1 import AppTest
 
 from bort_engine.encoder.space import Architecture
 from bort_engine.finetune import report as agora_report
@@ -33,24 +32,6 @@ def on_record(monkeypatch, run_root, tmp_path) -> None:
     st.cache_data.clear()
 
 
-@pytest.fixture
-def nothing(monkeypatch, tmp_path) -> None:
-    """Nothing ships at all."""
-
-    def no_front(*_, **__):
-        raise ValueError("no table")
-
-    monkeypatch.setattr(extract, "front", no_front)
-    monkeypatch.setattr(agora_report, "RECORDED", tmp_path / "none")
-    monkeypatch.setattr(race_report, "RECORDED", tmp_path / "none.json")
-
-
-def link(at: AppTest) -> tuple[str, dict[str, str]]:
-    """Return the page that the stop's link opens, and its query."""
-    proto = at.get("page_link")[0].proto
-    return proto.page, {name: values[0] for name, values in parse_qs(proto.query_string).items()}
-
-
 def test_the_numbers_are_those_on_record():
     shown = f"{len(FRONT.pareto)} of {len(FRONT.points)} shown"
     assert dict(tour.stop(1).numbers)["On the front"] == shown
@@ -70,10 +51,10 @@ def test_the_numbers_are_those_on_record():
 def test_the_point_is_the_one_trained_next_where_the_front_has_it_else_the_nearest():
     chosen = tour.point(FRONT, tour.report())
     assert chosen.pareto and not chosen.at_chance
-    if str(chosen.architecture) != "3,12,384,768":
-        gaps = [abs(p.n_encoder_parameters - 3_550_000) for p in FRONT.pareto if not p.at_chance]
-        assert abs(chosen.n_encoder_parameters - 3_550_000) == min(gaps)
-        assert "trains a near relative, 3,12,384,768" in tour.stop(2).text
+    # The run is about 3,12,384,768, which is not on this front.
+    gaps = [abs(p.n_encoder_parameters - 3_550_000) for p in FRONT.pareto if not p.at_chance]
+    assert abs(chosen.n_encoder_parameters - 3_550_000) == min(gaps)
+    assert "trains a near relative, 3,12,384,768" in tour.stop(2).text
     assert tour.point(FRONT, None).architecture == FRONT.best
 
 
@@ -82,7 +63,8 @@ def test_a_walk_leads_from_stop_to_stop_to_the_pages_and_into_a_lesson():
     assert calm(at) and at.segmented_control(key="path_step").value == "Front"
     assert at.button(key="path-Back").disabled
     for step in (2, 3, 4, 5):
-        links.append(link(at))
+        link = at.get("page_link")[0].proto
+        links.append((link.page, dict(parse_qsl(link.query_string))))
         at.button(key="path-Next").click().run()
         assert calm(at) and len(at.get("plotly_chart")) == 1
         assert at.get("progress")[0].proto.text == f"Step {step} of 5"
@@ -109,13 +91,19 @@ def test_one_comes_back_to_the_stop_where_one_left():
     assert not at.exception and at.get("progress")[0].proto.text == "Step 3 of 5"
 
 
-@pytest.mark.parametrize("step", ["9" * 400, "<b>", ""])
+@pytest.mark.parametrize("step", ["<b>" + "9" * 400, ""])
 def test_nonsense_in_the_address_is_the_first_stop(step):
     at = opened(LEARN, path_step=step)
     assert not at.exception and at.get("progress")[0].proto.text == "Step 1 of 5"
 
 
-def test_where_nothing_is_on_record_a_stop_says_so(nothing):
+def test_where_nothing_is_on_record_a_stop_says_so(monkeypatch, tmp_path):
+    def no_front(*_, **__):
+        raise ValueError("no table")
+
+    monkeypatch.setattr(extract, "front", no_front)
+    monkeypatch.setattr(agora_report, "RECORDED", tmp_path / "none")
+    monkeypatch.setattr(race_report, "RECORDED", tmp_path / "none.json")
     assert all("not on record in this version" in tour.stop(step).text for step in (1, 2, 3, 4))
     at = opened(LEARN)
     assert not at.exception and "not on record in this version" in words(at)

@@ -82,9 +82,6 @@ def test_the_words_follow_from_the_numbers():
     assert "round 1 test 87.5 %" in torus.accuracy_summary(run)
 
 
-# The page.
-
-
 def test_the_presets_work_and_fail_as_they_say(open_lesson):
     at = open_lesson(view.TITLE)
     run = Torus.load(RECORDED["network"])
@@ -101,29 +98,6 @@ def test_the_presets_work_and_fail_as_they_say(open_lesson):
     assert not at.error and not at.button(key="torus-start").disabled
     assert at.slider(key="torus_round").value == 3 and len(at.get("plotly_chart")) == 2
     assert f"{100 * run.rounds[3].test:.1f} % of the test points" in words(at)
-
-
-def test_the_address_restores_the_state(open_lesson):
-    at = open_lesson(
-        view.TITLE, torus_round="2", torus_learner="guesser", torus_points="300", torus_seed="7"
-    )
-    assert "Round 2\\: " in words(at)
-    assert at.segmented_control(key="torus_learner").value == "guesser"
-    assert [at.number_input(key=f"torus_{x}").value for x in ("points", "seed")] == [300, 7]
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        {"torus_round": "99", "torus_labeller": "nan", "torus_points": "-1", "torus_seed": "1e9"},
-        {"torus_learner": "<b>", "torus_seed": "-5", "torus_round": "-1", "torus_points": ""},
-        {"torus_labeller": "0.6", "torus_round": "2"},
-    ],
-)
-def test_nonsense_in_the_address_is_left_out(open_lesson, query):
-    at = open_lesson(view.TITLE, **query)
-    assert not at.warning
-    assert bool(at.get("plotly_chart")) != bool(at.error)
 
 
 def test_a_run_that_is_not_there_or_not_of_this_page_is_one_line_and_a_way_back(open_lesson, wait):
@@ -155,8 +129,7 @@ def test_a_run_is_started_watched_stopped_and_shown(open_lesson, monkeypatch, wa
     at.run()
     assert not at.exception and len(at.info) == 1 and not at.get("plotly_chart")
 
-    text = records.dump_line(small("<img> **bold** $d$")).decode()
-    finish(run, "torus.json", text)
+    finish(run, "torus.json", records.dump_line(small("<img> **bold** $d$")).decode())
     at.run()
     assert not at.exception and ":green-badge[Measured here]" in words(at)
     assert "<img>" not in words(at) and "\\<img\\>" in words(at)  # text of a file is no markup
