@@ -27,6 +27,7 @@ from bort_engine.search.evaluate import (
     Header,
     OracleName,
     Setup,
+    check_setup,
 )
 from bort_engine.search.predictor import ErrorPredictor, published_predictor
 from bort_engine.training.precision import precision
@@ -112,9 +113,13 @@ def measured(
 ) -> Oracle:
     """Return an oracle that trains, and puts each evaluation on record in `out` before the next."""
     evaluator = Evaluator(source, setup, on_progress, stop)
+    path = out / "evaluations.jsonl" if out else None
+    if path and path.is_file() and path.stat().st_size:  # a mistake is told before T is trained
+        check_setup(path, EvaluationTable(path).header.setup, evaluator.setup)
     report = evaluator.teacher.report
-    header = Header(evaluator.setup, report, Provenance.here(precision=precision()))
-    table = EvaluationTable(out / "evaluations.jsonl" if out else None, header)
+    table = EvaluationTable(
+        path, Header(evaluator.setup, report, Provenance.here(precision=precision()))
+    )
 
     def evaluate_new(architecture: Architecture) -> Evaluation:
         evaluation = evaluator.evaluate(architecture)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Le
@@ -159,16 +159,7 @@ class EvaluationTable:
             raise ValueError(f"{path} line {number} is damaged ({e})") from e
         if expected is None:
             return header
-        old, new = _settings(header.setup), _settings(expected.setup)
-        if differing := [name for name in new if old[name] != new[name]]:
-            before, now = (
-                " and ".join(f"{name} {values[name]!r}" for name in differing)
-                for values in (old, new)
-            )
-            raise ValueError(
-                f"{path} holds errors measured with {before}, not with {now}; they cannot be "
-                "mixed. Choose another --out."
-            )
+        check_setup(path, header.setup, expected.setup)
         if cut_off:
             with path.open("r+b") as file:
                 file.truncate(len(whole) + 1)
@@ -185,9 +176,21 @@ class EvaluationTable:
         self.evaluations[evaluation.architecture] = evaluation
 
 
-def _settings(setup: Setup) -> dict[str, Any]:
-    settings = asdict(setup)
-    return settings | settings.pop("training")
+def check_setup(path: Path, old: Setup, new: Setup) -> None:
+    """Raise a ValueError that names what differs, unless a table's set-up is this one."""
+    before, now = (asdict(setup) for setup in (old, new))
+    for settings in (before, now):
+        settings |= settings.pop("training")
+    differing = [name for name in now if before[name] != now[name]]
+    if differing:
+        texts = (
+            " and ".join(f"{name} {settings[name]!r}" for name in differing)
+            for settings in (before, now)
+        )
+        raise ValueError(
+            "{} holds errors measured with {}, not with {}; they cannot be mixed. Choose another "
+            "--out.".format(path, *texts)
+        )
 
 
 class Evaluator:

@@ -96,6 +96,9 @@ def test_a_measured_front_is_saved_resumed_and_refined(quick_evaluator, small_ta
     assert len(finer.points) >= len(first.points)
     lines = (tmp_path / "evaluations.jsonl").read_text().splitlines()
     assert len(lines) == 1 + len(trained) + len(more) <= 5
+    # told at once: no other T is fine-tuned first
+    with pytest.raises(ValueError, match=r"with teacher_steps 4, not with teacher_steps 0;"):
+        front("minilm-l6", small_task, training=BriefTraining(steps=2), out=tmp_path)
 
 
 def test_points_of_an_elastic_front_err_as_the_front_says(quick_evaluator, small_task):

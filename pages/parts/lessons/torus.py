@@ -1,6 +1,7 @@
 """Agora on a torus, round by round: on record, or played here with other settings."""
 
 from dataclasses import asdict
+from typing import Literal
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -60,6 +61,11 @@ def judged(form: TorusSettings) -> tuple[int, str]:
     return labeller_right(form), refusal(form)
 
 
+def bound(key: str) -> Literal["query-params"] | None:
+    """Bind a number to the address, unless it holds none: 1e999 there is an infinity, and fails."""
+    return "query-params" if st.query_params.get(key, "0").isdigit() else None
+
+
 def show_form() -> str:
     """The settings of a run to be played here; return why Agora would refuse, if it would."""
     st.markdown("**Run it yourself**")
@@ -78,8 +84,8 @@ def show_form() -> str:
         lesson.pick("Learner", list(LEARNERS), "torus_learner")
     left, right = st.columns(2)
     sizes = (MIN_POINTS, MAX_POINTS, 2000, 100)
-    left.number_input("Train points", *sizes, key="torus_points", bind="query-params")
-    right.number_input("Seed", 0, MAX_SEED, 0, key="torus_seed", bind="query-params")
+    left.number_input("Train points", *sizes, key="torus_points", bind=bound("torus_points"))
+    right.number_input("Seed", 0, MAX_SEED, 0, key="torus_seed", bind=bound("torus_seed"))
     n_right, refused = judged(settings())
     st.button(
         "Run it here",
