@@ -278,7 +278,7 @@ class ArmRun:
             pruned=tuple(map(Config._make, attempt.pruned)),
             prefix=attempt.prefix,
         )
-        self.note(n_points=self.record.n_points + (attempt.n_added if attempt.counts else 0))
+        self.note(n_points=self.record.n_points + (len(attempt.pairs) if attempt.counts else 0))
 
     def finish(self, best: Training) -> None:
         """Note which training is the arm's result, and keep it for the judge."""
