@@ -9,12 +9,11 @@ Agora's; plain's, whose data does not grow, is its best of all.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import cycle, islice
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +62,7 @@ class SeedRun:
     initial: PreTrainedModel
     on_progress: Progress
     stop: Stop
-    best: dict[ArmName, tuple[Student, Training]] = field(default_factory=dict)
+    best: dict[ArmName, Callable[[], PreTrainedModel]] = field(default_factory=dict)  # load them
 
     @classmethod
     def prepare(cls, file: ReportFile, seed: int, on_progress: Progress, stop: Stop) -> SeedRun:
@@ -112,10 +111,6 @@ class SeedRun:
     def request(self) -> Request:
         return self.file.report.request
 
-    @property
-    def folder(self) -> Path:
-        return self.file.folder / f"seed-{self.seed}"
-
     def train(self) -> None:
         """Agora first, then each control with as much data and as many steps."""
         plan, dev = self.request.plan, self.labeller.dev
@@ -140,13 +135,16 @@ class SeedRun:
     def _train_control(self, name: ArmName, outcome: Outcome) -> None:
         """Repeat every training of Agora with other data: as much of it, for as many steps."""
         arm, labelled = ArmRun(self, name), self.labeller.train_pairs
+        seen_pairs = self.labeller.dev.seen_pairs
         extra: list[tuple[str, Any]] = []
         random_pairs = self.labeller.random_pairs(self.seed) if name == "random" else iter(())
         best, contenders = None, []
         for attempt in outcome.rounds:
             missing = 0 if name == "plain" else attempt.n_train - len(labelled) - len(extra)
             if name == "copied" and missing and best:
-                extra += islice(cycle(self._mistakes_of(best)), missing)
+                guesses = zip(seen_pairs, best.seen, strict=True)
+                mistakes = [pair for pair, guess in guesses if pair[1] != guess]
+                extra += islice(cycle(mistakes or seen_pairs), missing)
             extra += islice(random_pairs, missing)
             trainings = [
                 arm.fit(config, [*labelled, *extra], attempt.at, arm.steps(config, attempt.n_train))
@@ -160,16 +158,6 @@ class SeedRun:
         arm.note(n_points=len(extra))
         arm.finish(best)
 
-    def _mistakes_of(self, training: Training) -> list[tuple[str, int]]:
-        pairs = self.labeller.dev.seen_pairs
-        guesses = zip(pairs, training.seen, strict=True)
-        return [pair for pair, guess in guesses if pair[1] != guess] or pairs
-
-    def tidy(self) -> None:
-        """Remove the weights that were kept to be judged; what was measured stays."""
-        for path in self.folder.glob("*.safetensors"):
-            path.unlink()
-
 
 def _agrees(guess: Any, label: int) -> bool:
     """The labeller guesses in probabilities, the student a class."""
@@ -182,9 +170,9 @@ class ArmRun:
     def __init__(self, run: SeedRun, name: ArmName) -> None:
         self.run = run
         self.name: ArmName = name
-        self.student = Student(
-            run.initial, run.labeller.teacher.tokenizer, run.labeller.dev, run.folder, run.stop
-        )
+        folder = run.file.folder / f"seed-{run.seed}"
+        tokenizer = run.labeller.teacher.tokenizer
+        self.student = Student(run.initial, tokenizer, run.labeller.dev, folder, run.stop)
         # A run that goes on replays its rounds from the files, but makes no points anew: the
         # seconds that these took are known from before.
         earlier = run.file.report.arms(run.seed).get(name, Arm())
@@ -228,8 +216,8 @@ class ArmRun:
 
         def on_step(step: int, total: int, loss: float) -> None:
             left = seconds_left(self.run.file.report, self.name, step, total)
-            known = {} if left is None else {"seconds_left": left}
-            self.run.on_progress(event | {"done": step, "loss": round(loss, 4)} | known)
+            pace = {} if left is None else {"seconds_left": left}
+            self.run.on_progress(event | {"done": step, "loss": round(loss, 4)} | pace)
 
         self.run.on_progress(event)
         training = self.student.fit(config, pairs, steps, on_step, at)
@@ -254,7 +242,6 @@ class ArmRun:
             return self.run.labeller.labels(texts, every=at.number == 0)
 
     def make_points(self, tau: Tau, mistakes: Any, m: int, at: RoundId) -> list[list[str]]:
-        """Ask tau."""
         self.run.on_progress({"stage": "making points", "done": 0, "total": len(mistakes)})
         with self._generating():
             return tau(mistakes, m, at)
@@ -282,7 +269,7 @@ class ArmRun:
 
     def finish(self, best: Training) -> None:
         """Note which training is the arm's result, and keep it for the judge."""
-        self.run.best[self.name] = (self.student, best)
+        self.run.best[self.name] = partial(self.student.load, best)
         number, fit = self._fits[best.key]
         self.note(best=fit, best_round=number)
 
@@ -293,12 +280,10 @@ def _mistake(mistake: algorithm.Mistake, labels: Sequence[str]) -> Mistake:
 
 def _new_points(group: algorithm.NewPoints, labels: Sequence[str]) -> NewPoints:
     """Name the classes; `y` holds S's probabilities, None where it declined."""
-    points = (
-        NewPoint(text, labels[int(np.argmax(y))], round(max(y), 4))
-        if y
-        else NewPoint(text, None, None)
+    points = [
+        NewPoint(text, *((labels[int(np.argmax(y))], round(max(y), 4)) if y else (None, None)))
         for text, y in zip(group.points, group.labels, strict=True)
-    )
+    ]
     return NewPoints(_mistake(group.near, labels), tuple(points))
 
 
