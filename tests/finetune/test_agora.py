@@ -14,7 +14,6 @@ from bort_engine.finetune.agora import agora
 from bort_engine.finetune.controls import seconds_left
 from bort_engine.finetune.plan import CONFIGS, CONTROLS, Config, Plan
 from bort_engine.finetune.report import Arm, Data, Report, Round, Seed
-from bort_engine.finetune.report_file import without_texts
 from bort_engine.runs import records
 from bort_engine.training import teacher
 from tests.fake_engine import synthetic_record
@@ -132,19 +131,6 @@ def test_the_report_in_the_folder_is_the_one_returned(done):
     assert records.read(out / "report.json", Report) == report
     assert str(report.request.architecture) == SHAPE and report.request.configs == QUICK
     assert str(QUICK[0]).startswith("learning rate 0.02, weight decay 0, ")
-
-
-def test_a_report_to_be_shipped_holds_no_sentence(world, done):
-    from bort_engine.data.tasks import load_task
-
-    _, report, _ = done
-    numbered = without_texts(report)
-    content = records.dump_line(numbered).decode()
-    splits = load_task(world[1])
-    assert not any(text in content for name in splits for text in splits[name]["text"])
-    first, second = numbered.arms()["agora"].rounds[:2]
-    assert tuple(group.near for group in second.new_points) == first.mistakes
-    assert numbered.test == report.test
 
 
 def test_progress_names_the_arm_the_round_and_the_loss(done):

@@ -1,6 +1,7 @@
 """Reports of Agora: what is refused when one is read, and what a missing part means."""
 
 import json
+import re
 from copy import deepcopy
 from typing import Any
 
@@ -100,3 +101,13 @@ def test_only_reports_of_agora_are_recorded_examples(tmp_path, monkeypatch):
     for name in ("agora-b.json", "agora-a.json", "minilm-l6.jsonl", "other.json"):
         (tmp_path / name).write_text("{}")
     assert list(agora_report.recorded_reports()) == ["agora-a", "agora-b"]
+
+
+@pytest.mark.parametrize(
+    "path", agora_report.recorded_reports().values(), ids=lambda path: path.stem
+)
+def test_a_shipped_report_holds_no_sentence_for_these_have_authors(path):
+    report = records.read(path, Report)
+    rounds = [r for run in report.runs for arm in run.arms.values() for r in arm.rounds]
+    texts = [part.text for r in rounds for part in (*r.mistakes, *r.points)]
+    assert texts and all(re.fullmatch(r"(dev|pool) sentence \d+", text) for text in texts)
