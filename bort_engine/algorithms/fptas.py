@@ -293,7 +293,6 @@ def refine(
     budget: int,
     *,
     epsilons: Sequence[float] = EPSILONS,
-    tolerance: float = TOLERANCE,
     own: Any = None,
     guess: Guess | None = None,
 ) -> Refinement:
@@ -309,7 +308,7 @@ def refine(
     finished: dict[float, int] = {}
     for epsilon in epsilons:
         groups = cells(candidates, epsilon)
-        laziness = Laziness(candidates, groups, epsilon, tolerance, ERROR_FLOOR, guess)
+        laziness = Laziness(candidates, groups, epsilon, TOLERANCE, ERROR_FLOOR, guess)
         # Cells of two epsilons are not nested, so each cover begins anew, but trains nothing twice.
         known = {xi: trained[xi] for xi in candidates if xi in trained}
         cover = Cover(groups, T, known, laziness)

@@ -17,7 +17,7 @@ from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
 from bort_engine.encoder.timing import LatencySettings, measure_ms
-from bort_engine.finetune.plan import CONFIGS, CONTROLS, Config, Plan, Request
+from bort_engine.finetune.plan import Plan, Request
 from bort_engine.finetune.report import (
     NAMES,
     Checkpoint,
@@ -33,8 +33,6 @@ from bort_engine.runs.events import Progress, Stop, never, silent
 if TYPE_CHECKING:
     from bort_engine.encoder.model_card import Card
     from bort_engine.finetune.controls import SeedRun
-
-__all__ = ["CONFIGS", "CONTROLS", "Config", "Plan", "Report", "agora"]
 
 
 def agora(
@@ -88,14 +86,14 @@ def _score(runs: Sequence[SeedRun]) -> Scores:
     """Score every arm on the test split, the labeller too, and what was distilled on the task."""
     from bort_engine.finetune.test_split import compare_arms, score_test
 
-    request, labeller = runs[0].request, runs[0].labeller
+    request, tokenizer = runs[0].request, runs[0].labeller.teacher.tokenizer
     arms: dict[RowName, list[Any]] = {
         name: [run.best[name]() for run in runs] for name in runs[0].best
     }
     arms["labeller"] = [run.labeller.teacher.model for run in runs]
     if request.plan.initialisation == "task":
         arms["start"] = [run.initial for run in runs]
-    right = score_test(request.task, labeller.teacher.tokenizer, arms)
+    right = score_test(request.task, tokenizer, arms)
     return Scores(right["agora"].shape[1], compare_arms(right))
 
 

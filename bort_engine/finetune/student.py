@@ -20,7 +20,7 @@ import numpy as np
 
 from bort_engine.finetune.plan import Config
 from bort_engine.runs import records
-from bort_engine.runs.events import Stop, never
+from bort_engine.runs.events import Stop
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -55,8 +55,8 @@ class Dev:
     held: tuple[int, ...]
 
     @classmethod
-    def halved(cls, texts: Sequence[str], labels: Sequence[int], seed: int = 0) -> Dev:
-        order = np.random.default_rng(seed).permutation(len(texts))
+    def halved(cls, texts: Sequence[str], labels: Sequence[int]) -> Dev:
+        order = np.random.default_rng(0).permutation(len(texts))
         half = (len(texts) + 1) // 2
         halves = (tuple(sorted(part.tolist())) for part in (order[:half], order[half:]))
         return cls(tuple(texts), tuple(map(int, labels)), *halves)
@@ -80,7 +80,7 @@ class Student:
         tokenizer: PreTrainedTokenizerBase,
         dev: Dev,
         folder: Path,
-        stop: Stop = never,
+        stop: Stop,
     ) -> None:
         from bort_engine.training.trainer import encode
 

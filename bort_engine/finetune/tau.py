@@ -147,11 +147,10 @@ class Labeller:
             tau = self.pool.tau(self.vectors, taken)
         else:
             tokenizer = self.teacher.tokenizer
-            tau = (
-                mask_tau(self.source, tokenizer, seed)
-                if kind == "mask"
-                else tokens_tau(self.vectors.model, tokenizer, seed)
-            )
+            if kind == "mask":
+                tau = mask_tau(self.source, tokenizer, seed)
+            else:
+                tau = tokens_tau(self.vectors.model, tokenizer, seed)
             known = self.vectors.of([text for text, _ in self.train_pairs])
             tau = without_repeats(tau, self.vectors, known, taken)
 
@@ -228,10 +227,9 @@ def remembered(tau: Tau, folder: Path, taken: set[str]) -> Tau:
 
 def nearest(vectors: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Return each vector's cosine to the nearest of `known` (-1 where there is none)."""
-    if not len(known):
-        return np.full(len(vectors), -1, dtype=np.float32)
-    blocks = [vectors[at : at + 2048] @ known.T for at in range(0, len(vectors), 2048)]
-    return np.concatenate([block.max(1) for block in blocks]) if blocks else np.empty(0)
+    # In blocks: all cosines at once would need too much memory. Of no vectors one empty block.
+    blocks = (vectors[at : at + 2048] for at in range(0, max(1, len(vectors)), 2048))
+    return np.concatenate([(block @ known.T).max(1, initial=-1) for block in blocks])
 
 
 def without_repeats(tau: Tau, vectors: Vectors, known: np.ndarray, taken: set[str]) -> Tau:
