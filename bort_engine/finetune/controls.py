@@ -54,7 +54,10 @@ EPOCHS_OF_FEW = 3
 
 @dataclass(slots=True)
 class SeedRun:
-    """All that one seed does: its labeller, the student's initialisation, and its arms' results."""
+    """All that one seed does: its labeller, the student's initialisation, and its arms' results.
+
+    `best` says how to load the model that each arm returned.
+    """
 
     file: ReportFile
     seed: int
@@ -62,7 +65,7 @@ class SeedRun:
     initial: PreTrainedModel
     on_progress: Progress
     stop: Stop
-    best: dict[ArmName, Callable[[], PreTrainedModel]] = field(default_factory=dict)  # load them
+    best: dict[ArmName, Callable[[], PreTrainedModel]] = field(default_factory=dict)
 
     @classmethod
     def prepare(cls, file: ReportFile, seed: int, on_progress: Progress, stop: Stop) -> SeedRun:
@@ -113,12 +116,11 @@ class SeedRun:
 
     def train(self) -> None:
         """Agora first, then each control with as much data and as many steps."""
-        plan, dev = self.request.plan, self.labeller.dev
-        arm = ArmRun(self, "agora")
+        plan, arm = self.request.plan, ArmRun(self, "agora")
         outcome = algorithm.agora(
             self.request.configs,
             self.labeller.train_pairs,
-            dev.seen_pairs,
+            self.labeller.dev.seen_pairs,
             fit=arm.fit,
             predict=lambda training, texts: training.seen,
             label=arm.label,
@@ -280,10 +282,10 @@ def _mistake(mistake: algorithm.Mistake, labels: Sequence[str]) -> Mistake:
 
 def _new_points(group: algorithm.NewPoints, labels: Sequence[str]) -> NewPoints:
     """Name the classes; `y` holds S's probabilities, None where it declined."""
-    points = [
-        NewPoint(text, *((labels[int(np.argmax(y))], round(max(y), 4)) if y else (None, None)))
-        for text, y in zip(group.points, group.labels, strict=True)
-    ]
+    points = []
+    for text, y in zip(group.points, group.labels, strict=True):
+        label, confidence = (labels[int(np.argmax(y))], round(max(y), 4)) if y else (None, None)
+        points.append(NewPoint(text, label, confidence))
     return NewPoints(_mistake(group.near, labels), tuple(points))
 
 
