@@ -287,10 +287,12 @@ def prune(worst_first: Sets) -> tuple[tuple[HyperParameters, ...], int]:
 
 def _counted(function: str, returned: Iterable[Any], n: int) -> list[Any]:
     """Return the results as a list; refuse them unless there are n."""
-    listed = list(returned)
-    if len(listed) != n:
-        raise ValueError(f"{function} was asked for {n} and gave {len(listed)}; give one for each.")
-    return listed
+    results = list(returned)
+    if len(results) != n:
+        raise ValueError(
+            f"{function} was asked for {n} and gave {len(results)}; give one for each."
+        )
+    return results
 
 
 def _labeller_accuracy(dev: Pairs, label: Label, agrees: Agrees) -> float:

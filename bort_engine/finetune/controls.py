@@ -142,12 +142,12 @@ class SeedRun:
         random_pairs = self.labeller.random_pairs(self.seed) if name == "random" else iter(())
         best, contenders = None, []
         for attempt in outcome.rounds:
-            missing = 0 if name == "plain" else attempt.n_train - len(labelled) - len(extra)
-            if name == "copied" and missing and best:
+            n_more = 0 if name == "plain" else attempt.n_train - len(labelled) - len(extra)
+            if name == "copied" and n_more and best:
                 guesses = zip(seen_pairs, best.seen, strict=True)
                 mistakes = [pair for pair, guess in guesses if pair[1] != guess]
-                extra += islice(cycle(mistakes or seen_pairs), missing)
-            extra += islice(random_pairs, missing)
+                extra += islice(cycle(mistakes or seen_pairs), n_more)
+            extra += islice(random_pairs, n_more)
             trainings = [
                 arm.fit(config, [*labelled, *extra], attempt.at, arm.steps(config, attempt.n_train))
                 for config in map(Config._make, attempt.theta)
@@ -177,8 +177,8 @@ class ArmRun:
         self.student = Student(run.initial, tokenizer, run.labeller.dev, folder, run.stop)
         # A run that goes on replays its rounds from the files, but makes no points anew: the
         # seconds that these took are known from before.
-        earlier = run.file.report.arms(run.seed).get(name, Arm())
-        self.record = Arm(seconds_generating=earlier.seconds_generating)
+        record = run.file.report.arms(run.seed).get(name, Arm())
+        self.record = Arm(seconds_generating=record.seconds_generating)
         self.rounds: dict[RoundId, Round] = {}
         self._fits: dict[str, tuple[int, Fit]] = {}  # by a training's key: its round, and itself
 
@@ -206,10 +206,10 @@ class ArmRun:
         if at not in self.rounds:
             self.rounds[at] = Round(at.number, at.attempt, len(pairs))
             self.note()
-        earlier = self.rounds[at].fits
+        fits = self.rounds[at].fits
         event = {
             "stage": f"{NAMES[self.name]}, round {at.number}",
-            "detail": f"config {len(earlier) + 1}: {config}",
+            "detail": f"config {len(fits) + 1}: {config}",
             "arm": self.name,
             "seed": self.run.seed,
             "done": 0,
@@ -231,7 +231,7 @@ class ArmRun:
             seconds=training.seconds,
         )
         self._fits[training.key] = at.number, fit
-        self.rounds[at] = replace(self.rounds[at], fits=(*earlier, fit))
+        self.rounds[at] = replace(self.rounds[at], fits=(*fits, fit))
         self.note(
             steps=self.record.steps + training.steps,
             seconds_training=round(self.record.seconds_training + training.seconds, 2),
@@ -310,13 +310,13 @@ def seconds_left(report: Report, name: ArmName, step: int, steps: int) -> float 
         n_added = plan.points * (report.data.n_dev_seen // 4)  # sentences a round
         growth = steps * n_added / attempt.n_train  # steps a training takes more, each round
         later = sum((n_configs - k) * (steps + k * growth) for k in range(1, n_configs))
-        left = (n_configs - len(attempt.fits)) * steps - step + later
-        whole, arms_left = arm.steps + step + left, len(plan.controls)
+        steps_left = (n_configs - len(attempt.fits)) * steps - step + later
+        steps_an_arm, arms_left = arm.steps + step + steps_left, len(plan.controls)
     else:
-        whole = arms["agora"].steps
-        left = whole - arm.steps - step
+        steps_an_arm = arms["agora"].steps
+        steps_left = steps_an_arm - arm.steps - step
         arms_left = len(plan.controls) - plan.controls.index(name) - 1
     seeds_left = plan.seeds - len(report.runs)
-    left += whole * (arms_left + seeds_left * (1 + len(plan.controls)))
+    steps_left += steps_an_arm * (arms_left + seeds_left * (1 + len(plan.controls)))
     pace = sum(arm.seconds_training for arm in every_arm) / n_steps
-    return round(left * pace, 1)
+    return round(steps_left * pace, 1)

@@ -197,13 +197,13 @@ def most_disputed(tau: Tau, disagreement: Callable[[list[str]], np.ndarray], sha
     leaves open which points near a mistake are worth their training.
     """
 
-    def chosen(mistakes: Sequence[Mistake], m: int, at: RoundId) -> list[list[str]]:
+    def disputed(mistakes: Sequence[Mistake], m: int, at: RoundId) -> list[list[str]]:
         candidates = tau(mistakes, share * m, at)
         gaps = iter(disagreement([text for texts in candidates for text in texts]).tolist())
         by_gap = [sorted(((next(gaps), text) for text in ts), reverse=True) for ts in candidates]
         return [[text for _, text in texts[:m]] for texts in by_gap]
 
-    return chosen
+    return disputed
 
 
 def remembered(tau: Tau, folder: Path, taken: set[str]) -> Tau:
@@ -212,7 +212,7 @@ def remembered(tau: Tau, folder: Path, taken: set[str]) -> Tau:
     `taken` is what tau must not give again; each answer is added to it.
     """
 
-    def answered(mistakes: Sequence[Mistake], m: int, at: RoundId) -> list[list[str]]:
+    def from_folder(mistakes: Sequence[Mistake], m: int, at: RoundId) -> list[list[str]]:
         path = folder / f"points-{at.number}-{at.attempt}.json"
         if path.is_file():
             texts_near = records.read(path, list[list[str]])
@@ -222,7 +222,7 @@ def remembered(tau: Tau, folder: Path, taken: set[str]) -> Tau:
         taken.update(text for texts in texts_near for text in texts)
         return texts_near
 
-    return answered
+    return from_folder
 
 
 def nearest(vectors: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -240,11 +240,11 @@ def without_repeats(tau: Tau, vectors: Vectors, known: np.ndarray, taken: set[st
     cache: dict[str, np.ndarray] = {}
 
     def vectors_of(texts: Sequence[str]) -> np.ndarray:
-        missing = [text for text in dict.fromkeys(texts) if text not in cache]
-        cache.update(zip(missing, vectors.of(missing), strict=True))
+        others = [text for text in dict.fromkeys(texts) if text not in cache]
+        cache.update(zip(others, vectors.of(others), strict=True))
         return np.array([cache[text] for text in texts]).reshape(len(texts), known.shape[1])
 
-    def filtered(mistakes: Sequence[Mistake], m: int, at: RoundId) -> list[list[str]]:
+    def new_only(mistakes: Sequence[Mistake], m: int, at: RoundId) -> list[list[str]]:
         texts_near = tau(mistakes, m, at)
         flat = vectors_of([text for texts in texts_near for text in texts])
         new = nearest(flat, np.concatenate([known, vectors_of(sorted(taken))])) < NEAR_DUPLICATE
@@ -254,7 +254,7 @@ def without_repeats(tau: Tau, vectors: Vectors, known: np.ndarray, taken: set[st
         keep = iter(new)
         return [[text for text in texts if next(keep)] for texts in texts_near]
 
-    return filtered
+    return new_only
 
 
 def labels_of(logits: np.ndarray, confidence: float, soft: bool) -> list[Probabilities | None]:
