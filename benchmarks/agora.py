@@ -11,6 +11,7 @@ import os
 import sys
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -18,8 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from bort_engine.data.resources import ASSETS
 from bort_engine.finetune.agora import Plan, agora
-from bort_engine.finetune.report import NAMES
-from bort_engine.finetune.report_file import without_texts
+from bort_engine.finetune.report import NAMES, Report
 from bort_engine.runs import records
 
 SOURCE, TASK = "minilm-l6", "rotten-tomatoes"
@@ -59,6 +59,24 @@ def main() -> None:
     if os.environ.get("RECORD"):
         path = ASSETS / "recorded" / f"agora-{SOURCE}-{TASK}-{kind}.json"
         print(f"recorded in {records.write(path, without_texts(report))}")
+
+
+def without_texts(report: Report) -> Report:
+    """Return a report whose sentences, which have authors, are numbered instead."""
+    numbers: dict[tuple[str, str], int] = {}
+
+    def numbered(part: Any) -> Any:
+        if isinstance(part, list):
+            return [numbered(item) for item in part]
+        if not isinstance(part, dict):
+            return part
+        if "text" in part:
+            kind = "dev" if "guess" in part else "pool"
+            number = numbers.setdefault((kind, part["text"]), len(numbers) + 1)
+            return part | {"text": f"{kind} sentence {number}"}
+        return {name: numbered(value) for name, value in part.items()}
+
+    return records.parse(numbered(records.dump(report)), Report)
 
 
 main()

@@ -254,8 +254,8 @@ def extract(
     elif lazy:
         laziness = Laziness(candidates, groups, epsilon, tolerance, ERROR_FLOOR, guess)
     # What is known of others than these candidates is none of ours.
-    earlier = {xi: known[xi.key] for xi in candidates if known and xi.key in known}
-    cover = Cover(groups, T, earlier, laziness)
+    known_errors = {xi: known[xi.key] for xi in candidates if known and xi.key in known}
+    cover = Cover(groups, T, known_errors, laziness)
     on_settled(0, len(groups))
     while batch := cover.ask():
         for xi, error in _measured(batch, errors):
@@ -264,12 +264,12 @@ def extract(
     on_settled(len(groups), len(groups))  # also where the last was known, or proven covered
     # The spot-checks are drawn from all that the cover stands for without having measured it.
     unmeasured = [xi for xi in candidates if xi not in cover.errors]
-    drawn = np.random.default_rng(seed).permutation(len(unmeasured))[:spot_checks]
+    sample = np.random.default_rng(seed).permutation(len(unmeasured))[:spot_checks]
     return Extraction(
         maximum=T,
         evaluated=cover.evaluated,
-        known={xi: error for xi, error in earlier.items() if xi not in cover.evaluated},
-        checks=dict(_measured([unmeasured[row] for row in drawn], errors)),
+        known={xi: error for xi, error in known_errors.items() if xi not in cover.evaluated},
+        checks=dict(_measured([unmeasured[row] for row in sample], errors)),
         n_cells=len(groups),
         bound=cell_bound(candidates, epsilon) if selection == "cover" else float(len(groups)),
         skipped=cover.skipped,
@@ -293,7 +293,6 @@ def refine(
     budget: int,
     *,
     epsilons: Sequence[float] = EPSILONS,
-    tolerance: float = TOLERANCE,
     own: Any = None,
     guess: Guess | None = None,
 ) -> Refinement:
@@ -309,7 +308,7 @@ def refine(
     finished: dict[float, int] = {}
     for epsilon in epsilons:
         groups = cells(candidates, epsilon)
-        laziness = Laziness(candidates, groups, epsilon, tolerance, ERROR_FLOOR, guess)
+        laziness = Laziness(candidates, groups, epsilon, TOLERANCE, ERROR_FLOOR, guess)
         # Cells of two epsilons are not nested, so each cover begins anew, but trains nothing twice.
         known = {xi: trained[xi] for xi in candidates if xi in trained}
         cover = Cover(groups, T, known, laziness)

@@ -1,6 +1,7 @@
 """The promise of the FPTAS, and the assumption under it, checked on everything that was measured.
 
-In size and cost the promise is a theorem; in the error it holds as far as larger networks err less.
+In size and cost the promise is a theorem (the representative shares the cell); in the error it
+holds as far as that falls along the AB^nC order, so that is what is counted here.
 """
 
 from __future__ import annotations
@@ -39,9 +40,6 @@ def order_violations(order: np.ndarray, errors: np.ndarray, tolerance: float = T
 class Guarantee:
     """The promise of an extraction, checked against everything that was measured.
 
-    In p and i the promise is a theorem (the representative shares the cell); in e it holds where
-    the error falls along the AB^nC order, so that is what is counted here.
-
     Attributes:
         achieved: the smallest epsilon for which the returned set covers all that was measured.
         n_measured: how many that is, spot-checks and known ones included.
@@ -66,5 +64,5 @@ def guarantee(extraction: Extraction, tolerance: float = TOLERANCE) -> Guarantee
         for errors in (extraction.cover, measured)
     )
     order, errors = np.array([xi.order for xi in measured]), np.array(list(measured.values()))
-    held = order_violations(order, errors, tolerance)
-    return Guarantee(achieved_epsilon(cover, costs), len(measured), *held)
+    pairs = order_violations(order, errors, tolerance)
+    return Guarantee(achieved_epsilon(cover, costs), len(measured), *pairs)

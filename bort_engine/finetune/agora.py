@@ -17,10 +17,9 @@ from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
 from bort_engine.encoder.timing import LatencySettings, measure_ms
-from bort_engine.finetune.plan import CONFIGS, CONTROLS, Config, Plan, Request
+from bort_engine.finetune.plan import Plan, Request
 from bort_engine.finetune.report import (
     NAMES,
-    ArmName,
     Checkpoint,
     Model,
     Models,
@@ -34,8 +33,6 @@ from bort_engine.runs.events import Progress, Stop, never, silent
 if TYPE_CHECKING:
     from bort_engine.encoder.model_card import Card
     from bort_engine.finetune.controls import SeedRun
-
-__all__ = ["CONFIGS", "CONTROLS", "Config", "Plan", "Report", "agora"]
 
 
 def agora(
@@ -80,8 +77,8 @@ def agora(
     on_progress({"stage": "saving and reloading", "done": 0, "total": 1})
     file.note(checkpoint=_save(runs[0]))
     on_progress({"stage": "saving and reloading", "done": 1, "total": 1})
-    for run in runs:
-        run.tidy()
+    for weights in file.folder.glob("seed-*/*.safetensors"):  # they were kept to be judged
+        weights.unlink()
     return file.report
 
 
@@ -89,16 +86,14 @@ def _score(runs: Sequence[SeedRun]) -> Scores:
     """Score every arm on the test split, the labeller too, and what was distilled on the task."""
     from bort_engine.finetune.test_split import compare_arms, score_test
 
-    request, labeller = runs[0].request, runs[0].labeller
-    trained: tuple[ArmName, ...] = ("agora", *request.plan.controls)
-    arms: dict[RowName, list[Any]] = {}
-    for name in trained:
-        bests = [run.best[name] for run in runs]
-        arms[name] = [student.load(training) for student, training in bests]
+    request, tokenizer = runs[0].request, runs[0].labeller.teacher.tokenizer
+    arms: dict[RowName, list[Any]] = {
+        name: [run.best[name]() for run in runs] for name in runs[0].best
+    }
     arms["labeller"] = [run.labeller.teacher.model for run in runs]
     if request.plan.initialisation == "task":
         arms["start"] = [run.initial for run in runs]
-    right = score_test(request.task, labeller.teacher.tokenizer, arms)
+    right = score_test(request.task, tokenizer, arms)
     return Scores(right["agora"].shape[1], compare_arms(right))
 
 
@@ -111,13 +106,12 @@ def _models(request: Request) -> Models:
         f"batch {settings.batch_size}, {settings.sequence_length} tokens, "
         f"{settings.threads} threads, fp32"
     )
-    sizes = [n_parameters(shape, source) for shape in shapes]
-    return Models(
-        *(
-            Model(size.total, size.encoder, ms[shape], "measured", note)
-            for shape, size in zip(shapes, sizes, strict=True)
-        )
-    )
+
+    def model(shape: Architecture) -> Model:
+        size = n_parameters(shape, source)
+        return Model(size.total, size.encoder, ms[shape], "measured", note)
+
+    return Models(*map(model, shapes))
 
 
 def _save(run: SeedRun) -> Checkpoint:
@@ -129,20 +123,22 @@ def _save(run: SeedRun) -> Checkpoint:
     from bort_engine.encoder.checkpoint import write
     from bort_engine.encoder.reload import check_reload
 
-    student, best = run.best["agora"]
     card = _card(run.file.report)
-    models = {"model": (student.load(best), card)}
+    models = {"model": (run.best["agora"](), card)}
     if run.request.plan.initialisation == "task":
-        method = f"This is the “{NAMES['start']}”: it imitates the “{NAMES['labeller']}”."
-        models["start"] = run.initial, replace(card, method=f"Initialisation: task. {method}")
-    tokenizer = run.labeller.teacher.tokenizer
+        method = (
+            f"Initialisation: task. This is the “{NAMES['start']}”: it imitates the "
+            f"“{NAMES['labeller']}”."
+        )
+        models["start"] = run.initial, replace(card, method=method)
+    tokenizer, folder = run.labeller.teacher.tokenizer, run.file.folder
     probes = {
-        run.file.folder / name: write(model, tokenizer, run.file.folder / name, card)
+        folder / name: write(model, tokenizer, folder / name, card)
         for name, (model, card) in models.items()
     }
     reports = check_reload(probes)  # all in one new process
     problems = tuple(problem for report in reports.values() for problem in report.problems)
-    return Checkpoint(str(reports[run.file.folder / "model"]), problems)
+    return Checkpoint(str(reports[folder / "model"]), problems)
 
 
 def _card(report: Report) -> Card:

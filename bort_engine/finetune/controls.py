@@ -9,12 +9,11 @@ Agora's; plain's, whose data does not grow, is its best of all.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import cycle, islice
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +54,10 @@ EPOCHS_OF_FEW = 3
 
 @dataclass(slots=True)
 class SeedRun:
-    """All that one seed does: its labeller, the student's initialisation, and its arms' results."""
+    """All that one seed does: its labeller, the student's initialisation, and its arms' results.
+
+    `best` says how to load the model that each arm returned.
+    """
 
     file: ReportFile
     seed: int
@@ -63,7 +65,7 @@ class SeedRun:
     initial: PreTrainedModel
     on_progress: Progress
     stop: Stop
-    best: dict[ArmName, tuple[Student, Training]] = field(default_factory=dict)
+    best: dict[ArmName, Callable[[], PreTrainedModel]] = field(default_factory=dict)
 
     @classmethod
     def prepare(cls, file: ReportFile, seed: int, on_progress: Progress, stop: Stop) -> SeedRun:
@@ -112,18 +114,13 @@ class SeedRun:
     def request(self) -> Request:
         return self.file.report.request
 
-    @property
-    def folder(self) -> Path:
-        return self.file.folder / f"seed-{self.seed}"
-
     def train(self) -> None:
         """Agora first, then each control with as much data and as many steps."""
-        plan, dev = self.request.plan, self.labeller.dev
-        arm = ArmRun(self, "agora")
+        plan, arm = self.request.plan, ArmRun(self, "agora")
         outcome = algorithm.agora(
             self.request.configs,
             self.labeller.train_pairs,
-            dev.seen_pairs,
+            self.labeller.dev.seen_pairs,
             fit=arm.fit,
             predict=lambda training, texts: training.seen,
             label=arm.label,
@@ -140,14 +137,17 @@ class SeedRun:
     def _train_control(self, name: ArmName, outcome: Outcome) -> None:
         """Repeat every training of Agora with other data: as much of it, for as many steps."""
         arm, labelled = ArmRun(self, name), self.labeller.train_pairs
+        seen_pairs = self.labeller.dev.seen_pairs
         extra: list[tuple[str, Any]] = []
         random_pairs = self.labeller.random_pairs(self.seed) if name == "random" else iter(())
         best, contenders = None, []
         for attempt in outcome.rounds:
-            missing = 0 if name == "plain" else attempt.n_train - len(labelled) - len(extra)
-            if name == "copied" and missing and best:
-                extra += islice(cycle(self._mistakes_of(best)), missing)
-            extra += islice(random_pairs, missing)
+            n_more = 0 if name == "plain" else attempt.n_train - len(labelled) - len(extra)
+            if name == "copied" and n_more and best:
+                guesses = zip(seen_pairs, best.seen, strict=True)
+                mistakes = [pair for pair, guess in guesses if pair[1] != guess]
+                extra += islice(cycle(mistakes or seen_pairs), n_more)
+            extra += islice(random_pairs, n_more)
             trainings = [
                 arm.fit(config, [*labelled, *extra], attempt.at, arm.steps(config, attempt.n_train))
                 for config in map(Config._make, attempt.theta)
@@ -159,16 +159,6 @@ class SeedRun:
         assert best is not None, "there is a round or more"
         arm.note(n_points=len(extra))
         arm.finish(best)
-
-    def _mistakes_of(self, training: Training) -> list[tuple[str, int]]:
-        pairs = self.labeller.dev.seen_pairs
-        guesses = zip(pairs, training.seen, strict=True)
-        return [pair for pair, guess in guesses if pair[1] != guess] or pairs
-
-    def tidy(self) -> None:
-        """Remove the weights that were kept to be judged; what was measured stays."""
-        for path in self.folder.glob("*.safetensors"):
-            path.unlink()
 
 
 def _agrees(guess: Any, label: int) -> bool:
@@ -182,13 +172,13 @@ class ArmRun:
     def __init__(self, run: SeedRun, name: ArmName) -> None:
         self.run = run
         self.name: ArmName = name
-        self.student = Student(
-            run.initial, run.labeller.teacher.tokenizer, run.labeller.dev, run.folder, run.stop
-        )
+        folder = run.file.folder / f"seed-{run.seed}"
+        tokenizer = run.labeller.teacher.tokenizer
+        self.student = Student(run.initial, tokenizer, run.labeller.dev, folder, run.stop)
         # A run that goes on replays its rounds from the files, but makes no points anew: the
         # seconds that these took are known from before.
-        earlier = run.file.report.arms(run.seed).get(name, Arm())
-        self.record = Arm(seconds_generating=earlier.seconds_generating)
+        record = run.file.report.arms(run.seed).get(name, Arm())
+        self.record = Arm(seconds_generating=record.seconds_generating)
         self.rounds: dict[RoundId, Round] = {}
         self._fits: dict[str, tuple[int, Fit]] = {}  # by a training's key: its round, and itself
 
@@ -216,10 +206,10 @@ class ArmRun:
         if at not in self.rounds:
             self.rounds[at] = Round(at.number, at.attempt, len(pairs))
             self.note()
-        earlier = self.rounds[at].fits
+        fits = self.rounds[at].fits
         event = {
             "stage": f"{NAMES[self.name]}, round {at.number}",
-            "detail": f"config {len(earlier) + 1}: {config}",
+            "detail": f"config {len(fits) + 1}: {config}",
             "arm": self.name,
             "seed": self.run.seed,
             "done": 0,
@@ -228,8 +218,8 @@ class ArmRun:
 
         def on_step(step: int, total: int, loss: float) -> None:
             left = seconds_left(self.run.file.report, self.name, step, total)
-            known = {} if left is None else {"seconds_left": left}
-            self.run.on_progress(event | {"done": step, "loss": round(loss, 4)} | known)
+            pace = {} if left is None else {"seconds_left": left}
+            self.run.on_progress(event | {"done": step, "loss": round(loss, 4)} | pace)
 
         self.run.on_progress(event)
         training = self.student.fit(config, pairs, steps, on_step, at)
@@ -241,7 +231,7 @@ class ArmRun:
             seconds=training.seconds,
         )
         self._fits[training.key] = at.number, fit
-        self.rounds[at] = replace(self.rounds[at], fits=(*earlier, fit))
+        self.rounds[at] = replace(self.rounds[at], fits=(*fits, fit))
         self.note(
             steps=self.record.steps + training.steps,
             seconds_training=round(self.record.seconds_training + training.seconds, 2),
@@ -254,7 +244,6 @@ class ArmRun:
             return self.run.labeller.labels(texts, every=at.number == 0)
 
     def make_points(self, tau: Tau, mistakes: Any, m: int, at: RoundId) -> list[list[str]]:
-        """Ask tau."""
         self.run.on_progress({"stage": "making points", "done": 0, "total": len(mistakes)})
         with self._generating():
             return tau(mistakes, m, at)
@@ -278,11 +267,11 @@ class ArmRun:
             pruned=tuple(map(Config._make, attempt.pruned)),
             prefix=attempt.prefix,
         )
-        self.note(n_points=self.record.n_points + (attempt.n_added if attempt.counts else 0))
+        self.note(n_points=self.record.n_points + (len(attempt.pairs) if attempt.counts else 0))
 
     def finish(self, best: Training) -> None:
         """Note which training is the arm's result, and keep it for the judge."""
-        self.run.best[self.name] = (self.student, best)
+        self.run.best[self.name] = partial(self.student.load, best)
         number, fit = self._fits[best.key]
         self.note(best=fit, best_round=number)
 
@@ -293,12 +282,10 @@ def _mistake(mistake: algorithm.Mistake, labels: Sequence[str]) -> Mistake:
 
 def _new_points(group: algorithm.NewPoints, labels: Sequence[str]) -> NewPoints:
     """Name the classes; `y` holds S's probabilities, None where it declined."""
-    points = (
-        NewPoint(text, labels[int(np.argmax(y))], round(max(y), 4))
-        if y
-        else NewPoint(text, None, None)
-        for text, y in zip(group.points, group.labels, strict=True)
-    )
+    points = []
+    for text, y in zip(group.points, group.labels, strict=True):
+        label, confidence = (labels[int(np.argmax(y))], round(max(y), 4)) if y else (None, None)
+        points.append(NewPoint(text, label, confidence))
     return NewPoints(_mistake(group.near, labels), tuple(points))
 
 
@@ -323,13 +310,13 @@ def seconds_left(report: Report, name: ArmName, step: int, steps: int) -> float 
         n_added = plan.points * (report.data.n_dev_seen // 4)  # sentences a round
         growth = steps * n_added / attempt.n_train  # steps a training takes more, each round
         later = sum((n_configs - k) * (steps + k * growth) for k in range(1, n_configs))
-        left = (n_configs - len(attempt.fits)) * steps - step + later
-        whole, arms_left = arm.steps + step + left, len(plan.controls)
+        steps_left = (n_configs - len(attempt.fits)) * steps - step + later
+        steps_an_arm, arms_left = arm.steps + step + steps_left, len(plan.controls)
     else:
-        whole = arms["agora"].steps
-        left = whole - arm.steps - step
+        steps_an_arm = arms["agora"].steps
+        steps_left = steps_an_arm - arm.steps - step
         arms_left = len(plan.controls) - plan.controls.index(name) - 1
     seeds_left = plan.seeds - len(report.runs)
-    left += whole * (arms_left + seeds_left * (1 + len(plan.controls)))
+    steps_left += steps_an_arm * (arms_left + seeds_left * (1 + len(plan.controls)))
     pace = sum(arm.seconds_training for arm in every_arm) / n_steps
-    return round(left * pace, 1)
+    return round(steps_left * pace, 1)

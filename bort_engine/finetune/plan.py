@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from itertools import product
+from operator import attrgetter
 from typing import Annotated, Literal, NamedTuple, get_args
 
 from annotated_types import Ge, Gt, Le
@@ -112,9 +113,8 @@ class Plan:
                 raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}.")
         for control in self.controls:
             if control not in CONTROLS:
-                raise ValueError(
-                    f"control {control!r} is not known; allowed: {', '.join(CONTROLS)}."
-                )
+                allowed = ", ".join(CONTROLS)
+                raise ValueError(f"control {control!r} is not known; allowed: {allowed}.")
         for name, low, high in (
             ("labelled", 0, 10**9),
             ("points", 1, 100),
@@ -183,9 +183,7 @@ class Request:
 
     def differences(self, other: Request) -> list[str]:
         """Return the names of the settings that differ."""
-        parts = [(self, other, field.name) for field in fields(Request) if field.name != "plan"]
-        parts += [(self.plan, other.plan, field.name) for field in fields(Plan)]
-        differ = {
-            name for mine, theirs, name in parts if getattr(mine, name) != getattr(theirs, name)
-        }
-        return sorted(differ)
+        names = {field.name for field in fields(Request)} - {"plan"}
+        names |= {f"plan.{field.name}" for field in fields(Plan)}
+        differ = (name for name in names if attrgetter(name)(self) != attrgetter(name)(other))
+        return sorted({name.removeprefix("plan.") for name in differ})

@@ -163,8 +163,6 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """All arms of one seed."""
-
     seed: Count
     arms: dict[ArmName, Arm] = field(default_factory=dict)
 
@@ -246,8 +244,6 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The source and the student, side by side."""
-
     source: Model
     student: Model
 

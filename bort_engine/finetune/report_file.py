@@ -44,21 +44,3 @@ class ReportFile:
         arms = runs[seed].arms if seed in runs else {}
         runs[seed] = Seed(seed, {**arms, name: arm})
         self.note(runs=tuple(runs.values()))
-
-
-def without_texts(report: Report) -> Report:
-    """Return a report whose sentences, which have authors, are numbered instead."""
-    numbers: dict[tuple[str, str], int] = {}
-
-    def numbered(part: Any) -> Any:
-        if isinstance(part, list):
-            return [numbered(item) for item in part]
-        if not isinstance(part, dict):
-            return part
-        if "text" in part:
-            kind = "dev" if "guess" in part else "pool"
-            number = numbers.setdefault((kind, part["text"]), len(numbers) + 1)
-            return part | {"text": f"{kind} sentence {number}"}
-        return {name: numbered(value) for name, value in part.items()}
-
-    return records.parse(numbered(records.dump(report)), Report)

@@ -20,12 +20,10 @@ import numpy as np
 
 from bort_engine.finetune.plan import Config
 from bort_engine.runs import records
-from bort_engine.runs.events import Stop, never
+from bort_engine.runs.events import Stop
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    from bort_engine.training.trainer import Rows
 
 OnStep = Callable[[int, int, float], None]
 Label = int | tuple[float, ...]  # a class, or the probabilities of all classes
@@ -57,8 +55,8 @@ class Dev:
     held: tuple[int, ...]
 
     @classmethod
-    def halved(cls, texts: Sequence[str], labels: Sequence[int], seed: int = 0) -> Dev:
-        order = np.random.default_rng(seed).permutation(len(texts))
+    def halved(cls, texts: Sequence[str], labels: Sequence[int]) -> Dev:
+        order = np.random.default_rng(0).permutation(len(texts))
         half = (len(texts) + 1) // 2
         halves = (tuple(sorted(part.tolist())) for part in (order[:half], order[half:]))
         return cls(tuple(texts), tuple(map(int, labels)), *halves)
@@ -82,7 +80,7 @@ class Student:
         tokenizer: PreTrainedTokenizerBase,
         dev: Dev,
         folder: Path,
-        stop: Stop = never,
+        stop: Stop,
     ) -> None:
         from bort_engine.training.trainer import encode
 
@@ -151,7 +149,7 @@ class Student:
         """Return the model of a training; one whose weights were not kept is trained again."""
         from safetensors.torch import load_file
 
-        path = self._weights(training.key)
+        path = self.folder / f"{training.key}.safetensors"
         if not path.is_file():
             self._keep(self._train(*self._requests[training.key]), training.key)
         model = copy.deepcopy(self.initial)
@@ -165,8 +163,11 @@ class Student:
         steps: int,
         on_step: OnStep = lambda step, total, loss: None,
     ) -> PreTrainedModel:
-        from bort_engine.training.trainer import Recipe, train
+        from bort_engine.training.trainer import Recipe, encode, train
 
+        n_classes: Any = self.initial.config.num_labels
+        one_hot = np.eye(n_classes).tolist()
+        labels = [one_hot[label] if isinstance(label, int) else label for _, label in pairs]
         recipe = Recipe(
             steps=steps,
             batch_size=config.batch_size,
@@ -176,21 +177,13 @@ class Student:
         )
         return train(
             copy.deepcopy(self.initial),
-            self._rows(pairs),
+            encode([text for text, _ in pairs], self.tokenizer, labels),
             self.tokenizer,
             recipe,
             seed=config.seed,
             on_step=on_step,
             stop=self.stop,
         )
-
-    def _rows(self, pairs: Pairs) -> Rows:
-        from bort_engine.training.trainer import encode
-
-        n_classes: Any = self.initial.config.num_labels
-        one_hot = np.eye(n_classes).tolist()
-        labels = [one_hot[label] if isinstance(label, int) else label for _, label in pairs]
-        return encode([text for text, _ in pairs], self.tokenizer, labels)
 
     def _predictions(self, model: PreTrainedModel) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return the classes a model predicts on the two halves of dev."""
@@ -204,14 +197,11 @@ class Student:
         classes = logits.argmax(1)
         return tuple(classes[[*self.dev.seen]].tolist()), tuple(classes[[*self.dev.held]].tolist())
 
-    def _weights(self, key: str) -> Path:
-        return self.folder / f"{key}.safetensors"
-
     def _keep(self, model: PreTrainedModel, key: str) -> None:
         from safetensors.torch import save
 
         weights = {name: value.contiguous() for name, value in model.state_dict().items()}
-        records.write_bytes(self._weights(key), save(weights))
+        records.write_bytes(self.folder / f"{key}.safetensors", save(weights))
 
 
 def _digest(config: Config, pairs: Pairs, steps: int) -> str:

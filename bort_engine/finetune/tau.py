@@ -147,11 +147,10 @@ class Labeller:
             tau = self.pool.tau(self.vectors, taken)
         else:
             tokenizer = self.teacher.tokenizer
-            tau = (
-                mask_tau(self.source, tokenizer, seed)
-                if kind == "mask"
-                else tokens_tau(self.vectors.model, tokenizer, seed)
-            )
+            if kind == "mask":
+                tau = mask_tau(self.source, tokenizer, seed)
+            else:
+                tau = tokens_tau(self.vectors.model, tokenizer, seed)
             known = self.vectors.of([text for text, _ in self.train_pairs])
             tau = without_repeats(tau, self.vectors, known, taken)
 
@@ -198,13 +197,13 @@ def most_disputed(tau: Tau, disagreement: Callable[[list[str]], np.ndarray], sha
     leaves open which points near a mistake are worth their training.
     """
 
-    def chosen(mistakes: Sequence[Mistake], m: int, at: RoundId) -> list[list[str]]:
+    def disputed(mistakes: Sequence[Mistake], m: int, at: RoundId) -> list[list[str]]:
         candidates = tau(mistakes, share * m, at)
         gaps = iter(disagreement([text for texts in candidates for text in texts]).tolist())
         by_gap = [sorted(((next(gaps), text) for text in ts), reverse=True) for ts in candidates]
         return [[text for _, text in texts[:m]] for texts in by_gap]
 
-    return chosen
+    return disputed
 
 
 def remembered(tau: Tau, folder: Path, taken: set[str]) -> Tau:
@@ -213,7 +212,7 @@ def remembered(tau: Tau, folder: Path, taken: set[str]) -> Tau:
     `taken` is what tau must not give again; each answer is added to it.
     """
 
-    def answered(mistakes: Sequence[Mistake], m: int, at: RoundId) -> list[list[str]]:
+    def from_folder(mistakes: Sequence[Mistake], m: int, at: RoundId) -> list[list[str]]:
         path = folder / f"points-{at.number}-{at.attempt}.json"
         if path.is_file():
             texts_near = records.read(path, list[list[str]])
@@ -223,15 +222,14 @@ def remembered(tau: Tau, folder: Path, taken: set[str]) -> Tau:
         taken.update(text for texts in texts_near for text in texts)
         return texts_near
 
-    return answered
+    return from_folder
 
 
 def nearest(vectors: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Return each vector's cosine to the nearest of `known` (-1 where there is none)."""
-    if not len(known):
-        return np.full(len(vectors), -1, dtype=np.float32)
-    blocks = [vectors[at : at + 2048] @ known.T for at in range(0, len(vectors), 2048)]
-    return np.concatenate([block.max(1) for block in blocks]) if blocks else np.empty(0)
+    # In blocks: all cosines at once would need too much memory. Of no vectors one empty block.
+    blocks = (vectors[at : at + 2048] for at in range(0, max(1, len(vectors)), 2048))
+    return np.concatenate([(block @ known.T).max(1, initial=-1) for block in blocks])
 
 
 def without_repeats(tau: Tau, vectors: Vectors, known: np.ndarray, taken: set[str]) -> Tau:
@@ -242,11 +240,11 @@ def without_repeats(tau: Tau, vectors: Vectors, known: np.ndarray, taken: set[st
     cache: dict[str, np.ndarray] = {}
 
     def vectors_of(texts: Sequence[str]) -> np.ndarray:
-        missing = [text for text in dict.fromkeys(texts) if text not in cache]
-        cache.update(zip(missing, vectors.of(missing), strict=True))
+        others = [text for text in dict.fromkeys(texts) if text not in cache]
+        cache.update(zip(others, vectors.of(others), strict=True))
         return np.array([cache[text] for text in texts]).reshape(len(texts), known.shape[1])
 
-    def filtered(mistakes: Sequence[Mistake], m: int, at: RoundId) -> list[list[str]]:
+    def new_only(mistakes: Sequence[Mistake], m: int, at: RoundId) -> list[list[str]]:
         texts_near = tau(mistakes, m, at)
         flat = vectors_of([text for texts in texts_near for text in texts])
         new = nearest(flat, np.concatenate([known, vectors_of(sorted(taken))])) < NEAR_DUPLICATE
@@ -256,7 +254,7 @@ def without_repeats(tau: Tau, vectors: Vectors, known: np.ndarray, taken: set[st
         keep = iter(new)
         return [[text for text in texts if next(keep)] for texts in texts_near]
 
-    return filtered
+    return new_only
 
 
 def labels_of(logits: np.ndarray, confidence: float, soft: bool) -> list[Probabilities | None]:

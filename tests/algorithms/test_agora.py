@@ -3,32 +3,19 @@
 import math
 import random
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bort_engine.algorithms.agora import (
-    HyperParameters,
-    Mistake,
-    NewPoints,
-    Outcome,
-    Round,
-    RoundId,
-    agora,
-    prune,
-    ranked,
-)
+from bort_engine.algorithms.agora import Mistake, NewPoints, Round, RoundId, agora, prune
 
 # No deadlines: the machine may be busy.
 thorough = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 # Numbers on a line, by hand. 7 and above are True. f puts its threshold half-way between the
 # largest False and the smallest True it was given, and then misplaces it by theta's last element.
-
 LINE = [(x, x >= 7) for x in range(10)]
 ENDS = [(0, False), (9, True)]
 
@@ -36,26 +23,22 @@ ENDS = [(0, False), (9, True)]
 class Line:
     """f, S and tau on the line; tau makes x and x + 1 near x. Remembers what they were given."""
 
-    def __init__(self, says: Callable[[float], bool | None] = lambda x: x >= 7) -> None:
+    def __init__(self, says=lambda x: x >= 7):
         self.says = says
-        self.fitted: list[tuple[HyperParameters, list[tuple[float, bool]]]] = []
-        self.labelled: list[tuple[RoundId, list[float]]] = []
+        self.fitted, self.labelled = [], []
 
-    def fit(
-        self, theta: HyperParameters, train: Sequence[tuple[float, bool]], at: RoundId
-    ) -> float:
+    def fit(self, theta, train, at):
         self.fitted.append((theta, list(train)))
         largest_false = max(x for x, y in train if not y)
         smallest_true = min(x for x, y in train if y)
-        misplaced: Any = theta[-1]
-        return (largest_false + smallest_true) / 2 + misplaced
+        return (largest_false + smallest_true) / 2 + theta[-1]
 
-    def label(self, xs: Sequence[float], at: RoundId) -> Iterable[bool | None]:
+    def label(self, xs, at):
         self.labelled.append((at, list(xs)))
         return (self.says(x) for x in xs)
 
-    def run(self, theta: Sequence[HyperParameters], **options: Any) -> Outcome:
-        functions: dict[str, Any] = {
+    def run(self, theta, **options):
+        functions = {
             "fit": self.fit,
             "predict": lambda threshold, xs: (x >= threshold for x in xs),
             "label": self.label,
@@ -78,29 +61,14 @@ def test_three_rounds_on_the_line_by_hand():
     a0, a2, b, c = ("a", 0), ("a", -2), ("b", -3), ("c", -4)
     line = Line(says=lambda x: x >= 8)
     outcome = line.run([c, a0, b, a2])
-    five, six, seven = (
-        Mistake(5, 5, False, True),
-        Mistake(6, 6, False, True),
-        Mistake(7, 7, True, False),
-    )
-    near_five = NewPoints(five, (5, 6), (False, False))
-    near_six = NewPoints(six, (6, 7), (False, False))
-    near_seven = NewPoints(seven, (7, 8), (False, True))
+    five, six, seven = (Mistake(x, x, y, not y) for x, y in LINE[5:8])
+    near = (NewPoints(five, (5, 6), (False, False)), NewPoints(six, (6, 7), (False, False)))
+    near_seven = (NewPoints(seven, (7, 8), (False, True)),)
     assert outcome.rounds == (
         Round(RoundId(1, 1), (), 2, (c, a0, b, a2), (0.4, 0.8, 0.5, 0.6), (five, six), (c,), 0),
-        Round(
-            RoundId(2, 1),
-            (near_five, near_six),
-            6,
-            (a0, b, a2),
-            (0.9, 0.8, 0.9),
-            (seven,),
-            (b,),
-            0,
-        ),
-        Round(RoundId(3, 1), (near_seven,), 8, (a0, a2), (0.9, 0.9), (seven,), (a2, a0), 1),
+        Round(RoundId(2, 1), near, 6, (a0, b, a2), (0.9, 0.8, 0.9), (seven,), (b,), 0),
+        Round(RoundId(3, 1), near_seven, 8, (a0, a2), (0.9, 0.9), (seven,), (a2, a0), 1),
     )
-    assert [round_.n_added for round_ in outcome.rounds] == [0, 4, 2]
     assert (outcome.theta, outcome.accuracy, outcome.model) == (a0, 0.9, 7.5)
     assert outcome.labeller_accuracy == 0.9
     second = [*ENDS, (5, False), (6, False), (6, False), (7, False)]
@@ -117,20 +85,6 @@ def test_three_rounds_on_the_line_by_hand():
     ]
 
 
-def test_declined_points_are_recorded_but_not_trained_on():
-    # S is right, but declines 6. Both sets err on 5 and 6 at first (thresholds 4.5 and 5), so the
-    # later goes; then D is 0, 5 | 7, 9, the threshold 6, and only 6 is wrong.
-    line = Line(says=lambda x: None if x == 6 else x >= 7)
-    outcome = line.run([("a", 0), ("b", 0.5)])
-    first, second = outcome.rounds
-    assert (first.accuracies, first.pruned) == ((0.8, 0.8), (("b", 0.5),))
-    assert [points.labels for points in second.new_points] == [(False, None), (None, True)]
-    assert (second.n_added, second.n_train) == (2, 4)
-    assert line.fitted[-1] == (("a", 0), [*ENDS, (5, False), (7, True)])
-    assert outcome.accuracy == second.accuracy == 0.9
-    assert outcome.labeller_accuracy == 0.9  # declined counts as wrong
-
-
 def test_without_a_mistake_there_is_nothing_left_to_do():
     # Thresholds 4.5, 7 and 5.5: the second is right on all, the first is the worst.
     line = Line()
@@ -141,20 +95,6 @@ def test_without_a_mistake_there_is_nothing_left_to_do():
     assert len(line.labelled) == 1
 
 
-def test_soft_labels_reach_the_training_as_they_are_where_agrees_understands_them():
-    line = Line()
-    outcome = line.run(
-        [("a", 0), ("b", 0)],
-        fit=lambda theta, train, at: line.fitted.append((theta, train)) or 4.5,
-        predict=lambda threshold, xs: [0.9 if x >= threshold else 0.2 for x in xs],
-        label=lambda xs, at: [0.75 if x >= 7 else 0.25 for x in xs],
-        agrees=lambda guess, y: (guess > 0.5) == y,
-    )
-    assert outcome.labeller_accuracy == 1.0 and outcome.accuracy == 0.8
-    assert [mistake.guess for mistake in outcome.rounds[0].mistakes] == [0.9, 0.9]
-    assert [y for _, y in line.fitted[-1][1][2:]] == [0.25, 0.25, 0.25, 0.75]
-
-
 def test_where_tau_makes_nothing_s_is_not_called_and_the_data_stay():
     line = Line()
     outcome = line.run([("a", 0), ("b", 0)], tau=lambda mistakes, m, at: [[] for _ in mistakes])
@@ -163,77 +103,61 @@ def test_where_tau_makes_nothing_s_is_not_called_and_the_data_stay():
     assert [train for _, train in line.fitted] == [ENDS] * 3
 
 
-# Steps 5 and 6, by hand: the worst is the root and stands first
-
-
 @pytest.mark.parametrize(
     ("worst_first", "pruned", "prefix"),
     [
-        ([(1, 2, 3)], "0", 0),  # alone: nobody to share with
         ([(1, 2), (2, 2), (3, 2)], "0", 0),  # only what is rooted at the first element counts
-        ([(1, 2), (2, 2), (1, 3)], "02", 1),
         # (1, 2) is shared with two; (1) alone, with (1, 9, 3), is shorter, and that one stays
         ([(1, 2, 3), (1, 9, 3), (1, 2, 4), (5, 2, 3), (1, 2, 5)], "024", 2),
         ([(1, 1, 1), (1, 2, 1), (1, 2, 2)], "012", 1),  # not the two others' longer prefix
-        ([(2, 1, 1), (1, 2, 1), (1, 2, 2)], "0", 0),  # the root has no part in what they share
-        ([(1,), (1, 2), (1, 2, 3), (2,)], "012", 1),  # lengths may differ
-        ([(1, 2, 3), (1, 2), (1,)], "01", 2),
-        ([(), (1,)], "0", 0),
+        ([(1, 2, 3), (1, 2), (1,)], "01", 2),  # lengths may differ
     ],
 )
-def test_pruning_by_hand(worst_first, pruned, prefix):
+def test_pruning_by_hand_where_the_worst_is_the_root_and_stands_first(worst_first, pruned, prefix):
     assert prune(worst_first) == (tuple(worst_first[int(n)] for n in pruned), prefix)
-
-
-def test_sets_are_sorted_worst_first_and_of_equals_the_later_given_is_worse():
-    theta = (("a",), ("b",), ("c",), ("d",), ("e",))
-    attempt = Round(RoundId(1, 1), (), 2, theta, (0.5, 0.9, 0.5, 0.9, 0.7), ())
-    assert "".join(letter for (letter,) in ranked(attempt)) == "caedb"
-    assert attempt.best == ("b",)
-
-
-# By a script: how many of dev a set gets right at which attempt
 
 
 class Model:
     """Right on the first `n_right` of dev. (A class of its own, for weak references.)"""
 
-    def __init__(self, n_right: int) -> None:
+    def __init__(self, n_right):
         self.n_right = n_right
 
 
 class Script:
-    """Dev is 0 ... n - 1, all True; a point is named after its attempt and its mistake."""
+    """Says how many of dev a set gets right at which attempt.
 
-    def __init__(self, n_right: Callable[[HyperParameters, RoundId], int], n: int = 10) -> None:
+    Dev is 0 ... n - 1, all True; a point is named after its attempt and its mistake.
+    """
+
+    def __init__(self, n_right, n=10):
         self.n_right = n_right
         self.dev = [(position, True) for position in range(n)]
-        self.fits: dict[tuple[HyperParameters, RoundId], list[Any]] = {}
-        self.log: list[Any] = []
-        self.alive: weakref.WeakSet[Model] = weakref.WeakSet()
-        self.most_alive = 0
+        self.fits, self.log = {}, []
+        self.alive, self.most_alive = weakref.WeakSet(), 0
 
-    def fit(self, theta: HyperParameters, train: Sequence[tuple[Any, Any]], at: RoundId) -> Model:
-        assert (theta, at) not in self.fits, "fitted twice"
+    def note(self, *call):
+        assert call not in self.log, "called twice"
+        self.log.append(call)
+
+    def fit(self, theta, train, at):
+        self.note("f", theta, at)
         self.fits[theta, at] = [x for x, _ in train]
-        self.log.append(("fit", theta, at))
         self.most_alive = max(self.most_alive, len(self.alive))
         model = Model(self.n_right(theta, at))
         self.alive.add(model)
         return model
 
-    def label(self, xs: Sequence[Any], at: RoundId) -> list[bool | None]:
-        assert ("label", at) not in self.log, "labelled twice"
-        self.log.append(("label", at))
+    def label(self, xs, at):
+        self.note("S", at)
         return [True for _ in xs]
 
-    def tau(self, mistakes: Sequence[Mistake], m: int, at: RoundId) -> list[list[str]]:
-        assert ("tau", at) not in self.log, "made twice"
-        self.log.append(("tau", at))
+    def tau(self, mistakes, m, at):
+        self.note("tau", at)
         return [[f"{at.number}.{at.attempt} near {mistake.x}"] for mistake in mistakes]
 
-    def run(self, theta: Sequence[HyperParameters], **options: Any) -> Outcome:
-        arguments: dict[str, Any] = {
+    def run(self, theta, **options):
+        arguments = {
             "train": [("first", True)],
             "dev": self.dev,
             "fit": self.fit,
@@ -246,7 +170,7 @@ class Script:
 
 A, B, C, D = [(letter,) for letter in "abcd"]
 # One set goes a round, for they share nothing. Right of 10:
-FALLING: dict[RoundId, Mapping[Any, int]] = {
+FALLING = {
     RoundId(1, 1): {A: 5, B: 6, C: 7, D: 8},  # A goes
     RoundId(2, 1): {B: 5, C: 6, D: 7},  # 8 fell to 7: again
     RoundId(2, 2): {B: 9, C: 5, D: 6},  # 9 counts: C goes
@@ -256,13 +180,13 @@ FALLING: dict[RoundId, Mapping[Any, int]] = {
 }
 
 
-def scripted(table: Mapping[RoundId, Mapping[Any, int]]) -> Script:
+def scripted(table):
     return Script(lambda theta, at: table[at][theta])
 
 
 def test_replays_by_hand():
     script = scripted(FALLING)
-    outcome = script.run([A, B, C, D], replays=2)
+    outcome = script.run([A, B, C, D], replays=2, on_round=lambda r: script.note("end", r.at))
     assert [attempt.at for attempt in outcome.rounds] == list(FALLING)
     assert [attempt.pruned for attempt in outcome.rounds] == [(A,), (), (C,), (D,), (), (B,)]
     assert [attempt.accuracy for attempt in outcome.rounds] == [0.8, 0.7, 0.9, 0.8, 0.7, 0.7]
@@ -278,20 +202,21 @@ def test_replays_by_hand():
         RoundId(4, 1): ["first", *second, *third, "4.1 near 8", "4.1 near 9"],
     }
     assert [attempt.n_train for attempt in outcome.rounds] == [1, 3, 3, 4, 4, 6]
+    # Each round is reported before the next begins, a replayed one when it is settled.
+    log = [f"{function} {at.number}.{at.attempt}" for function, *_, at in script.log]
+    assert [call for call, _ in groupby(log)] == [
+        *("S 0.1", "f 1.1", "end 1.1"),
+        *("tau 2.1", "S 2.1", "f 2.1", "tau 2.2", "S 2.2", "f 2.2", "end 2.1", "end 2.2"),
+        *("tau 3.1", "S 3.1", "f 3.1", "tau 3.2", "S 3.2", "f 3.2", "end 3.1", "end 3.2"),
+        *("tau 4.1", "S 4.1", "f 4.1", "end 4.1"),
+    ]
 
 
-@pytest.mark.parametrize(("second", "counting"), [(6, 1), (7, 1), (8, 2), (9, 2)])
-def test_the_better_attempt_counts_and_of_equals_the_first(second, counting):
-    table = {RoundId(1, 1): {A: 8, B: 7}, RoundId(2, 1): {A: 7}, RoundId(2, 2): {A: second}}
+@pytest.mark.parametrize(("accuracy", "counts"), [(7, [True, True, False]), (8, [True, True])])
+def test_of_equal_attempts_the_first_counts_and_what_did_not_fall_is_not_replayed(accuracy, counts):
+    table = {RoundId(1, 1): {A: 8, B: 7}, RoundId(2, 1): {A: accuracy}, RoundId(2, 2): {A: 7}}
     outcome = scripted(table).run([A, B], replays=1)
-    assert [attempt.counts for attempt in outcome.rounds] == [True, counting == 1, counting == 2]
-
-
-@pytest.mark.parametrize(("accuracy", "replays"), [(8, 5), (7, 0)])
-def test_nothing_is_replayed_where_nothing_fell_or_no_replay_is_left(accuracy, replays):
-    table = {RoundId(1, 1): {A: 8, B: 7}, RoundId(2, 1): {A: accuracy}}
-    outcome = scripted(table).run([A, B], replays=replays)
-    assert [attempt.at for attempt in outcome.rounds] == [RoundId(1, 1), RoundId(2, 1)]
+    assert [attempt.counts for attempt in outcome.rounds] == counts
 
 
 def test_the_last_rounds_best_model_is_returned_of_equals_the_first_sets_and_no_other_is_kept():
@@ -303,33 +228,10 @@ def test_the_last_rounds_best_model_is_returned_of_equals_the_first_sets_and_no_
     assert list(script.alive) == [outcome.model]
 
 
-def test_each_round_is_reported_before_the_next_begins_a_replayed_one_when_it_is_settled():
-    script = scripted(FALLING)
-    outcome = script.run([A, C, D], replays=1, on_round=script.log.append)
-    assert [entry for entry in script.log if isinstance(entry, Round)] == list(outcome.rounds)
-    log = [entry.at if isinstance(entry, Round) else entry for entry in script.log]
-    first, second, again, third = RoundId(1, 1), RoundId(2, 1), RoundId(2, 2), RoundId(3, 1)
-    assert log == [
-        ("label", RoundId(0, 1)),
-        *[("fit", theta, first) for theta in (A, C, D)],
-        first,
-        *[("tau", second), ("label", second), ("fit", C, second), ("fit", D, second)],
-        *[("tau", again), ("label", again), ("fit", C, again), ("fit", D, again)],
-        *[second, again],  # 7 and 6: the first counts, C goes
-        *[("tau", third), ("label", third), ("fit", D, third)],
-        third,
-    ]
-
-
-# What must hold in any run
-
-
-@st.composite
-def plans(draw: st.DrawFn) -> tuple[list[HyperParameters], int, int]:
-    """Draw Theta, a seed, and how many of 10 a set gets right at most (at 10, a run may end)."""
-    elements = st.tuples(*[st.integers(0, 2)] * 3)
-    theta = draw(st.lists(elements, min_size=1, max_size=8, unique=True))
-    return theta, draw(st.integers(0, 2**32)), draw(st.sampled_from([9, 10]))
+# What must hold in any run.
+# Theta, a seed, how many of 10 a set gets right at most (at 10, a run may end), and replays.
+THETAS = st.lists(st.tuples(*[st.integers(0, 2)] * 3), min_size=1, max_size=8, unique=True)
+PLANS = st.tuples(THETAS, st.integers(0, 2**32), st.sampled_from([9, 10]), st.integers(0, 3))
 
 
 class Killed(Exception):
@@ -342,52 +244,53 @@ class Random(Script):
     What is in its memory is not computed again; it is killed when that holds `limit` answers.
     """
 
-    def __init__(self, seed: int, most: int, memory: Any = None, limit: float = math.inf) -> None:
+    def __init__(self, seed, most, memory=None, limit=math.inf):
         super().__init__(lambda theta, at: self.dice(theta, at).randint(0, most))
         self.seed, self.limit = seed, limit
-        self.memory: dict[Any, Any] = {} if memory is None else memory
+        self.memory = {} if memory is None else memory
 
-    def dice(self, *place: Any) -> random.Random:
+    def dice(self, *place):
         return random.Random(repr((self.seed, *place)))
 
-    def recall(self, key: Any, compute: Callable[[], Any]) -> Any:
+    def recall(self, key, function, *arguments):
         if key not in self.memory:
             if len(self.memory) >= self.limit:
                 raise Killed
-            self.memory[key] = compute()
+            self.memory[key] = function(*arguments)
         return self.memory[key]
 
-    def fit(self, theta: HyperParameters, train: Sequence[tuple[Any, Any]], at: RoundId) -> Model:
-        compute = super().fit
-        return self.recall(("f", theta, at), lambda: compute(theta, train, at))
+    def fit(self, theta, train, at):
+        return self.recall(("f", theta, at), super().fit, theta, train, at)
 
-    def label(self, xs: Sequence[Any], at: RoundId) -> list[bool | None]:
-        compute = super().label
-        labels = self.recall(("S", at), lambda: compute(xs, at))
+    def label(self, xs, at):
+        labels = self.recall(("S", at), super().label, xs, at)
         return [None if "declined" in str(x) else y for x, y in zip(xs, labels, strict=True)]
 
-    def tau(self, mistakes: Sequence[Mistake], m: int, at: RoundId) -> list[list[str]]:
-        compute, roll = super().tau, self.dice(at)
-        names = self.recall(("tau", at), lambda: compute(mistakes, m, at))
+    def tau(self, mistakes, m, at):
+        roll = self.dice(at)
         return [
             [f"{name} {n} {roll.choice(['', 'declined'])}" for n in range(roll.randint(0, m))]
-            for (name,) in names
+            for (name,) in self.recall(("tau", at), super().tau, mistakes, m, at)
         ]
 
 
 @thorough
-@given(plans(), st.integers(0, 3))
-def test_each_set_leaves_once_with_those_that_share_the_longest_prefix_with_the_worst(
-    plan, replays
-):
-    theta, seed, most = plan
+@given(PLANS)
+def test_the_worst_leaves_with_those_most_like_it_and_train_grows_by_what_s_labelled(plan):
+    theta, seed, most, replays = plan
     script = Random(seed, most)
     outcome = script.run(theta, replays=replays)
     counting = [attempt for attempt in outcome.rounds if attempt.counts]
     assert [attempt.at.number for attempt in counting] == list(range(1, len(counting) + 1))
-    remaining = theta
+    remaining, train = theta, ["first"]
     for attempt in counting:
-        assert list(attempt.theta) == remaining
+        for either in (r for r in outcome.rounds if r.at.number == attempt.at.number):
+            assert list(either.theta) == remaining
+            fitted_on = [*train, *(x for x, _ in either.pairs)]
+            assert not any("declined" in x for x in fitted_on)
+            assert all(script.fits[each, either.at] == fitted_on for each in either.theta)
+            assert either.n_train == len(fitted_on)
+        train = script.fits[attempt.best, attempt.at]
         root, *others = attempt.pruned
         accuracy = dict(zip(attempt.theta, attempt.accuracies, strict=True))
         assert accuracy[root] == min(attempt.accuracies)
@@ -405,26 +308,9 @@ def test_each_set_leaves_once_with_those_that_share_the_longest_prefix_with_the_
 
 
 @thorough
-@given(plans(), st.integers(0, 3))
-def test_train_grows_by_what_s_labelled_in_the_attempts_that_count(plan, replays):
-    theta, seed, most = plan
-    script = Random(seed, most)
-    outcome, train = script.run(theta, replays=replays), ["first"]
-    for _, attempts in groupby(outcome.rounds, key=lambda attempt: attempt.at.number):
-        before = train
-        for attempt in attempts:
-            labelled = [x for near in attempt.new_points for x, _ in near.pairs]
-            assert not any("declined" in x for x in labelled)
-            fitted_on = [*before, *labelled]
-            assert all(script.fits[each, attempt.at] == fitted_on for each in attempt.theta)
-            assert (attempt.n_added, attempt.n_train) == (len(labelled), len(fitted_on))
-            train = fitted_on if attempt.counts else train
-
-
-@thorough
-@given(plans(), st.integers(0, 3), st.data())
-def test_a_killed_run_resumes_from_what_it_remembered_at_each_place(plan, replays, data):
-    theta, seed, most = plan
+@given(PLANS, st.data())
+def test_a_killed_run_resumes_from_what_it_remembered_at_each_place(plan, data):
+    theta, seed, most, replays = plan
     straight = Random(seed, most)
     outcome = straight.run(theta, replays=replays)
     killed = Random(seed, most, limit=data.draw(st.integers(0, len(straight.memory) - 1)))
@@ -436,13 +322,9 @@ def test_a_killed_run_resumes_from_what_it_remembered_at_each_place(plan, replay
     assert killed.log + resumed.log == straight.log, "nothing was done twice"
 
 
-def test_repairing_half_the_mistakes_gives_the_stated_accuracies_and_the_stated_ratio():
+def test_repairing_half_the_mistakes_gives_the_stated_accuracies():
     # f knows what it was told and calls the rest False; tau hits the first half of the mistakes.
-    # 64 of 128 are wrong at first (all sets are alike: what enumeration has), then 32, 16, 8, 4, 2
-    def tau(mistakes: Sequence[Mistake], m: int, at: RoundId) -> list[list[int]]:
-        half = len(mistakes) // 2
-        return [[mistake.x] if n < half else [] for n, mistake in enumerate(mistakes)]
-
+    # All sets are alike, so one leaves each round: what enumeration has.
     outcome = agora(
         [(number,) for number in range(6)],
         [("elsewhere", False)],
@@ -450,19 +332,14 @@ def test_repairing_half_the_mistakes_gives_the_stated_accuracies_and_the_stated_
         fit=lambda theta, train, at: dict(train),
         predict=lambda known, xs: [known.get(x, False) for x in xs],
         label=lambda xs, at: [x % 2 == 0 for x in xs],
-        tau=tau,
+        tau=lambda wrong, m, at: [[w.x] * (n < len(wrong) // 2) for n, w in enumerate(wrong)],
     )
-    assert [len(round_.mistakes) for round_ in outcome.rounds] == [64, 32, 16, 8, 4, 2]
     assert [round_.accuracy for round_ in outcome.rounds] == [1 - 2**-k for k in range(1, 7)]
-    assert outcome.accuracy / outcome.rounds[0].accuracy == 2 * (1 - 2**-6)
 
 
-# What is refused
-
-
-@pytest.mark.parametrize("third", [1, 2, 3, 100, 333])  # 2 / 3 is exact in none of them as a float
+@pytest.mark.parametrize("third", [1, 333])  # 2 / 3 is exact in neither as a float
 def test_a_labeller_right_on_two_thirds_is_refused_untrained_and_on_one_more_accepted(third):
-    def labeller(n_right: int) -> Outcome:
+    def labeller(n_right):
         return script.run([A], label=lambda xs, at: [x < n_right for x in xs])
 
     script = Script(lambda theta, at: 0, n=3 * third)
@@ -472,12 +349,6 @@ def test_a_labeller_right_on_two_thirds_is_refused_untrained_and_on_one_more_acc
     assert labeller(2 * third + 1).labeller_accuracy == (2 * third + 1) / (3 * third)
 
 
-def test_a_labeller_that_declines_is_not_right():
-    script = Script(lambda theta, at: 5)
-    with pytest.raises(ValueError, match="the labeller is right on 0 of 10"):
-        script.run([A], label=lambda xs, at: [None for _ in xs], agrees=lambda guess, y: True)
-
-
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -485,11 +356,11 @@ def test_a_labeller_that_declines_is_not_right():
         ({"theta": [A, B, A]}, r"Theta has \('a',\) 2 times"),
         ({"train": []}, r"train is empty"),
         ({"dev": []}, r"dev is empty"),
-        ({"m": 0}, r"m is 0; .* at least 1"),
         ({"m": 2.5}, r"m is 2\.5; .* integer"),
         ({"replays": -1}, r"replays is -1; .* at least 0"),
-        ({"replays": True}, r"replays is True; .* integer"),
         ({"label": lambda xs, at: [True] * 3}, r"label was asked for 10 and gave 3;"),
+        # To decline is not to be right, whatever `agrees` says.
+        ({"label": lambda xs, at: [None] * 10, "agrees": lambda *_: True}, r"right on 0 of 10"),
     ],
 )
 def test_a_mistake_is_refused_before_anything_is_trained(wrong, message):

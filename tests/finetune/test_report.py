@@ -1,54 +1,46 @@
 """Reports of Agora: what is refused when one is read, and what a missing part means."""
 
 import json
+import re
 from copy import deepcopy
 from typing import Any
 
 import pytest
 
-from bort_engine.finetune import report as agora_report
-from bort_engine.finetune.report import Report
+from bort_engine.finetune.report import Report, recorded_reports
 from bort_engine.runs import records
 from tests.fake_engine import snapshots, synthetic_record, synthetic_report
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
     """Return the synthetic report with one part replaced, its path like `test.rows.1.low`."""
-    plain = deepcopy(synthetic_report())
+    report = deepcopy(synthetic_report())
     *parents, last = path.split(".")
-    part: Any = plain
+    part: Any = report
     for key in parents:
         part = part[int(key)] if isinstance(part, list) else part[key]
     part[int(last) if isinstance(part, list) else last] = value
-    return plain
+    return report
 
 
 @pytest.mark.parametrize(
     ("path", "value", "cause"),
     [
         ("labeller.dev_seen", 1.7, r"labeller\.dev_seen \('1\.7'\): .* less than or equal to 1"),
-        ("labeller.dev_seen", "high", "labeller.dev_seen .*valid number"),
         ("labeller.dev_seen", True, "labeller.dev_seen .*valid number"),
-        ("data.n_train", -1, r"data\.n_train \('-1'\): .* greater than or equal to 0"),
         ("data.n_train", 2.5, "data.n_train .*valid integer"),
-        ("data.labels", {}, "data.labels: .*valid"),
         ("runs.0.arms.agora.rounds.1.fits.0.dev_seen", float("nan"), r"fits\.0\.dev_seen"),
         ("runs.0.arms.agora.rounds.0.fits.0.config", [], r"config\.0: Field required"),
         ("runs.0.arms.agora.rounds.0.fits.0.config", [1] * 6, "at most 5 items"),
         ("runs.0.arms.agora.rounds.0.fits.0.config", [1, 0, 0, 0, 0], r"config\.3 \('0'\)"),
-        ("runs.0.arms.agora", [1], r"arms\.agora: Input should be an object"),
         ("runs.0.arms", {"magic": {}}, "runs.0.arms.magic.*'agora', 'plain'"),
         ("runs.0.arms.agora.rounds.1.new_points.0.points.0.label", None, "or neither"),
         ("request.architecture", "9,12,384,768", "does not fit in minilm-l6"),
         ("request.plan.tau", "near", "tau is 'near'; allowed"),
         ("test.rows.0.low", 0.9, r"accuracy 0\.77 is outside of its interval, 0\.9 to"),
-        ("test.rows.0.accuracy", None, "test.rows.0.accuracy.*valid number"),
         ("test.rows.0.against.plain.difference", 0.9, "outside of its interval"),
-        ("test.rows.0.against.plain.low", None, "low .*valid number"),
         ("models.student.n_encoder_parameters", 10**9, "is beyond n_parameters"),
         ("models.source.latency_ms", 10**400, "latency_ms"),
-        ("models.source.latency_origin", "a guess", "'measured', 'recorded', 'predicted'"),
-        ("provenance.machine", {}, "provenance.machine: .*valid string"),
         ("title", "x", "title .*(Unexpected|not permitted|unexpected)"),
         ("schema", 1, r"written by another version \('1'\); start a new run, or move .*seed-N/"),
     ],
@@ -65,11 +57,11 @@ def test_missing_parts_mean_not_yet():
     report = records.parse(begun, Report)
     assert not report.begun and report.row("agora") is None and report.arms() == {}
     assert report.leads == {} and str(report) == "nothing is scored yet"
-    for plain, _, _ in snapshots(whole):
-        assert records.parse(plain, Report).begun
+    for snapshot, _, _ in snapshots(whole):
+        assert records.parse(snapshot, Report).begun
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"\xff", b"[" * 100_000, b"null", b"[]"])
+@pytest.mark.parametrize("text", [b"\xff", b"[" * 100_000, b"null"])
 def test_a_file_that_is_no_report_is_one_line(tmp_path, text):
     path = tmp_path / "report.json"
     path.write_bytes(text)
@@ -95,8 +87,9 @@ def test_the_text_names_every_arm_lead_cost_and_the_checkpoint():
     assert len(lines) == 1 + 5 + 4 + 2 + 1
 
 
-def test_only_reports_of_agora_are_recorded_examples(tmp_path, monkeypatch):
-    monkeypatch.setattr(agora_report, "RECORDED", tmp_path)
-    for name in ("agora-b.json", "agora-a.json", "minilm-l6.jsonl", "other.json"):
-        (tmp_path / name).write_text("{}")
-    assert list(agora_report.recorded_reports()) == ["agora-a", "agora-b"]
+@pytest.mark.parametrize("path", recorded_reports().values(), ids=lambda path: path.stem)
+def test_a_shipped_report_holds_no_sentence_for_these_have_authors(path):
+    report = records.read(path, Report)
+    rounds = [r for run in report.runs for arm in run.arms.values() for r in arm.rounds]
+    texts = [part.text for r in rounds for part in (*r.mistakes, *r.points)]
+    assert texts and all(re.fullmatch(r"(dev|pool) sentence \d+", text) for text in texts)

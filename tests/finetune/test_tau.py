@@ -1,7 +1,10 @@
 """tau for text: what is near, what is new, and what the labeller is sure enough of."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from transformers import AutoConfig, AutoModelForMaskedLM, set_seed
 
 from bort_engine.algorithms.agora import Mistake, RoundId
 from bort_engine.encoder.sources import sources
@@ -60,8 +63,8 @@ def test_a_pool_leaves_out_what_nearly_repeats_a_known_text():
 
 
 def test_nearest_by_hand():
-    found = nearest(ByHand().of(at(0, 90)), ByHand().of(at(60, 180)))
-    np.testing.assert_allclose(found, [0.5, np.cos(np.radians(30))], atol=1e-6)
+    cosines = nearest(ByHand().of(at(0, 90)), ByHand().of(at(60, 180)))
+    np.testing.assert_allclose(cosines, [0.5, np.cos(np.radians(30))], atol=1e-6)
     assert nearest(ByHand().of(at(0)), np.empty((0, 2))).tolist() == [-1]
 
 
@@ -115,49 +118,33 @@ def minilm(embedded):
 SENTENCES = ("a truly wonderful film about love", "the plot is dull and the actors are bored")
 
 
-def test_tokens_are_swapped_for_neighbours_a_fifth_of_the_words_at_a_time(minilm):
+def test_a_fifth_of_the_words_is_swapped_at_a_time_by_neighbours_or_by_a_language_model(
+    minilm, tmp_path
+):
     model, tokenizer = minilm
-    made = tokens_tau(model, tokenizer, seed=0)(mistakes(*SENTENCES), 4, AT)
-    for text, variants in zip(SENTENCES, made, strict=True):
-        assert 1 <= len(variants) == len(set(variants)) <= 4
-        for variant in variants:
-            pairs = list(zip(text.split(), variant.split(), strict=True))
-            swapped = [pair for pair in pairs if pair[0] != pair[1]]
-            assert len(swapped) == round(0.2 * len(pairs))
-            assert all(new.isalpha() for _, new in swapped)
-    again, other = (
-        tokens_tau(model, tokenizer, seed)(mistakes(*SENTENCES), 4, where)
-        for seed, where in ((0, AT), (0, RoundId(2, 2)))
-    )
-    assert again == made != other
+    source = sources["minilm-l6"]
+    set_seed(0)
+    shape = {"hidden_size": 24, "num_attention_heads": 2, "intermediate_size": 24}
+    config = AutoConfig.for_model("bert", vocab_size=30522, num_hidden_layers=1, **shape)
+    AutoModelForMaskedLM.from_config(config).save_pretrained(tmp_path)
+    with_head = replace(source, name="tiny", weights=str(tmp_path))
+    for tau in (tokens_tau(model, tokenizer, seed=0), mask_tau(with_head, tokenizer, seed=0)):
+        near = tau(mistakes(*SENTENCES), 4, AT)
+        for text, variants in zip(SENTENCES, near, strict=True):
+            assert 1 <= len(variants) == len(set(variants)) <= 4
+            for variant in variants:
+                pairs = list(zip(text.split(), variant.split(), strict=True))
+                swapped = [new for old, new in pairs if old != new]
+                assert len(swapped) == round(0.2 * len(pairs)) and "".join(swapped).isalpha()
+        assert tau(mistakes(*SENTENCES), 4, AT) == near
+        assert tau(mistakes(*SENTENCES), 4, RoundId(2, 2)) != near
+    with pytest.raises(ValueError, match=r"tau is mask, but minilm-l6 has no masked-language-m"):
+        mask_tau(source, tokenizer, seed=0)
 
 
 def test_sentence_vectors_are_unit_length_in_order_and_near_where_the_meaning_is(minilm):
     texts = ["a wonderful film", "x", "a great movie", "the tax form is due on friday"]
-    found = Vectors(*minilm).of(texts)
-    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-3)
-    np.testing.assert_allclose(Vectors(*minilm).of(texts[2:3])[0], found[2], atol=0.02)
-    assert found[0] @ found[2] > 0.6 > 0.3 > found[0] @ found[3]
-
-
-def test_a_source_without_a_language_model_head_cannot_mask(minilm):
-    with pytest.raises(ValueError, match=r"tau is mask, but minilm-l6 has no masked-language-m"):
-        mask_tau(sources["minilm-l6"], minilm[1], 0)
-
-
-def test_a_language_model_head_fills_words_in_anew(minilm, tmp_path):
-    from dataclasses import replace
-
-    import torch
-    from transformers import AutoConfig, AutoModelForMaskedLM
-
-    torch.manual_seed(0)
-    small = sources["minilm-l6"]
-    shape = {"hidden_size": 24, "num_attention_heads": 2, "intermediate_size": 24}
-    config = AutoConfig.for_model("bert", vocab_size=30522, num_hidden_layers=1, **shape)
-    AutoModelForMaskedLM.from_config(config).save_pretrained(tmp_path)
-    source = replace(small, name="tiny", weights=str(tmp_path))
-    made = mask_tau(source, minilm[1], 0)(mistakes(*SENTENCES), 2, AT)
-    for text, variants in zip(SENTENCES, made, strict=True):
-        assert variants and all(len(v.split()) == len(text.split()) for v in variants)
-        assert all(v != text for v in variants)
+    vectors = Vectors(*minilm).of(texts)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
+    np.testing.assert_allclose(Vectors(*minilm).of(texts[2:3])[0], vectors[2], atol=0.02)
+    assert vectors[0] @ vectors[2] > 0.6 > 0.3 > vectors[0] @ vectors[3]
