@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -196,21 +196,16 @@ class Importance:
             total = (values.detach().float().abs() * mask[..., None]).sum((0, 1))
             sums[role, layer] = sums.get((role, layer), torch.zeros(())) + total
 
-        handles = []
-        for name, module in model.named_modules():
-            # All layers share the hidden units, so that what every norm gives adds up.
-            hidden = isinstance(module, torch.nn.LayerNorm)
-            role, layer = ("hidden", 0) if hidden else (_role(name), _layer(name))
-            if role in ("hidden", "query", "key", "attention_out", "ffn_out"):
-                handles.append(module.register_forward_hook(partial(add, role, layer)))
-        try:
-            with torch.inference_mode():
-                for batch in batches:
-                    mask = batch["attention_mask"]
-                    model(**batch)
-        finally:
-            for handle in handles:
-                handle.remove()
+        with ExitStack() as hooks, torch.inference_mode():
+            for name, module in model.named_modules():
+                # All layers share the hidden units, so that what every norm gives adds up.
+                hidden = isinstance(module, torch.nn.LayerNorm)
+                role, layer = ("hidden", 0) if hidden else (_role(name), _layer(name))
+                if role in ("hidden", "query", "key", "attention_out", "ffn_out"):
+                    hooks.enter_context(module.register_forward_hook(partial(add, role, layer)))
+            for batch in batches:
+                mask = batch["attention_mask"]
+                model(**batch)
         depth = 1 + max(layer for _, layer in sums)
         attention, query, key, neurons = (
             np.stack([sums[role, layer].numpy() for layer in range(depth)])
@@ -239,26 +234,21 @@ def inherit(
         ValueError: the architecture has more of something than the source.
     """
     _check_fits(architecture, source)
-    shape = source.config(architecture) | {"num_labels": parent.config.num_labels}
-    config = AutoConfig.for_model(source.model_type, **shape)
-    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "pad_token_id"):
-        if hasattr(parent.config, name):
-            setattr(config, name, getattr(parent.config, name))
+    names = ("num_labels", "hidden_dropout_prob", "attention_probs_dropout_prob", "pad_token_id")
+    others = {name: getattr(parent.config, name) for name in names if hasattr(parent.config, name)}
+    config = AutoConfig.for_model(source.model_type, **source.config(architecture), **others)
     with no_init_weights():  # all of them are loaded below
         child = type(parent)(config)
-    kept = _Kept.choose(importance, source.architecture, architecture)
-    weights = parent.state_dict()
+    selection = _Selection.choose(importance, source.architecture, architecture)
+    weights, shapes = parent.state_dict(), child.state_dict()
     child.load_state_dict(
-        {
-            name: kept.slice(name, weights[kept.parent_name(name)], tuple(value.shape))
-            for name, value in child.state_dict().items()
-        }
+        {name: selection.cut(name, weights, shapes[name].shape) for name in shapes}
     )
     return child.eval()
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _Selection:
     """Which of the parent's layers, and by child's layer which of its units, the child keeps."""
 
     layers: list[int]
@@ -269,7 +259,7 @@ class _Kept:
     query_scale: float
 
     @classmethod
-    def choose(cls, scores: Importance, parent: Architecture, child: Architecture) -> _Kept:
+    def choose(cls, scores: Importance, parent: Architecture, child: Architecture) -> _Selection:
         depth = child.num_hidden_layers
         # The last of each of `depth` equal runs of layers, so that the top one always stays.
         layers = [(k + 1) * parent.num_hidden_layers // depth - 1 for k in range(depth)]
@@ -286,13 +276,12 @@ class _Kept:
             query_scale=(_head_width(child) / _head_width(parent)) ** 0.5,
         )
 
-    def parent_name(self, name: str) -> str:
-        """Return the name of the parent's weight that the child's weight `name` is cut from."""
-        return _LAYER.sub(lambda match: f".layer.{self.layers[int(match[1])]}.", name)
-
-    def slice(self, name: str, weight: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-        """Cut the child's weight `name`, of this shape, out of the parent's."""
+    def cut(
+        self, name: str, weights: Mapping[str, torch.Tensor], shape: torch.Size
+    ) -> torch.Tensor:
+        """Return the child's weight `name`, of this shape, cut out of the parent's weights."""
         role, layer = _role(name.rpartition(".")[0]), _layer(name)
+        weight = weights[_LAYER.sub(f".layer.{self.layers[layer]}.", name)]
         units: dict[int, torch.Tensor] = {
             axis: self.hidden for axis in range(weight.dim()) if weight.shape[axis] != shape[axis]
         }
@@ -311,7 +300,7 @@ def _head_width(architecture: Architecture) -> int:
 
 def _top(scores: np.ndarray, count: int) -> torch.Tensor:
     """Return the indices of the `count` largest scores, in their original order."""
-    return torch.from_numpy(np.sort(np.argsort(-scores, kind="stable")[:count]).copy())
+    return torch.from_numpy(np.sort(np.argsort(-scores, kind="stable")[:count]))
 
 
 def _attention_units(
@@ -322,12 +311,10 @@ def _attention_units(
     The best heads are those with the largest sums of `heads_by`. Narrower heads keep each one's
     best units by `units_by`; wider heads are put together from whole ones.
     """
-    width, child_width = _head_width(parent), _head_width(child)
+    width = _head_width(parent)
+    by_head = units_by.reshape(parent.num_attention_heads, width)
     sums = heads_by.reshape(parent.num_attention_heads, width).sum(1)
-    if child_width <= width:
-        by_head = units_by.reshape(parent.num_attention_heads, width)
-        heads = _top(sums, child.num_attention_heads).tolist()
-        return torch.cat([_top(by_head[head], child_width) + head * width for head in heads])
-    heads = _top(sums, -(-child.hidden_size // width)).tolist()  # rounded up; the last is cut
-    units = torch.cat([torch.arange(width) + head * width for head in heads])
+    n_units = min(width, _head_width(child))  # of each of the parent's heads
+    heads = _top(sums, -(-child.hidden_size // n_units)).tolist()  # rounded up; the last is cut
+    units = torch.cat([_top(by_head[head], n_units) + head * width for head in heads])
     return units[: child.hidden_size]
