@@ -48,9 +48,6 @@ class Card:
     the front's that the architecture was chosen from, None where it was not. Operations are those
     of one sequence of `sequence_length` tokens. `licence` is the source weights', as an identifier
     of the hub ("apache-2.0"), or None.
-
-    Raises:
-        ValueError: there is more in the architecture than in the source, or a label twice.
     """
 
     architecture: Architecture
@@ -68,15 +65,6 @@ class Card:
     epsilon: float | None = None
     latency: Latency | None = None
     licence: str | None = None
-
-    def __post_init__(self) -> None:
-        if not self.architecture.fits_in(self.source.architecture):
-            raise ValueError(
-                f"{self.architecture} is not part of {self.source.name} "
-                f"({self.source.architecture})."
-            )
-        if len(set(self.labels)) < len(self.labels):
-            raise ValueError(f"labels {list(self.labels)} name one twice; each class has its own.")
 
 
 def write_card(card: Card, path: Path, size_bytes: int, positions: int) -> None:

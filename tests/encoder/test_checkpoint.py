@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from transformers import BertTokenizer, DistilBertTokenizer, RobertaTokenizer
 
 from bort_engine.encoder.build import inherit, load_source, load_tokenizer
-from bort_engine.encoder.checkpoint import save, write
+from bort_engine.encoder.checkpoint import write
 from bort_engine.encoder.model_card import EMBEDDED
-from bort_engine.encoder.reload import Probe
+from bort_engine.encoder.reload import Probe, check_reload
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import Architecture
 from tests.encoder.test_build import EVEN, FAMILIES, even, parent_of
@@ -167,8 +167,9 @@ def test_a_slice_of_the_real_model_works_in_a_plain_pipeline(
     source, shape = sources["minilm-l6"], Architecture(3, 12, 384, 768)
     model = inherit(load_source(source, 2), shape, source, even(source.architecture))
     card = card_of(source, shape, labels=("rotten", "fresh"), licence="apache-2.0")
-    report = save(model, load_tokenizer(source), tmp_path / "a", card)
-    assert report.ok and report.max_difference == 0, report
+    folder = tmp_path / "a"
+    report = check_reload({folder: write(model, load_tokenizer(source), folder, card)})[folder]
+    assert report.problems == () and report.max_difference == 0, report
     written = ModelCard.load(tmp_path / "a" / "README.md")
     assert written.data.base_model == EMBEDDED
     # (30,522 + 512 + 2 + 2) * 384 + 3 * (4*384*384 + 2*384*768 + 9*384 + 768) + 384*384 + 384

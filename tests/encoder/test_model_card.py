@@ -2,7 +2,6 @@
 
 import re
 
-import pytest
 from huggingface_hub import ModelCard
 
 from bort_engine.encoder.model_card import Card, Latency, Metric, write_card
@@ -93,10 +92,3 @@ def test_a_card_without_extras_says_so(tmp_path):
     for words in ("Nothing was measured.", "- None were stated.", "not chosen from a front"):
         assert words in card.text
     assert "Its latency is not stated." in card.text and "AutoModel.from_pretrained" in card.text
-
-
-def test_a_card_that_contradicts_itself_is_refused():
-    with pytest.raises(ValueError, match=r"labels \['no', 'no'\] name one twice"):
-        card_of(FAMILIES["bert"], labels=("no", "no"))
-    with pytest.raises(ValueError, match=r"5,4,32,48 is not part of tiny-bert \(4,4,32,48\)"):
-        card_of(FAMILIES["bert"], Architecture(5, 4, 32, 48))

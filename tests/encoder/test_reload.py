@@ -121,7 +121,7 @@ def reports(tmp_path_factory):
 )
 def test_a_whole_folder_opens_elsewhere_with_the_same_logits(reports, family, prefix, shape):
     report = reports[f"{family}-{shape}"]
-    assert report.ok, report
+    assert report.problems == ()
     assert report.max_difference == 0  # the same sums in the same order
     parts = ("Tokenizer", "ForSequenceClassification", "Model")
     assert report.classes == tuple(prefix + part for part in parts)
@@ -130,13 +130,12 @@ def test_a_whole_folder_opens_elsewhere_with_the_same_logits(reports, family, pr
 
 @pytest.mark.parametrize("name", DAMAGE)
 def test_damage_is_named(reports, name):
-    report, (_, words) = reports[name], DAMAGE[name]
-    assert not report.ok
-    assert re.search(words, str(report)), report
+    _, words = DAMAGE[name]
+    assert reports[name].problems and re.search(words, str(reports[name])), reports[name]
 
 
 def test_a_bare_encoder_opens_too(reports):
-    assert reports["encoder"].ok, reports["encoder"]
+    assert reports["encoder"].problems == ()
     assert reports["encoder"].classes == ("BertTokenizer", "BertModel", "BertModel")
 
 
