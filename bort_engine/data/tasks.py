@@ -100,9 +100,7 @@ def load_test(name: str, on_progress: Progress = silent) -> Dataset:
 
 
 def _splits(name: str, on_progress: Progress) -> DatasetDict:
-    if name in TASKS:
-        return _rotten_tomatoes(TASKS[name], on_progress)
-    return _user_task(name)[1]
+    return _rotten_tomatoes(TASKS[name], on_progress) if name in TASKS else _user_task(name)[1]
 
 
 def _rotten_tomatoes(task: Task, on_progress: Progress) -> DatasetDict:

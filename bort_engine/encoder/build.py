@@ -217,9 +217,8 @@ class Importance:
 def _check_fits(architecture: Architecture, source: Source) -> None:
     if not architecture.fits_in(source.architecture):
         raise ValueError(
-            f"{architecture} does not fit in {source.name} ({source.architecture}): weights can be "
-            "inherited only from something larger. Choose a smaller one, or "
-            "initialisation=scratch."
+            f"{architecture} does not fit in {source}: weights can be inherited only from "
+            "something larger. Choose a smaller one, or initialisation=scratch."
         )
 
 

@@ -231,7 +231,7 @@ def _unwanted(folder: Path) -> list[str]:
 
 def _wrong_weights(probe: Probe, answer: _Answer) -> list[str]:
     absent = {*answer.missing, *answer.mismatched}
-    changed = [
+    unequal = [
         name
         for name, digest in answer.weights.items()
         if name not in absent and probe.weights.get(name) != digest
@@ -242,7 +242,7 @@ def _wrong_weights(probe: Probe, answer: _Answer) -> list[str]:
         ("the weights lack {}", answer.missing),
         ("the weights have {}, which the model does not", answer.unexpected),
         ("the weights and config.json disagree on the shape of {}", answer.mismatched),
-        ("these weights are not those that were saved: {}", changed),
+        ("these weights are not those that were saved: {}", unequal),
         ("opened by AutoModel, the encoder lacks {}", encoder_missing),
     )
     return [

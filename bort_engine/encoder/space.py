@@ -83,9 +83,8 @@ class SearchSpace:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             values = getattr(self, name)
-            if not 0 < len(values) <= MOST_VALUES or any(
-                type(v) is not int or v < 1 for v in values
-            ):
+            positive = all(type(value) is int and value > 0 for value in values)
+            if not positive or not 0 < len(values) <= MOST_VALUES:
                 raise ValueError(
                     f"{name} {str(list(values))[:80]}: give 1 to {MOST_VALUES} positive integers."
                 )

@@ -44,10 +44,7 @@ HAND = Calibration(
     ("name", "value", "most"),
     [
         ("batch_size", 0, 1024),
-        ("batch_size", 1025, 1024),
         ("sequence_length", 513, 512),
-        ("sequence_length", 12.0, 512),
-        ("threads", -1, 1024),
         ("threads", True, 1024),
     ],
 )
@@ -80,11 +77,6 @@ def test_the_report_is_the_held_out_error_by_hand():
     assert records.parse(records.dump(report), latency.LatencyReport) == report
 
 
-def test_a_calibration_survives_being_written(tmp_path):
-    path = records.write(tmp_path / "c.json", HAND)
-    assert records.read(path, Calibration) == HAND
-
-
 ROW = asdict(HAND.held_out[0])
 
 
@@ -92,17 +84,10 @@ ROW = asdict(HAND.held_out[0])
     ("change", "cause"),
     [
         ({"outside_ms": {"32": math.nan}}, "outside_ms.32"),
-        ({"outside_ms": {"32": 0.0}}, "outside_ms.32"),
-        ({"layer_ms": {"2,32,64": -1.0}}, "layer_ms.2,32,64"),
-        ({"layer_ms": {"2,32,64": "fast"}}, "layer_ms.2,32,64"),
-        ({"layer_ms": [1.0]}, "layer_ms"),
+        ({"layer_ms": {"2,32,64": 0.0}}, "layer_ms.2,32,64"),
         ({"held_out": [ROW | {"measured_ms": math.inf}]}, "held_out.0.measured_ms"),
-        ({"held_out": [{"architecture": "1,2,32,64"}]}, "held_out.0.measured_ms"),
         ({"held_out": []}, "held_out"),
-        ({"held_out": None}, "held_out"),
         ({"settings": {"batch_size": 0}}, "settings: .*allowed: 1 to 1024"),
-        ({"settings": {"colour": 1}}, "settings.colour"),
-        ({"surprise": 1}, "surprise"),
         ({"schema": 1}, "written by another version"),
     ],
     ids=str,
@@ -110,9 +95,9 @@ ROW = asdict(HAND.held_out[0])
 def test_a_hostile_calibration_is_refused_by_the_field(tmp_path, change, cause):
     path = tmp_path / "c.json"
     path.write_text(json.dumps(records.dump(HAND) | change))
-    with pytest.raises(ValueError, match=rf"c\.json: .*{cause}.*; delete it") as caught:
+    with pytest.raises(ValueError, match=rf"c\.json: .*{cause}.*; delete it") as refusal:
         records.read(path, Calibration)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(refusal.value)
 
 
 def test_a_calibration_is_named_by_what_it_depends_on(tmp_path):
@@ -214,11 +199,11 @@ def test_the_seed_decides_what_is_held_out_and_an_order_that_changes_every_round
             stack.ms for stack in machine.calls[2::4]
         ]
 
-    drawn, order = run(0)
-    assert len(set(drawn)) == 3
+    held_out, order = run(0)
+    assert len(set(held_out)) == 3
     assert sorted(order[:13]) == sorted(order[13:]) and order[:13] != order[13:]
-    assert run(0) == (drawn, order)
-    assert run(1)[0] != drawn and run(1)[1] != order
+    assert run(0) == (held_out, order)
+    assert run(1)[0] != held_out and run(1)[1] != order
 
 
 def test_progress_is_told_after_every_timing(machine):
@@ -240,14 +225,11 @@ def test_layers_lost_in_noise_and_a_space_of_one_make_records_that_can_be_read(
     assert records.parse(records.dump(report), latency.LatencyReport) == report
 
 
-@pytest.mark.parametrize(("family", "most"), [("bert", 16), ("roberta", 14)])
-def test_a_sequence_longer_than_the_sources_positions_is_refused(machine, family, most):
-    source = replace(TINY, model_type=family, max_position_embeddings=16)
-    calibrate(source, TINY_SPACE, LatencySettings(1, most, 1), rounds=1)
-    with pytest.raises(
-        ValueError, match=rf"sequence_length is {most + 1}; tiny allows 1 to {most}"
-    ):
-        calibrate(source, TINY_SPACE, LatencySettings(1, most + 1, 1), rounds=1)
+def test_a_sequence_longer_than_the_sources_positions_is_refused(machine):
+    source = replace(TINY, model_type="roberta", max_position_embeddings=16)
+    calibrate(source, TINY_SPACE, LatencySettings(1, 14, 1), rounds=1)
+    with pytest.raises(ValueError, match="sequence_length is 15; tiny allows 1 to 14"):
+        calibrate(source, TINY_SPACE, LatencySettings(1, 15, 1), rounds=1)
 
 
 @pytest.mark.parametrize(

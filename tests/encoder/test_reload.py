@@ -26,8 +26,8 @@ def change_weights(folder, change):
     save_file(weights, path, metadata={"format": "pt"})
 
 
-def change_json(path, **changed):
-    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+def change_json(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def renumber(path):

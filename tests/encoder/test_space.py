@@ -1,6 +1,7 @@
 """Architectures and spaces: sizes counted by hand, round trips, and every error text."""
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -105,14 +106,7 @@ def test_any_source_lies_in_its_default_grid_and_is_its_largest(architecture):
 @given(st.lists(st.tuples(*[st.integers(1, 12)] * 4), min_size=1, max_size=4))
 def test_length_iteration_and_membership_agree(rows):
     axes = [tuple(column) for column in zip(*rows, strict=True)]
-    valid = {
-        (d, a, h, i)
-        for d in axes[0]
-        for a in axes[1]
-        for h in axes[2]
-        for i in axes[3]
-        if h % a == 0
-    }
+    valid = {(d, a, h, i) for d, a, h, i in product(*axes) if h % a == 0}
     if not valid:
         with pytest.raises(ValueError, match="the grid is empty"):
             SearchSpace(*axes)
@@ -127,7 +121,6 @@ def test_length_iteration_and_membership_agree(rows):
 @pytest.mark.parametrize(
     ("axes", "message"),
     [
-        (((), (1,), (8,), (8,)), r"num_hidden_layers \[\]: give 1 to 64 positive integers"),
         (((1,), (1,), (8, 0), (8,)), r"hidden_size \[8, 0\]: give 1 to 64 positive integers"),
         (((1,), (5, 7), (8, 9), (8,)), r"none of the heads \[5, 7\] divides .* \[8, 9\]"),
     ],
@@ -148,10 +141,8 @@ def test_a_grid_is_read_from_ranges_and_lists():
     ("text", "message"),
     [
         ("", r"space '' is not known; allowed: 'default', 'bort', or a grid such as"),
-        ("D=1 A=1 H=8", "is not known; allowed: 'default'"),
         ("D=1 A=1 H=8 I=8 J=8", "is not known; allowed: 'default'"),
         ("D=1-2-3 A=1 H=8 I=8", "'1-2-3' is neither a number nor a range such as 1-6"),
-        ("D=1- A=1 H=8 I=8", "'1-' is neither a number nor a range"),
         ("D=1-999999 A=1 H=8 I=8", "'1-999999' is more than 64 values"),
         ("D=6-1 A=1 H=8 I=8", r"num_hidden_layers \[\]: give 1 to 64 positive integers"),
     ],
