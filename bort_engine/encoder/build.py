@@ -93,11 +93,7 @@ def load_source(source: Source, num_labels: int | None = None, seed: int = 0) ->
 
 
 def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
-    """Load a source's tokenizer from where its weights are.
-
-    Raises:
-        ValueError: it is missing or damaged, or the hub cannot be reached.
-    """
+    """Load a source's tokenizer from where its weights are; raises as `load_source` does."""
     with _loading("tokenizer", source) as location:
         return AutoTokenizer.from_pretrained(location, trust_remote_code=False)
 
