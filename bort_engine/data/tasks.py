@@ -16,10 +16,10 @@ import hashlib
 import json
 import os
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,8 +58,8 @@ TASKS = {
 }
 MAX_LENGTH = 64  # tokens; a film-review sentence of more is rare
 SPLIT_SEED = 0
-SPLITS = ("train", "validation", "test")
 STEMS = {"train": ("train",), "validation": ("validation", "dev"), "test": ("test",)}
+SPLITS = tuple(STEMS)
 MOST_BYTES, MOST_ROWS = 500_000_000, 1_000_000
 LEAST_TEXTS, MOST_LABELS = 50, 100  # to train on; more labels than that are a number to predict
 # A tokenizer reads a whole text before it cuts; no MAX_LENGTH tokens need more than this.
@@ -100,9 +100,7 @@ def load_test(name: str, on_progress: Progress = silent) -> Dataset:
 
 
 def _splits(name: str, on_progress: Progress) -> DatasetDict:
-    if name in TASKS:
-        return _rotten_tomatoes(TASKS[name], on_progress)
-    return _user_task(name)[1]
+    return _rotten_tomatoes(TASKS[name], on_progress) if name in TASKS else _user_task(name)[1]
 
 
 def _rotten_tomatoes(task: Task, on_progress: Progress) -> DatasetDict:
@@ -118,16 +116,12 @@ def _rotten_tomatoes(task: Task, on_progress: Progress) -> DatasetDict:
     films = films[np.random.default_rng(SPLIT_SEED).permutation(len(films))]
     # A film goes where the share of sentences up to and with its own falls: 80, 90 or 100 %.
     share = table["movie_name"].value_counts()[films].cumsum() / len(table)
-    split = (
-        table["movie_name"].map((share > 0.8).astype(int) + (share > 0.9)).map(SPLITS.__getitem__)
-    )
+    split = table["movie_name"].map(pd.cut(share, [0, 0.8, 0.9, 1], labels=list(SPLITS)))
     table = table.assign(label=table["category"].map(task.labels.index))[["text", "label"]]
-    return DatasetDict(
-        {
-            str(name): Dataset.from_pandas(rows, preserve_index=False)
-            for name, rows in table.groupby(split)
-        }
-    )
+    splits = DatasetDict()
+    for name in SPLITS:
+        splits[name] = Dataset.from_pandas(table[split == name], preserve_index=False)
+    return splits
 
 
 def _user_task(name: str) -> tuple[Task, DatasetDict]:
@@ -140,23 +134,22 @@ def _user_task(name: str) -> tuple[Task, DatasetDict]:
         )
     folder = Path(path).resolve()
     files = _split_files(folder) if folder.is_dir() else {"": folder}
-    stats = {split: file.stat() for split, file in files.items()}
     return _parse(
         folder,
-        tuple((split, files[split], s.st_size, s.st_mtime_ns) for split, s in stats.items()),
+        tuple((split, f, f.stat().st_size, f.stat().st_mtime_ns) for split, f in files.items()),
     )
 
 
 def _split_files(folder: Path) -> dict[str, Path]:
     files = [f for f in sorted(folder.iterdir()) if f.suffix.lower() in READERS and f.is_file()]
     split_files = {}
-    for split in SPLITS:
-        matches = [file for file in files if file.stem in STEMS[split]]
+    for split, stems in STEMS.items():
+        matches = [file for file in files if file.stem in stems]
         if len(matches) != 1:
             names = " and ".join(file.name for file in matches) or "none"
             raise ValueError(
                 f"{folder} needs one file for the {split} split, and has {names}; give "
-                f"one, named {' or '.join(STEMS[split])}, with one of the endings {ENDINGS}."
+                f"one, named {' or '.join(stems)}, with one of the endings {ENDINGS}."
             )
         split_files[split] = matches[0]
     return split_files
@@ -246,7 +239,7 @@ def _read(path: Path) -> tuple[Labelled, int]:
     rows, n_empty = [], 0
     for number, text, label in READERS[kind](path):
         place = f"{path} {'row' if kind == '.parquet' else 'line'} {number}"
-        if text is None or text != text or (isinstance(text, str) and not text.strip()):
+        if text is None or text != text or not str(text).strip():
             n_empty += 1
             continue
         if not isinstance(text, str):
@@ -282,35 +275,31 @@ def _too_large(path: Path, size: str) -> ValueError:
     )
 
 
-def _places(path: Path, columns: list[str]) -> tuple[int, int]:
+def _check_columns(path: Path, columns: list[str]) -> None:
     if not {"text", "label"} <= set(columns):
-        raise ValueError(
-            f"{path} has the columns {_some(columns) or 'none'}; it needs text and label. Rename "
-            "them."
-        )
-    return columns.index("text"), columns.index("label")
+        names = _some(columns) or "none"
+        raise ValueError(f"{path} has the columns {names}; it needs text and label. Rename them.")
 
 
 def _lines(path: Path) -> Iterator[str]:
     """Read UTF-8 text line by line, with or without a byte order mark."""
-    position = 0
     with path.open("rb") as file:
+        if file.read(3) != BOM_UTF8:
+            file.seek(0)
         for line in file:
             try:
-                yield line.decode().removeprefix("" if position else "\ufeff")
+                yield line.decode()
             except UnicodeDecodeError as e:
-                raise ValueError(
-                    f"{path} is not UTF-8 at byte {position + e.start} (0x{line[e.start]:02x}); "
-                    "save it as UTF-8."
-                ) from e
-            position += len(line)
+                place = f"byte {file.tell() - len(line) + e.start} (0x{line[e.start]:02x})"
+                raise ValueError(f"{path} is not UTF-8 at {place}; save it as UTF-8.") from e
 
 
 def _csv_rows(path: Path) -> Iterator[Row]:
     reader = csv.reader(_lines(path), strict=True)
     try:
         columns = [column.strip() for column in next(reader, [])]
-        text, label = _places(path, columns)
+        _check_columns(path, columns)
+        text, label = columns.index("text"), columns.index("label")
         for row in filter(None, reader):
             if len(row) != len(columns):
                 raise csv.Error(f"{len(row)} cells where the first line has {len(columns)}")
@@ -340,9 +329,9 @@ def _jsonl_rows(path: Path) -> Iterator[Row]:
             ) from e
         if not columns:
             columns = list(row)
-            _places(path, columns)
+            _check_columns(path, columns)
         yield number, row.get("text"), row.get("label")
-    _places(path, columns)
+    _check_columns(path, columns)
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:
@@ -351,16 +340,15 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
 
     try:
         with pq.ParquetFile(path) as file:
-            _places(path, file.schema_arrow.names)
+            _check_columns(path, file.schema_arrow.names)
             groups = map(file.metadata.row_group, range(file.num_row_groups))
             n_bytes = sum(group.total_byte_size for group in groups)
             if n_bytes > MOST_BYTES:
                 raise _too_large(path, f"{n_bytes / 1e6:,.0f} MB when unpacked")
-            numbers = count(1)
-            for batch in file.iter_batches(columns=["text", "label"]):
-                columns = [batch.column(i).to_pylist() for i in _places(path, batch.schema.names)]
-                for text, label in zip(*columns, strict=True):
-                    yield next(numbers), text, label
+            batches = file.iter_batches(columns=["text", "label"])
+            rows = (row for batch in batches for row in batch.to_pylist())
+            for number, row in enumerate(rows, start=1):
+                yield number, row["text"], row["label"]
     except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
         raise ValueError(f"{path} is damaged ({e}); write it again.") from e
 

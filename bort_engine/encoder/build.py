@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -93,11 +93,7 @@ def load_source(source: Source, num_labels: int | None = None, seed: int = 0) ->
 
 
 def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
-    """Load a source's tokenizer from where its weights are.
-
-    Raises:
-        ValueError: it is missing or damaged, or the hub cannot be reached.
-    """
+    """Load a source's tokenizer from where its weights are; raises as `load_source` does."""
     with _loading("tokenizer", source) as location:
         return AutoTokenizer.from_pretrained(location, trust_remote_code=False)
 
@@ -196,21 +192,16 @@ class Importance:
             total = (values.detach().float().abs() * mask[..., None]).sum((0, 1))
             sums[role, layer] = sums.get((role, layer), torch.zeros(())) + total
 
-        handles = []
-        for name, module in model.named_modules():
-            # All layers share the hidden units, so that what every norm gives adds up.
-            hidden = isinstance(module, torch.nn.LayerNorm)
-            role, layer = ("hidden", 0) if hidden else (_role(name), _layer(name))
-            if role in ("hidden", "query", "key", "attention_out", "ffn_out"):
-                handles.append(module.register_forward_hook(partial(add, role, layer)))
-        try:
-            with torch.inference_mode():
-                for batch in batches:
-                    mask = batch["attention_mask"]
-                    model(**batch)
-        finally:
-            for handle in handles:
-                handle.remove()
+        with ExitStack() as hooks, torch.inference_mode():
+            for name, module in model.named_modules():
+                # All layers share the hidden units, so that what every norm gives adds up.
+                hidden = isinstance(module, torch.nn.LayerNorm)
+                role, layer = ("hidden", 0) if hidden else (_role(name), _layer(name))
+                if role in ("hidden", "query", "key", "attention_out", "ffn_out"):
+                    hooks.enter_context(module.register_forward_hook(partial(add, role, layer)))
+            for batch in batches:
+                mask = batch["attention_mask"]
+                model(**batch)
         depth = 1 + max(layer for _, layer in sums)
         attention, query, key, neurons = (
             np.stack([sums[role, layer].numpy() for layer in range(depth)])
@@ -222,9 +213,8 @@ class Importance:
 def _check_fits(architecture: Architecture, source: Source) -> None:
     if not architecture.fits_in(source.architecture):
         raise ValueError(
-            f"{architecture} does not fit in {source.name} ({source.architecture}): weights can be "
-            "inherited only from something larger. Choose a smaller one, or "
-            "initialisation=scratch."
+            f"{architecture} does not fit in {source}: weights can be inherited only from "
+            "something larger. Choose a smaller one, or initialisation=scratch."
         )
 
 
@@ -240,23 +230,20 @@ def inherit(
     """
     _check_fits(architecture, source)
     child = blank(parent, architecture, source)
-    kept = Slice.of(source.architecture, architecture, importance)
-    child.load_state_dict(kept.weights(parent.state_dict(), child.state_dict()))
+    selection = Slice.of(source.architecture, architecture, importance)
+    child.load_state_dict(selection.weights(parent.state_dict(), child.state_dict()))
     return child.eval()
 
 
 def blank(parent: PreTrainedModel, architecture: Architecture, source: Source) -> PreTrainedModel:
     """Return a model of this architecture and the parent's kind, whose weights are unset."""
-    shape = source.config(architecture) | {
-        "num_labels": parent.config.num_labels,
-        "vocab_size": parent.get_input_embeddings().num_embeddings,
-    }
-    config = AutoConfig.for_model(source.model_type, **shape)
-    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "pad_token_id"):
-        if hasattr(parent.config, name):
-            setattr(config, name, getattr(parent.config, name))
+    names = ("num_labels", "hidden_dropout_prob", "attention_probs_dropout_prob", "pad_token_id")
+    others = {name: getattr(parent.config, name) for name in names if hasattr(parent.config, name)}
+    # While it is trained, the parent holds those word embeddings only that occur in its text.
+    n_words = {"vocab_size": parent.get_input_embeddings().num_embeddings}
+    shape = source.config(architecture) | n_words
     with no_init_weights():
-        return type(parent)(config)
+        return type(parent)(AutoConfig.for_model(source.model_type, **shape, **others))
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,18 +279,14 @@ class Slice:
         self, parent: Mapping[str, torch.Tensor], child: Mapping[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
         """Return what of the parent's weights goes where the child's are; gradients flow back."""
-        return {
-            name: self._cut(name, parent[self._parent_name(name)], tuple(weight.shape))
-            for name, weight in child.items()
-        }
+        return {name: self._cut(name, parent, weight.shape) for name, weight in child.items()}
 
-    def _parent_name(self, name: str) -> str:
-        """Return the name of the parent's weight that the child's weight `name` is cut from."""
-        return _LAYER.sub(lambda match: f".layer.{self.layers[int(match[1])]}.", name)
-
-    def _cut(self, name: str, weight: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-        """Cut the child's weight `name`, of this shape, out of the parent's."""
+    def _cut(
+        self, name: str, weights: Mapping[str, torch.Tensor], shape: torch.Size
+    ) -> torch.Tensor:
+        """Return the child's weight `name`, of this shape, cut out of the parent's weights."""
         role, layer = _role(name.rpartition(".")[0]), _layer(name)
+        weight = weights[_LAYER.sub(f".layer.{self.layers[layer]}.", name)]
         units: dict[int, torch.Tensor] = {
             axis: self.hidden for axis in range(weight.dim()) if weight.shape[axis] != shape[axis]
         }
@@ -322,7 +305,7 @@ def _head_width(architecture: Architecture) -> int:
 
 def _top(scores: np.ndarray, count: int) -> torch.Tensor:
     """Return the indices of the `count` largest scores, in their original order."""
-    return torch.from_numpy(np.sort(np.argsort(-scores, kind="stable")[:count]).copy())
+    return torch.from_numpy(np.sort(np.argsort(-scores, kind="stable")[:count]))
 
 
 def _attention_units(
@@ -333,12 +316,10 @@ def _attention_units(
     The best heads are those with the largest sums of `heads_by`. Narrower heads keep each one's
     best units by `units_by`; wider heads are put together from whole ones.
     """
-    width, child_width = _head_width(parent), _head_width(child)
+    width = _head_width(parent)
+    by_head = units_by.reshape(parent.num_attention_heads, width)
     sums = heads_by.reshape(parent.num_attention_heads, width).sum(1)
-    if child_width <= width:
-        by_head = units_by.reshape(parent.num_attention_heads, width)
-        heads = _top(sums, child.num_attention_heads).tolist()
-        return torch.cat([_top(by_head[head], child_width) + head * width for head in heads])
-    heads = _top(sums, -(-child.hidden_size // width)).tolist()  # rounded up; the last is cut
-    units = torch.cat([torch.arange(width) + head * width for head in heads])
+    n_units = min(width, _head_width(child))  # of each of the parent's heads
+    heads = _top(sums, -(-child.hidden_size // n_units)).tolist()  # rounded up; the last is cut
+    units = torch.cat([_top(by_head[head], n_units) + head * width for head in heads])
     return units[: child.hidden_size]

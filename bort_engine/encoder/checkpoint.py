@@ -1,4 +1,4 @@
-"""A chosen model becomes an ordinary folder that transformers opens, and a new process proves it.
+"""A chosen model becomes an ordinary folder that transformers opens (`reload.py` proves it).
 
 The folder holds config.json, model.safetensors (fp32), the tokenizer and a model card: no code, no
 pickles. It appears whole or not at all; what lay there before goes only when the new one is whole.
@@ -7,6 +7,7 @@ pickles. It appears whole or not at all; what lay there before goes only when th
 from __future__ import annotations
 
 import copy
+import glob
 import os
 import re
 import secrets
@@ -22,20 +23,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.initialization import no_init_weights
 
 from bort_engine.encoder.model_card import Card, write_card
-from bort_engine.encoder.reload import Probe, ReloadReport, check_reload
+from bort_engine.encoder.reload import Probe
 
 HEADS = ("ForSequenceClassification", "Model")
-
-
-def save(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, card: Card
-) -> ReloadReport:
-    """Write a checkpoint as `write` does, then open it in a new process and compare.
-
-    A failed check deletes nothing: the report's problems say what differs.
-    """
-    folder = Path(folder).expanduser()
-    return check_reload({folder: write(model, tokenizer, folder, card)})[folder]
 
 
 def write(
@@ -50,7 +40,7 @@ def write(
         ValueError: the card is another model's, or `folder` holds something else.
         OSError: the disk is full, or the folder cannot be written; an earlier checkpoint stays.
     """
-    folder = Path(folder).expanduser().resolve()
+    folder = folder.resolve()
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; choose a folder for the checkpoint.")
     model = _fp32_copy(model, card)
@@ -142,10 +132,8 @@ def _sweep(folder: Path) -> None:
     if earlier.exists() and not folder.exists():
         earlier.rename(folder)
     shutil.rmtree(earlier, ignore_errors=True)
-    unfinished = re.compile(rf"\.part-{re.escape(folder.name)}-[0-9a-f]{{8}}")
-    for path in folder.parent.iterdir():
-        if unfinished.fullmatch(path.name):
-            shutil.rmtree(path, ignore_errors=True)
+    for path in folder.parent.glob(f".part-{glob.escape(folder.name)}-{'[0-9a-f]' * 8}"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _put(part: Path, folder: Path) -> None:

@@ -146,10 +146,8 @@ def calibration_path(
     """Return where a calibration lies: named by source, settings, and the machine and space."""
     key = f"{device_name()} {versions()} {source.config()} {space} schema 2"
     digest = hashlib.sha256(key.encode()).hexdigest()[:10]
-    name = Path(source.name).name
-    return folder / (
-        f"{name}-b{settings.batch_size}-l{settings.sequence_length}-t{settings.threads}-{digest}.json"
-    )
+    size = f"b{settings.batch_size}-l{settings.sequence_length}-t{settings.threads}"
+    return folder / f"{Path(source.name).name}-{size}-{digest}.json"
 
 
 def recorded_calibration(
@@ -158,8 +156,8 @@ def recorded_calibration(
     """Return the shipped calibration that fits the source and covers the space, or None."""
     for path in sorted((ASSETS / "calibrations").glob("*.json")):
         calibration = records.read(path, Calibration)
-        same = settings is None or calibration.settings == settings
-        if calibration.source == source.name and same and calibration.covers(space):
+        fits = calibration.source == source.name and calibration.covers(space)
+        if fits and settings in (None, calibration.settings):
             return calibration
     return None
 
@@ -209,7 +207,12 @@ def calibrate(
     }
     middle = sorted(blocks.values(), key=lambda a: n_parameters(a, source).total)[len(blocks) // 2]
     times = time_in_turns(shapes, TimedShape(middle, 1), source, settings, rounds, rng, on_progress)
-    outside_ms, layer_ms = _fit(times, blocks, depth)
+    median = {name: float(np.median(ms)) for name, ms in times.items()}
+    outside = {str(a.hidden_size): median[f"outside {a.hidden_size}"] for a in blocks.values()}
+    layers = {
+        block: (median[f"layers {block}"] - outside[str(a.hidden_size)]) / depth
+        for block, a in blocks.items()
+    }
     calibration = Calibration(
         source=source.name,
         settings=settings,
@@ -217,33 +220,19 @@ def calibrate(
         versions=versions(),
         made_on=date.today().isoformat(),
         seconds=round(perf_counter() - start, 1),
-        outside_ms=outside_ms,
-        layer_ms=layer_ms,
+        outside_ms={hidden: round(ms, 4) for hidden, ms in outside.items()},
+        # Noise may hide a small layer.
+        layer_ms={block: round(max(ms, 1e-5), 5) for block, ms in layers.items()},
         held_out=(),
     )
-    rows = (_held_out(a, times[str(a)], calibration) for a in held_out)
+    rows = []
+    for a in held_out:
+        quartiles = np.percentile(times[str(a)], [25, 75])
+        row = HeldOut(
+            str(a),
+            measured_ms=round(median[str(a)], 4),
+            iqr_ms=round(float(np.ptp(quartiles)), 4),
+            predicted_ms=round(calibration.predict_ms(a), 4),
+        )
+        rows.append(row)
     return replace(calibration, held_out=tuple(rows))
-
-
-def _fit(
-    times: dict[str, np.ndarray], blocks: dict[str, Architecture], depth: int
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the medians outside of layers, by hidden size, and what each layer adds, by block."""
-    outside_ms: dict[str, float] = {}
-    layer_ms: dict[str, float] = {}
-    for block, a in blocks.items():
-        outside = float(np.median(times[f"outside {a.hidden_size}"]))
-        layer = (float(np.median(times[f"layers {block}"])) - outside) / depth
-        outside_ms[str(a.hidden_size)] = round(outside, 4)
-        layer_ms[block] = round(max(layer, 1e-5), 5)  # noise may hide a small layer
-    return outside_ms, layer_ms
-
-
-def _held_out(architecture: Architecture, times: np.ndarray, calibration: Calibration) -> HeldOut:
-    first, median, third = np.percentile(times, [25, 50, 75])
-    return HeldOut(
-        str(architecture),
-        measured_ms=round(float(median), 4),
-        iqr_ms=round(float(third - first), 4),
-        predicted_ms=round(calibration.predict_ms(architecture), 4),
-    )

@@ -22,9 +22,7 @@ EMBEDDED = "sentence-transformers/all-MiniLM-L6-v2"  # the embedded source's nam
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Milliseconds of one forward pass (fp32)."""
-
-    ms: float
+    ms: float  # of one forward pass in fp32
     settings: LatencySettings
     device: str
     origin: Origin
@@ -32,12 +30,10 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One result: `note` is its unit and interval in words."""
-
     what: str
     split: str
     value: float
-    note: str = ""
+    note: str = ""  # the value's unit and interval in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +44,6 @@ class Card:
     the front's that the architecture was chosen from, None where it was not. Operations are those
     of one sequence of `sequence_length` tokens. `licence` is the source weights', as an identifier
     of the hub ("apache-2.0"), or None.
-
-    Raises:
-        ValueError: there is more in the architecture than in the source, or a label twice.
     """
 
     architecture: Architecture
@@ -69,23 +62,11 @@ class Card:
     latency: Latency | None = None
     licence: str | None = None
 
-    def __post_init__(self) -> None:
-        if not self.architecture.fits_in(self.source.architecture):
-            raise ValueError(
-                f"{self.architecture} is not part of {self.source.name} "
-                f"({self.source.architecture})."
-            )
-        if len(set(self.labels)) < len(self.labels):
-            raise ValueError(f"labels {list(self.labels)} name one twice; each class has its own.")
-
 
 def write_card(card: Card, path: Path, size_bytes: int, positions: int) -> None:
     """Fill the template, which escapes whatever comes as text, so that it stays in its place.
 
     `size_bytes` is model.safetensors' size; the model reads at most `positions` tokens.
-
-    Raises:
-        OSError: the file cannot be written.
     """
     source, hub_id = card.source, re.fullmatch(r"[\w.-]+/[\w.-]+", card.source.weights or "")
     data = ModelCardData(

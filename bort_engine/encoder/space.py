@@ -6,7 +6,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bort_engine.encoder.sources import Source
 
 MOST_VALUES = 64  # on one axis of a grid
 
@@ -41,16 +44,14 @@ class Architecture:
         """Read `D,A,H,I`, the way architectures are written everywhere in this project."""
         if not re.fullmatch(r"\s*\d{1,6}(\s*,\s*\d{1,6}){3}\s*", text):
             raise ValueError(
-                f"architecture {text[:60]!r} is not of the form D,A,H,I (layers, heads, hidden "
-                "size, intermediate size), for example 3,12,384,768."
+                f"architecture {text[:60]!r} is not of the form D,A,H,I; allowed: four integers "
+                "with commas between them (layers, heads, hidden size, intermediate size). Write, "
+                "for example, 3,12,384,768."
             )
         return cls(*(int(part) for part in text.split(",")))
 
     def __str__(self) -> str:
-        return (
-            f"{self.num_hidden_layers},{self.num_attention_heads},"
-            f"{self.hidden_size},{self.intermediate_size}"
-        )
+        return ",".join(str(getattr(self, name)) for name in self.__slots__)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: object) -> Any:
@@ -69,15 +70,6 @@ class Architecture:
         """True where this fits in `other` and its heads are no wider: each is a part of one."""
         width, limit = (a.hidden_size // a.num_attention_heads for a in (self, other))
         return self.fits_in(other) and width <= limit
-
-
-class Shaped(Protocol):
-    """What a space asks of a source (`sources.Source`, which is built on this module)."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def architecture(self) -> Architecture: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +91,8 @@ class SearchSpace:
     def __post_init__(self) -> None:
         for name in Architecture.__slots__:
             values = getattr(self, name)
-            if not 0 < len(values) <= MOST_VALUES or any(
-                type(v) is not int or v < 1 for v in values
-            ):
+            positive = all(type(value) is int and value > 0 for value in values)
+            if not positive or not 0 < len(values) <= MOST_VALUES:
                 raise ValueError(
                     f"{name} {str(list(values))[:80]}: give 1 to {MOST_VALUES} positive integers."
                 )
@@ -121,7 +112,7 @@ class SearchSpace:
         )
 
     @classmethod
-    def of(cls, source: Shaped) -> SearchSpace:
+    def of(cls, source: Source) -> SearchSpace:
         """The default grid of a source: nothing in it exceeds the source, which is its maximum."""
         shape = source.architecture
         depth, heads = shape.num_hidden_layers, shape.num_attention_heads
@@ -136,7 +127,7 @@ class SearchSpace:
         )
 
     @classmethod
-    def fine(cls, source: Shaped) -> SearchSpace:
+    def fine(cls, source: Source) -> SearchSpace:
         """The slices of a source in small steps, for the elastic student: 2,640 of MiniLM-L6.
 
         Heads as wide as 4 to 16 sixteenths of the source's, 3 to 24 twenty-fourths of its neurons.
@@ -152,7 +143,7 @@ class SearchSpace:
         )
 
     @classmethod
-    def parse(cls, text: str, source: Shaped) -> SearchSpace:
+    def parse(cls, text: str, source: Source) -> SearchSpace:
         """Read `default`, `fine`, `bort`, or a grid such as `D=1-6 A=2,12 H=96,384 I=192,1536`."""
         if text in ("default", "fine"):
             return cls.of(source) if text == "default" else cls.fine(source)
@@ -167,7 +158,7 @@ class SearchSpace:
             )
         return cls(*(_numbers(axes[letter]) for letter in "DAHI"))
 
-    def within(self, source: Shaped) -> SearchSpace:
+    def within(self, source: Source) -> SearchSpace:
         """Return this space, checked: weights can be inherited only from something larger."""
         for name in Architecture.__slots__:
             largest, limit = max(getattr(self, name)), getattr(source.architecture, name)

@@ -117,8 +117,8 @@ def time_in_turns(
         torch.set_num_threads(threads)
     # A machine at half speed doubles both: raw / pace is free of the speed of the moment, and the
     # reference's median over the whole session turns that ratio back into milliseconds.
-    typical = np.median([ms for values in pace.values() for ms in values])
-    return {name: np.array(raw[name]) / np.array(pace[name]) * typical for name in stacks}
+    median_pace = np.median([*pace.values()])
+    return {name: np.divide(raw[name], pace[name]) * median_pace for name in stacks}
 
 
 class Stack:

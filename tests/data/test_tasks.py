@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections import Counter
+from functools import partial
 from uuid import uuid4
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bort_engine.data import tasks
-from bort_engine.data.tasks import TASKS, _rotten_tomatoes, find_task, load_task, load_test
+from bort_engine.data.tasks import TASKS, find_task, load_task, load_test
 
 ENDINGS = ("csv", "jsonl", "parquet")
 # On a busy machine; each example has a path of its own, as files are known by path and time.
@@ -55,40 +56,24 @@ def load_all(name):
     }
 
 
-def test_an_unknown_task_names_the_known_ones():
-    with pytest.raises(ValueError, match=r"task 'nope' is not known; allowed: rotten-tomatoes"):
-        find_task("nope")
-
-
-def test_splits_hold_every_clean_sentence_once(embedded):
-    splits = _rotten_tomatoes(TASKS["rotten-tomatoes"], lambda event: None)
-    sizes = {name: len(rows) for name, rows in splits.items()}
-    assert sizes == {"train": 10_100, "validation": 1_267, "test": 1_292}
-    texts = [text for rows in splits.values() for text in rows["text"]]
-    assert len(set(texts)) == len(texts)
-    assert all(len(text.split()) >= 3 for text in texts)
-
-
-def test_the_test_split_is_not_handed_out(embedded):
-    splits = load_task("rotten-tomatoes")
-    assert sorted(splits) == ["train", "validation"]
-    assert splits["train"].column_names == ["text", "label"]
-    assert set(splits["train"]["label"]) == {0, 1}
-
-
-def test_no_film_is_in_two_splits(embedded):
+def test_the_corpus_is_split_by_film_and_holds_every_clean_sentence_once(embedded):
     import pandas as pd
 
+    splits = load_task("rotten-tomatoes")
+    assert sorted(splits) == ["train", "validation"]  # the test split is not handed out
+    assert splits["train"].column_names == ["text", "label"]
+    splits = load_all("rotten-tomatoes")
+    sizes = {name: len(rows) for name, rows in splits.items()}
+    assert sizes == {"train": 10_100, "validation": 1_267, "test": 1_292}
+    texts = [text for rows in splits.values() for text, _ in rows]
+    assert len(set(texts)) == len(texts)
+    assert all(len(text.split()) >= 3 for text in texts)
     table = pd.read_csv(embedded / "rotten_tomatoes_corpus_full.csv.bz2").dropna()
-    film = dict(zip(table["text"], table["movie_name"], strict=True))
-    splits = _rotten_tomatoes(TASKS["rotten-tomatoes"], lambda event: None)
-    films = [{film[text] for text in splits[name]["text"]} for name in splits]
+    columns = zip(table["text"], table["movie_name"], table["category"], strict=True)
+    origin = {text: (film, label) for text, film, label in columns}
+    assert all(origin[text][1] == label for rows in splits.values() for text, label in rows)
+    films = [{origin[text][0] for text, _ in rows} for rows in splits.values()]
     assert sum(map(len, films)) == len(set.union(*films)) == 507
-
-
-def test_the_built_in_test_split_is_the_locked_one(embedded):
-    whole = _rotten_tomatoes(TASKS["rotten-tomatoes"], lambda event: None)
-    assert load_test("rotten-tomatoes")["text"][:] == whole["test"]["text"][:]
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -101,11 +86,7 @@ def test_a_file_is_split_80_10_10_the_same_way_each_time(tmp_path, ending):
         "shuffle with seed 0; 1 empty and 1 repeated ones dropped; at most 64 tokens are read"
     )
     splits = load_all(name)
-    assert {split: len(rows) for split, rows in splits.items()} == {
-        "train": 80,
-        "validation": 10,
-        "test": 10,
-    }
+    assert [len(splits[split]) for split in ("train", "validation", "test")] == [80, 10, 10]
     assert sorted(row for rows in splits.values() for row in rows) == sorted(GOOD)
     # numpy.random.default_rng(0).permutation(100) begins with 82, 36, 20.
     assert [text for text, _ in splits["train"][:3]] == ["text 82", "text 36", "text 20"]
@@ -141,20 +122,16 @@ def test_any_texts_come_back_once_each_with_their_labels(tmp_path, ending, texts
     rows = [*zip(texts, labels, strict=False), *GOOD]
     splits = load_all(write(tmp_path / f"{uuid4()}.{ending}", rows))
     expected = {text: label for text, label in reversed(rows) if text.strip()}  # the first stays
-    found = [row for split in splits.values() for row in split]
-    assert Counter(found) == Counter(expected.items())
-    assert abs(len(splits["train"]) - 0.8 * len(found)) < 1
-    assert abs(len(splits["test"]) - 0.1 * len(found)) <= 1
+    assert Counter(row for split in splits.values() for row in split) == Counter(expected.items())
+    assert abs(len(splits["train"]) - 0.8 * len(expected)) < 1
+    assert abs(len(splits["test"]) - 0.1 * len(expected)) <= 1
 
 
 @unhurried
 @given(
-    labels=st.one_of(
-        st.lists(st.integers(-(10**17), 10**17), min_size=2, max_size=100, unique=True),
-        st.lists(
-            st.text().map(lambda text: f"é{text}".strip()), min_size=2, max_size=100, unique=True
-        ),
-    )
+    labels=st.sampled_from(
+        [st.integers(-(10**17), 10**17), st.text().map(lambda text: f"é{text}".strip())]
+    ).flatmap(partial(st.lists, min_size=2, max_size=100, unique=True))
 )
 def test_labels_are_numbered_in_order_and_come_back(tmp_path, labels):
     train = [(f"text {n}", labels[n % len(labels)]) for n in range(100)]
@@ -171,11 +148,8 @@ def test_labels_are_numbered_in_order_and_come_back(tmp_path, labels):
     ("labels", "expected"),
     [
         ((10, 9), ("9", "10")),
-        (("10", "9"), ("9", "10")),
         ((1.0, 0.0), ("0", "1")),  # integers once a row of them was empty
-        ((True, False), ("False", "True")),
         ((" b ", "a"), ("a", "b")),
-        (("NA", "null"), ("NA", "null")),  # words, not gaps
         (("10", "9", "x"), ("10", "9", "x")),
         (("\ud800", "a"), ("?", "a")),  # half of a surrogate pair, which only JSON can hold
     ],
@@ -187,14 +161,7 @@ def test_labels_may_be_strings_or_integers(tmp_path, labels, expected):
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_odd_texts_survive_and_endless_ones_are_cut(tmp_path, ending):
-    odd = [
-        "a\0b\x07",
-        'say "hi",\r\nthen',
-        "\ufeffmark",
-        "\U0001f600" * 100_000,
-        "NA",
-        "x" * 100_000,
-    ]
+    odd = ["a\0b\x07", 'say "hi",\r\nthen', "\ufeffmark", "NA", "\U0001f600" * 100_000]
     rows = [*((text, "no") for text in odd), *GOOD]
     splits = load_all(write(tmp_path / f"a.{ending}", rows))
     texts = {text for rows in splits.values() for text, _ in rows}
@@ -223,13 +190,13 @@ def test_a_file_is_read_once_until_it_changes(tmp_path, monkeypatch):
 
 
 def test_the_digest_is_of_what_trains_and_validates(tmp_path):
-    def digest(name, **changed):
+    def digest(name, **changes):
         (tmp_path / name).mkdir()
-        return find_task(write_folder(tmp_path / name, **changed)).digest
+        return find_task(write_folder(tmp_path / name, **changes)).digest
 
-    plain = digest("a")
-    assert digest("b") == digest("c", test=[("other", "no")]) == plain
-    assert plain != digest("d", dev=[("a", "yes")]) != digest("e", train=GOOD[1:]) != plain
+    first = digest("a")
+    assert digest("b") == digest("c", test=[("other", "no")]) == first
+    assert first != digest("d", dev=[("a", "yes")]) != digest("e", train=GOOD[1:]) != first
     assert find_task("rotten-tomatoes").digest == ""
 
 
@@ -243,29 +210,25 @@ def test_a_built_in_name_wins_over_a_file_and_a_relative_path_is_resolved(tmp_pa
         assert find_task(name).name == str((tmp_path / "a.csv").resolve())
 
 
-def changed(*rows):
-    return [*GOOD[: 100 - len(rows)], *rows]
-
-
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
         ("a.tsv", b"", r"a.tsv has the ending '.tsv'; allowed: .csv, .jsonl, .parquet. Convert"),
-        ("a", b"", r"a has the ending ''; allowed: .csv, .jsonl, .parquet. Convert it"),
         ("a.csv", b"", r"a.csv has the columns none; it needs text and label. Rename"),
         ("a.jsonl", b" \n", r"a.jsonl has the columns none; it needs text and label"),
         ("a.csv", b"text;label\n", r"has the columns 'text;label'; it needs text and label"),
-        ("a.csv", b"text,label\n", r"has 0 train, 0 validation, 0 test texts .*at least 50 are"),
         ("a.jsonl", b'{"sentence": 1, "y": 2}', r"has the columns 'sentence', 'y'; it needs text"),
         ("a.csv", b"text,label\ncaf\xe9,1\n", r"is not UTF-8 at byte 14 \(0xe9\); save it as"),
-        ("a.csv", "text,label\n".encode("utf-16"), r"is not UTF-8 at byte 0 \(0xff\)"),
-        ("a.jsonl", b'{"text": "a", "label": 1}\n\xff', r"is not UTF-8 at byte 26 \(0xff\)"),
+        (
+            "a.jsonl",
+            b'\xef\xbb\xbf{"text": "a", "label": 1}\n\xff',
+            r"is not UTF-8 at byte 29 \(0xff\)",
+        ),
         (
             "a.csv",
             b"text,label\na,1\nb,c,1\n",
             r"line 3 is damaged \(3 cells where the first line has 2\); put texts with commas",
         ),
-        ("a.csv", b"text,label\na\n", r"line 2 is damaged \(1 cells where the first line has 2"),
         ("a.csv", b'text,label\n"a,1\nb,1\n', r"line 3 is damaged \(unexpected end of data\)"),
         ("a.csv", b"text,label\n" + b"x" * 200_000, r"line 2 is damaged \(field larger than"),
         (
@@ -276,13 +239,10 @@ def changed(*rows):
         ("a.jsonl", b"[1]\n", r"line 1 is damaged \(a list, not an object\)"),
         ("a.jsonl", b"[" * 10**6, r"line 1 is damaged \(.*recursion"),
         ("a.parquet", b"PAR1 or not", r"a.parquet is damaged \(Parquet magic bytes not found.*\);"),
-        ("a.csv", changed(("a", "")), r"line 101 has no label; give each row one, or delete"),
-        ("a.jsonl", changed(("a", None)), r"line 100 has no label; give"),
-        ("a.jsonl", changed(("a", float("nan"))), r"line 100 has no label; give"),
-        ("a.parquet", changed(("a", None)), r"row 100 has no label; give"),
+        ("a.csv", [*GOOD, ("a", "")], r"line 102 has no label; give each row one, or delete"),
+        ("a.jsonl", [*GOOD, ("a", float("nan"))], r"line 101 has no label; give"),
+        ("a.parquet", [*GOOD, ("a", None)], r"row 101 has no label; give"),
         ("a.jsonl", [("a", 0.5)], r"line 1: label is 0.5 \(float\); allowed: a string or an int"),
-        ("a.jsonl", [("a", [1])], r"line 1: label is \[1\] \(list\); allowed"),
-        ("a.jsonl", [(5, 1)], r"line 1: text is 5 \(int\); it must be a string"),
         ("a.parquet", [(b"a", 1)], r"row 1: text is b'a' \(bytes\); it must be a string"),
         ("a.csv", GOOD[:60], r"has 48 train, 6 validation, 6 test texts \(0 empty and 0 repeated"),
         ("a.csv", [("same", "no")] * 100, r"\(0 empty and 99 repeated ones dropped\); at least 50"),
@@ -297,41 +257,28 @@ def changed(*rows):
 def test_a_mistake_in_a_file_is_named_in_one_line(tmp_path, name, content, words):
     path = tmp_path / name
     path.write_bytes(content) if isinstance(content, bytes) else write(path, content)
-    with pytest.raises(ValueError, match=words) as caught:
+    with pytest.raises(ValueError, match=words) as refusal:
         find_task(str(path))
-    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+    assert "\n" not in str(refusal.value) and str(path) in str(refusal.value)
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"dev": []}, r"has 100 train, 0 validation, 1 test texts .* and 1 in each other split"),
-        ({"test": []}, r"has 100 train, 1 validation, 0 test texts"),
-        ({"train": GOOD[:49]}, r"has 49 train, 1 validation, 1 test texts .* at least 50 are"),
-        (
-            {"dev": [("a", "maybe")]},
-            r"the label 'maybe' in its validation split but not in train, which has 'no', 'yes';",
-        ),
-        ({"test": [("b", "maybe")]}, r"the label 'maybe' in its test split but not in train"),
-    ],
-)
-def test_a_mistake_in_a_folder_is_named_in_one_line(tmp_path, changes, words):
-    with pytest.raises(ValueError, match=words):
-        find_task(write_folder(tmp_path, **changes))
+def test_a_mistake_in_a_folder_is_named(tmp_path):
+    def check_refusal(words):
+        with pytest.raises(ValueError, match=words):
+            find_task(str(tmp_path))
 
-
-def test_a_folder_that_lacks_a_split_or_has_it_twice_is_refused(tmp_path):
-    write_folder(tmp_path)
+    write_folder(tmp_path, dev=[])
+    check_refusal(r"has 100 train, 0 validation, 1 test texts .* and 1 in each other split")
+    write_folder(tmp_path, dev=[("a", "maybe")])
+    check_refusal(r"label 'maybe' in its validation split but not in train, which has 'no', 'yes';")
     write(tmp_path / "validation.jsonl", GOOD)
-    with pytest.raises(ValueError, match=r"validation split, and has dev.csv and validation.jsonl"):
-        find_task(str(tmp_path))
+    check_refusal(r"the validation split, and has dev.csv and validation.jsonl; give one, named")
     (tmp_path / "validation.jsonl").unlink()
     (tmp_path / "test.csv").rename(tmp_path / "test.tsv")
-    with pytest.raises(ValueError, match=r"the test split, and has none; give one, named test, wi"):
-        find_task(str(tmp_path))
+    check_refusal(r"the test split, and has none; give one, named test, with one of the endings")
 
 
-@pytest.mark.parametrize("name", ["a.csv", "user/data", "/dev/null", "", "x" * 5000, "a\0b"])
+@pytest.mark.parametrize("name", ["nope", "/dev/null", "", "x" * 5000, "a\0b"])
 def test_what_is_not_there_is_refused(name):
     words = rf"{re.escape(repr(name[:300]))} is not known; .*tomatoes, or the path of a file \(.csv"
     with pytest.raises(ValueError, match=words):
@@ -344,10 +291,10 @@ def test_what_is_too_large_is_refused_unread(tmp_path, monkeypatch):
     os.truncate(path, 612_000_000)  # a hole: no disk is used
     with pytest.raises(ValueError, match=r"a.csv has 612 MB; allowed: 500 MB and 1,000,000 rows"):
         find_task(str(path))
-    packed = write(tmp_path / "a.parquet", [(f"{n} " + "x" * 1000, "no") for n in range(10_000)])
+    parquet = write(tmp_path / "a.parquet", [(f"{n} " + "x" * 1000, "no") for n in range(10_000)])
     monkeypatch.setattr(tasks, "MOST_ROWS", 99)
     with pytest.raises(ValueError, match=r"has more than 99 rows; allowed: 500 MB and 99 rows"):
         find_task(write(path, GOOD))
-    monkeypatch.setattr(tasks, "MOST_BYTES", os.path.getsize(packed))
+    monkeypatch.setattr(tasks, "MOST_BYTES", os.path.getsize(parquet))
     with pytest.raises(ValueError, match=r"a.parquet has \d+ MB when unpacked; allowed: "):
-        find_task(packed)
+        find_task(parquet)

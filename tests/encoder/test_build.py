@@ -40,7 +40,7 @@ def batch():
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("text", ["4,4,32,48", "1,1,8,6", "2,4,16,48", "3,2,24,12", "4,1,32,48"])
+@pytest.mark.parametrize("text", ["4,4,32,48", "2,4,16,48", "3,2,24,12"])
 def test_a_child_has_its_shape_and_runs_and_a_whole_one_is_the_parent(family, text):
     source, shape = FAMILIES[family], Architecture.parse(text)
     parent = parent_of(source)
@@ -59,8 +59,8 @@ def test_kept_layers_are_spread_and_the_top_one_stays():
     child = inherit(parent, Architecture(2, 4, 32, 48), BERT, EVEN)
     key = "bert.encoder.layer.{}.intermediate.dense.weight"
     for layer, origin in ((0, 1), (1, 3)):
-        kept = child.state_dict()[key.format(layer)]
-        assert torch.equal(kept, parent.state_dict()[key.format(origin)])
+        weight = child.state_dict()[key.format(layer)]
+        assert torch.equal(weight, parent.state_dict()[key.format(origin)])
 
 
 def test_the_most_important_neurons_and_hidden_units_are_kept_in_order():

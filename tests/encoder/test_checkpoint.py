@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from transformers import BertTokenizer, DistilBertTokenizer, RobertaTokenizer
 
 from bort_engine.encoder.build import inherit, load_source, load_tokenizer
-from bort_engine.encoder.checkpoint import save, write
+from bort_engine.encoder.checkpoint import write
 from bort_engine.encoder.model_card import EMBEDDED
-from bort_engine.encoder.reload import Probe
+from bort_engine.encoder.reload import Probe, check_reload
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import Architecture
 from tests.encoder.test_build import EVEN, FAMILIES, even, parent_of
@@ -34,8 +34,8 @@ def tokenizer_of(family):
     return kind({token: i for i, token in enumerate(vocab)})
 
 
-def child_of(family, architecture=SMALL):
-    return inherit(parent_of(FAMILIES[family]), architecture, FAMILIES[family], EVEN)
+def child_of(family):
+    return inherit(parent_of(FAMILIES[family]), SMALL, FAMILIES[family], EVEN)
 
 
 def write_small(folder, family="bert", **changes):
@@ -44,15 +44,18 @@ def write_small(folder, family="bert", **changes):
 
 
 def test_what_is_written_is_fp32_whatever_the_model_has_become(tmp_path):
-    model = child_of("roberta")
-    expected = Probe.of(model, tokenizer_of("roberta")).outputs
+    model, tokenizer, card = (
+        child_of("roberta"),
+        tokenizer_of("roberta"),
+        card_of(FAMILIES["roberta"]),
+    )
+    expected = Probe.of(model, tokenizer).outputs
     model.forward = None  # as Trainer puts autocast around it
-    card = card_of(FAMILIES["roberta"])
-    probe = write(model, tokenizer_of("roberta"), tmp_path / "a", card)
+    probe = write(model, tokenizer, tmp_path / "a", card)
     np.testing.assert_array_equal(probe.outputs, expected)
 
     half = child_of("roberta").bfloat16()
-    write(half, tokenizer_of("roberta"), tmp_path / "a", card)
+    write(half, tokenizer, tmp_path / "a", card)
     weights = load_file(tmp_path / "a" / "model.safetensors")
     assert {value.dtype for value in weights.values()} == {torch.float32}
     assert half.dtype == torch.bfloat16
@@ -78,8 +81,8 @@ def test_the_folder_is_an_ordinary_one(tmp_path, family, expected):
     config = json.loads((folder / "config.json").read_text())
     assert config["id2label"] == {"0": "bad", "1": "middling", "2": "good"}
     assert config["label2id"] == {"bad": 0, "middling": 1, "good": 2}
-    plain = json.loads((folder / "tokenizer.json").read_text())
-    assert plain["truncation"] is None and plain["padding"] is None
+    backend = json.loads((folder / "tokenizer.json").read_text())
+    assert backend["truncation"] is None and backend["padding"] is None
     # RoBERTa's first position is the one after its padding token, number 1.
     settings = json.loads((folder / "tokenizer_config.json").read_text())
     assert settings["model_max_length"] == expected
@@ -89,20 +92,12 @@ def test_the_folder_is_an_ordinary_one(tmp_path, family, expected):
     assert model.config.id2label[0] == "LABEL_0" and tokenizer.model_max_length > 10**9
 
 
-def test_a_whole_new_one_replaces_an_earlier_one(tmp_path):
-    write_small(tmp_path / "a", seed=1)
-    write_small(tmp_path / "a", seed=2)
-    assert "**Seed:** 2" in (tmp_path / "a" / "README.md").read_text()
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
-
-
 @pytest.mark.parametrize(
     "error",
     [
         OSError(errno.ENOSPC, "No space left on device"),
-        # As the two libraries raise it (safetensors 0.8, tokenizers 0.23).
+        # As safetensors 0.8 raises it; tokenizers 0.23 raises an Exception that ends so.
         SafetensorError("Error while serializing: I/O error: No space left (os error 28)"),
-        Exception("No space left on device (os error 28)"),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -115,16 +110,18 @@ def test_a_full_disk_leaves_the_earlier_one_whole(tmp_path, monkeypatch, error):
         raise error
 
     monkeypatch.setattr(BertTokenizer, "save_pretrained", fails)
-    with pytest.raises(OSError, match="No space left on device") as caught:
+    with pytest.raises(OSError, match="No space left on device") as refusal:
         write_small(tmp_path / "a", seed=2)
-    assert caught.value.errno == errno.ENOSPC
+    assert refusal.value.errno == errno.ENOSPC
     assert {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()} == before
     with pytest.raises(OSError):
         write_small(tmp_path / "b")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_what_a_kill_left_is_swept_and_nothing_else(tmp_path, monkeypatch):
+def test_what_a_kill_left_is_swept_and_nothing_else_and_a_new_one_replaces_an_earlier_one(
+    tmp_path, monkeypatch
+):
     write_small(tmp_path / "a", seed=1)
     (tmp_path / "a").rename(tmp_path / ".earlier-a")  # killed between the two renames
     for name in (".part-a-0123abcd", ".part-a-2-0123abcd", ".part-b-0123abcd", "part-a"):
@@ -135,6 +132,7 @@ def test_what_a_kill_left_is_swept_and_nothing_else(tmp_path, monkeypatch):
         write_small(tmp_path / "a", seed=2)
     assert "**Seed:** 1" in (tmp_path / "a" / "README.md").read_text()  # it is put back
     write_small(tmp_path / "a", seed=2)
+    assert "**Seed:** 2" in (tmp_path / "a" / "README.md").read_text()
     remaining = {path.name for path in tmp_path.iterdir()}
     assert remaining == {"a", ".part-a-2-0123abcd", ".part-b-0123abcd", "part-a"}
 
@@ -151,10 +149,8 @@ def test_a_folder_with_something_else_in_it_is_refused_and_kept(tmp_path):
 
 
 def test_a_card_of_another_model_is_refused(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"the card says bert .*'num_hidden_layers': 3.* the model"
-    ):
-        other = card_of(FAMILIES["bert"], Architecture(3, 2, 16, 12))
+    other = card_of(FAMILIES["bert"], Architecture(3, 2, 16, 12))
+    with pytest.raises(ValueError, match=r"card says bert .*'num_hidden_layers': 3.* the model"):
         write(child_of("bert"), tokenizer_of("bert"), tmp_path / "a", other)
     with pytest.raises(ValueError, match=r"the card has 2 labels, the model 3 classes"):
         write_small(tmp_path / "a", labels=("no", "yes"))
@@ -167,18 +163,16 @@ def test_a_slice_of_the_real_model_works_in_a_plain_pipeline(
     source, shape = sources["minilm-l6"], Architecture(3, 12, 384, 768)
     model = inherit(load_source(source, 2), shape, source, even(source.architecture))
     card = card_of(source, shape, labels=("rotten", "fresh"), licence="apache-2.0")
-    report = save(model, load_tokenizer(source), tmp_path / "a", card)
-    assert report.ok and report.max_difference == 0, report
-    written = ModelCard.load(tmp_path / "a" / "README.md")
-    assert written.data.base_model == EMBEDDED
+    folder = tmp_path / "a"
+    report = check_reload({folder: write(model, load_tokenizer(source), folder, card)})[folder]
+    assert report.problems == () and report.max_difference == 0, report
+    readme = ModelCard.load(folder / "README.md")
+    assert readme.data.base_model == EMBEDDED
     # (30,522 + 512 + 2 + 2) * 384 + 3 * (4*384*384 + 2*384*768 + 9*384 + 768) + 384*384 + 384
-    assert "| parameters | 15,618,048 | 22,713,216 | 68.8 % |" in written.text
-    plain = json.loads((tmp_path / "a" / "tokenizer.json").read_text())
-    assert plain["truncation"] is None and plain["padding"] is None
-    settings = json.loads((tmp_path / "a" / "tokenizer_config.json").read_text())
+    assert "| parameters | 15,618,048 | 22,713,216 | 68.8 % |" in readme.text
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
     assert settings["model_max_length"] == 512 and "max_length" not in settings
-
-    code = re.search(r"```python\n(.*?)```", written.text, re.DOTALL)[1]
+    code = re.search(r"```python\n(.*?)```", readme.text, re.DOTALL)[1]
     monkeypatch.chdir(tmp_path)
     exec(code.replace("this-folder", "a"), {})
     assert re.search(r"'label': '(rotten|fresh)', 'score': 0\.\d+", capsys.readouterr().out)

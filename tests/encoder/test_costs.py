@@ -19,7 +19,6 @@ HAND = Source("hand", "bert", Architecture(2, 1, 2, 3), 5, 4, 1)
 PUBLISHED = {
     "bert-base-uncased": 109_482_240,
     "bert-base-cased": 108_310_272,
-    "bert-large-uncased": 335_141_888,
     "roberta-base": 124_645_632,
     "roberta-large": 355_359_744,
     "distilbert-base-uncased": 66_362_880,
@@ -29,7 +28,6 @@ PUBLISHED = {
     "bert-small": 28_763_648,
     "bert-medium": 41_373_184,
     "minilm-l6": 22_713_216,
-    "bort": 75_106_304,
 }
 
 

@@ -65,10 +65,7 @@ def test_a_name_that_is_no_source_is_refused(name, message):
         (CONFIG | {"model_type": "gpt2"}, "model_type 'gpt2'; allowed: bert, roberta, distilbert"),
         ({k: v for k, v in CONFIG.items() if k != "hidden_size"}, "mine: .* lacks 'hidden_size'"),
         (CONFIG | {"vocab_size": "many"}, "source mine: vocab_size is 'many'; it must be an int"),
-        (CONFIG | {"max_position_embeddings": None}, "max_position_embeddings is None; it must"),
-        (CONFIG | {"type_vocab_size": -1}, "type_vocab_size is -1; .* at least 0"),
         ([], r"mine: config\.json is not a JSON object"),
-        (None, r"mine: config\.json is not a JSON object"),
     ],
     ids=str,
 )
@@ -90,9 +87,7 @@ def test_a_folder_without_json_or_safe_weights_is_refused(folder):
         Source.load(str(folder))
 
 
-@pytest.mark.parametrize(
-    "kind", [LocalEntryNotFoundError, RepositoryNotFoundError, ConnectionError, PermissionError]
-)
+@pytest.mark.parametrize("kind", [LocalEntryNotFoundError, RepositoryNotFoundError])
 def test_a_hub_that_cannot_be_reached_is_one_clear_line(monkeypatch, kind):
     def fail(*args: object) -> str:
         error = kind.__new__(kind)  # their constructors want a response, which is beside the point
@@ -101,27 +96,27 @@ def test_a_hub_that_cannot_be_reached_is_one_clear_line(monkeypatch, kind):
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
     expected = rf"'a/b' could not be fetched from the hub \({kind.__name__}\): check .* minilm-l6"
-    with pytest.raises(ValueError, match=expected) as caught:
+    with pytest.raises(ValueError, match=expected) as refusal:
         Source.load("a/b")
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "longest_input"),
+    ("name", "kind"),
     [
-        ("bert-tiny", "Bert", 512),
-        ("roberta-base", "Roberta", 512),  # its 514 positions begin after the padding token's
-        ("distilbert-base-uncased", "DistilBert", 512),
+        ("bert-tiny", "Bert"),
+        ("roberta-base", "Roberta"),
+        ("distilbert-base-uncased", "DistilBert"),
     ],
 )
-def test_a_real_transformers_config_is_built_and_read_back(name, kind, longest_input):
+def test_a_real_transformers_config_is_built_and_read_back(name, kind):
     source, shape = sources[name], Architecture(3, 2, 64, 96)
     config = AutoConfig.for_model(source.model_type, **source.config(shape))
     assert type(config).__name__ == f"{kind}Config"
     assert config.num_hidden_layers == 3 and config.hidden_size == 64
     read = Source.from_config(config.to_dict(), name, source.weights)
     assert read == replace(source, architecture=shape)
-    assert read.longest_input == longest_input
+    assert read.longest_input == 512  # RoBERTa's 514 positions begin after the padding token's
 
 
 def test_every_reference_weights_are_a_hub_id_or_embedded_or_none():

@@ -1,6 +1,7 @@
 """Architectures and spaces: sizes counted by hand, round trips, and every error text."""
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -40,18 +41,18 @@ def test_heads_that_do_not_divide_the_hidden_size_are_refused_with_those_that_do
         Architecture(1, 5, 12, 1)
 
 
-@pytest.mark.parametrize("field", Architecture.__slots__)
-@pytest.mark.parametrize("value", [0, -1, 1.0, True, "2", None])
+@pytest.mark.parametrize(
+    ("field", "value"), [*zip(Architecture.__slots__, [0, 1.0, True, "2"], strict=True)]
+)
 def test_a_field_that_is_no_positive_integer_is_refused_by_name(field, value):
     with pytest.raises(ValueError, match=rf"{field} is .*; it must be an integer of at least 1"):
         replace(Architecture(1, 1, 1, 1), **{field: value})
 
 
-@pytest.mark.parametrize(
-    "text", ["", "4,8,1024", "4,8,1024,768,1", "a,b,c,d", "4;8;1;1", "-4,1,1,1"]
-)
-def test_malformed_text_is_refused_with_an_example(text):
-    with pytest.raises(ValueError, match=r"not of the form D,A,H,I .* for example 3,12,384,768\."):
+@pytest.mark.parametrize("text", ["", "4,8,1024", "a,b,c,d", "-4,1,1,1"])
+def test_malformed_text_is_refused_with_what_is_allowed_and_an_example(text):
+    words = rf"^architecture '{text}' is not of the form D,A,H,I; allowed: four .* 3,12,384,768\.$"
+    with pytest.raises(ValueError, match=words):
         Architecture.parse(text)
 
 
@@ -107,14 +108,7 @@ def test_any_source_lies_in_its_default_grid_and_is_its_largest(architecture):
 @given(st.lists(st.tuples(*[st.integers(1, 12)] * 4), min_size=1, max_size=4))
 def test_length_iteration_and_membership_agree(rows):
     axes = [tuple(column) for column in zip(*rows, strict=True)]
-    valid = {
-        (d, a, h, i)
-        for d in axes[0]
-        for a in axes[1]
-        for h in axes[2]
-        for i in axes[3]
-        if h % a == 0
-    }
+    valid = {(d, a, h, i) for d, a, h, i in product(*axes) if h % a == 0}
     if not valid:
         with pytest.raises(ValueError, match="the grid is empty"):
             SearchSpace(*axes)
@@ -129,7 +123,6 @@ def test_length_iteration_and_membership_agree(rows):
 @pytest.mark.parametrize(
     ("axes", "message"),
     [
-        (((), (1,), (8,), (8,)), r"num_hidden_layers \[\]: give 1 to 64 positive integers"),
         (((1,), (1,), (8, 0), (8,)), r"hidden_size \[8, 0\]: give 1 to 64 positive integers"),
         (((1,), (5, 7), (8, 9), (8,)), r"none of the heads \[5, 7\] divides .* \[8, 9\]"),
     ],
@@ -150,10 +143,8 @@ def test_a_grid_is_read_from_ranges_and_lists():
     ("text", "message"),
     [
         ("", r"space '' is not known; allowed: 'default', 'fine', 'bort', or a grid"),
-        ("D=1 A=1 H=8", "is not known; allowed: 'default'"),
         ("D=1 A=1 H=8 I=8 J=8", "is not known; allowed: 'default'"),
         ("D=1-2-3 A=1 H=8 I=8", "'1-2-3' is neither a number nor a range such as 1-6"),
-        ("D=1- A=1 H=8 I=8", "'1-' is neither a number nor a range"),
         ("D=1-999999 A=1 H=8 I=8", "'1-999999' is more than 64 values"),
         ("D=6-1 A=1 H=8 I=8", r"num_hidden_layers \[\]: give 1 to 64 positive integers"),
     ],
