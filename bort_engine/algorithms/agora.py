@@ -40,6 +40,7 @@ import operator
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from itertools import islice, takewhile
 from typing import Any
 
@@ -193,43 +194,19 @@ def agora(
     """
     _check(theta, train, dev, m, replays)
     labeller_accuracy = _labeller_accuracy(dev, label, agrees)
-    remaining, data, rounds = tuple(theta), tuple(train), []
-    last: Round | None = None
+    grade = partial(_grade, dev, predict, agrees)
+    new_points_near = partial(_new_points, tau, label, m)
+    attempt_at = partial(_attempt, fit, grade, new_points_near)
+    remaining, data, last, rounds = tuple(theta), tuple(train), None, []
     model: Model = None
-
-    def attempt_at(at: RoundId) -> tuple[Round, Model]:
-        """Return what happened in an attempt at a round, and its best model; no other is kept."""
-        # Steps 3 and 4: what S labels near the mistakes of the last round joins D. A dropped
-        # attempt leaves no trace: D is made anew from what the rounds that count have added.
-        new_points = _new_points(last.mistakes, at, tau, label, m) if last else ()
-        pairs = (*data, *(pair for points in new_points for pair in points.pairs))
-        # Steps 1 and 2: f is trained with each set; of equals the first set is the best.
-        best: Model = None
-        best_mistakes: tuple[Mistake, ...] = ()
-        accuracies: list[float] = []
-        for candidate in remaining:
-            fitted = fit(candidate, pairs, at)
-            guesses = _counted("predict", predict(fitted, [x for x, _ in dev]), len(dev))
-            mistakes = tuple(
-                Mistake(position, x, y, guess)
-                for position, ((x, y), guess) in enumerate(zip(dev, guesses, strict=True))
-                if not agrees(guess, y)
-            )
-            accuracy = (len(dev) - len(mistakes)) / len(dev)
-            if not accuracies or accuracy > max(accuracies):
-                best, best_mistakes = fitted, mistakes
-            accuracies.append(accuracy)
-            del fitted  # a network's memory is free before the next one is fitted
-        attempt = Round(at, new_points, len(pairs), remaining, tuple(accuracies), best_mistakes)
-        return attempt, best
-
     number = 1
     while remaining and (last is None or last.mistakes):
         # Steps 3 and 4 for the last round's mistakes, then 1 and 2; twice, if that made it worse.
-        attempts = [attempt_at(RoundId(number, 1))]
-        if replays and last is not None and attempts[0][0].accuracy < last.accuracy:
+        attempts = [attempt_at(RoundId(number, 1), remaining, data, last)]
+        fell = last is not None and attempts[0][0].accuracy < last.accuracy
+        if fell and replays:
             replays -= 1
-            attempts.append(attempt_at(RoundId(number, 2)))
+            attempts.append(attempt_at(RoundId(number, 2), remaining, data, last))
         last, model = max(attempts, key=lambda attempt: attempt[0].accuracy)  # of equals the first
         data = (*data, *last.pairs)
         # Steps 5 and 6: the worst set leaves, with those most like it.
@@ -244,17 +221,60 @@ def agora(
     return Outcome(model, last.best, last.accuracy, labeller_accuracy, tuple(rounds))
 
 
+def _attempt(
+    fit: Fit,
+    grade: Callable[[Model], tuple[float, tuple[Mistake, ...]]],
+    new_points_near: Callable[[Sequence[Mistake], RoundId], tuple[NewPoints, ...]],
+    at: RoundId,
+    remaining: Sets,
+    data: Pairs,
+    last: Round | None,
+) -> tuple[Round, Model]:
+    """Return what happened in an attempt at a round, and its best model; no other is kept."""
+    # Steps 3 and 4: what S labels near the mistakes of the last round joins D. A dropped attempt
+    # leaves no trace: D is made anew from what the rounds that count have added.
+    new_points = new_points_near(last.mistakes, at) if last else ()
+    data = (*data, *(pair for points in new_points for pair in points.pairs))
+    # Steps 1 and 2: f is trained with each set; of equals the first set is the best.
+    best: Model = None
+    mistakes: tuple[Mistake, ...] = ()
+    accuracies: list[float] = []
+    for theta in remaining:
+        model = fit(theta, data, at)
+        accuracy, wrong = grade(model)
+        if not accuracies or accuracy > max(accuracies):
+            best, mistakes = model, wrong
+        accuracies.append(accuracy)
+        del model  # a network's memory is free before the next one is fitted
+    attempt = Round(at, new_points, len(data), tuple(remaining), tuple(accuracies), mistakes)
+    return attempt, best
+
+
+def _grade(
+    dev: Pairs, predict: Predict, agrees: Agrees, model: Model
+) -> tuple[float, tuple[Mistake, ...]]:
+    """Step 2: return a model's accuracy on E, and what it gets wrong there."""
+    guesses = _counted("predict", predict(model, [x for x, _ in dev]), len(dev))
+    mistakes = tuple(
+        Mistake(position, x, y, guess)
+        for position, ((x, y), guess) in enumerate(zip(dev, guesses, strict=True))
+        if not agrees(guess, y)
+    )
+    return (len(dev) - len(mistakes)) / len(dev), mistakes
+
+
 def _new_points(
-    mistakes: Sequence[Mistake], at: RoundId, tau: Tau, label: Label, m: int
+    tau: Tau, label: Label, m: int, mistakes: Sequence[Mistake], at: RoundId
 ) -> tuple[NewPoints, ...]:
     """Steps 3 and 4: return points near each mistake, with S's labels."""
-    near = [tuple(points) for points in _counted("tau", tau(mistakes, m, at), len(mistakes))]
+    lists = _counted("tau", tau(mistakes, m, at), len(mistakes))
+    near = [tuple(points) for points in lists]
     most = max(map(len, near))
     if most > m:
         raise ValueError(f"tau made {most} points near a mistake; make at most m = {m}.")
-    # S sees all of them in one call, which for a network is a few large batches. The labels come
-    # back in one row; each mistake takes as many as it has points.
+    # S sees all of them in one call, which for a network is a few large batches.
     flat = [x for points in near for x in points]
+    # The labels come back in one row; each mistake takes as many as it has points.
     labels = iter(_counted("label", label(flat, at), len(flat)) if flat else ())
     return tuple(
         NewPoints(mistake, points, tuple(islice(labels, len(points))))
@@ -278,21 +298,23 @@ def prune(worst_first: Sets) -> tuple[tuple[HyperParameters, ...], int]:
     # third, so it goes with the third, which failed by what it has in common with the worst.
     # No other root is looked at: a longer prefix that two better sets share says nothing here.
     root, *others = worst_first
-    # Of two sets, as far as the shorter goes: how many elements agree before the first that do not.
-    shared = [sum(takewhile(bool, map(operator.eq, root, other))) for other in others]
+    shared = [_common_prefix(root, other) for other in others]
     longest = max(shared, default=0)
     with_root = (other for other, n in zip(others, shared, strict=True) if 0 < n == longest)
     return (root, *with_root), longest
 
 
+def _common_prefix(a: HyperParameters, b: HyperParameters) -> int:
+    both = zip(a, b, strict=False)  # sets may differ in length
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], both))
+
+
 def _counted(function: str, returned: Iterable[Any], n: int) -> list[Any]:
     """Return the results as a list; refuse them unless there are n."""
-    results = list(returned)
-    if len(results) != n:
-        raise ValueError(
-            f"{function} was asked for {n} and gave {len(results)}; give one for each."
-        )
-    return results
+    listed = list(returned)
+    if len(listed) != n:
+        raise ValueError(f"{function} was asked for {n} and gave {len(listed)}; give one for each.")
+    return listed
 
 
 def _labeller_accuracy(dev: Pairs, label: Label, agrees: Agrees) -> float:

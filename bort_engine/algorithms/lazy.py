@@ -10,15 +10,25 @@ bound: however well the candidate did, it need not be trained. A tolerance allow
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from bort_engine.algorithms.pareto import factors
 
-if TYPE_CHECKING:
-    from bort_engine.algorithms.fptas import Candidate
 
+class Placed(Protocol):
+    """What laziness knows of a candidate: its costs, and its place in the AB^nC order, if any."""
+
+    @property
+    def p(self) -> float: ...
+    @property
+    def i(self) -> float: ...
+    @property
+    def order(self) -> tuple[float, ...]: ...
+
+
+Xi = TypeVar("Xi", bound=Placed)
 Cell = tuple[int, int]
 Guess = Callable[[Mapping[Any, float]], np.ndarray]  # from what is measured, e of all candidates
 
@@ -33,8 +43,8 @@ class Laziness:
 
     def __init__(
         self,
-        candidates: Sequence[Candidate],
-        cells: Mapping[Cell, Iterable[Candidate]],
+        candidates: Sequence[Placed],
+        cells: Mapping[Cell, Iterable[Placed]],
         epsilon: float,
         tolerance: float,
         error_floor: float,
@@ -50,7 +60,7 @@ class Laziness:
         self._least = np.full(len(candidates), error_floor)  # lower bounds of the errors
         self._proven = np.full(len(candidates), np.inf)  # distances at errors equal to `_least`
 
-    def tell(self, xi: Candidate, error: float) -> None:
+    def tell(self, xi: Placed, error: float) -> None:
         """Learn that e(xi) is `error`."""
         self._measured.append((xi.p, xi.i, max(error, self._error_floor)))
         if xi.order:  # without a place in the order it is not known to contain anything
@@ -68,7 +78,7 @@ class Laziness:
         limit = 1 + self._epsilon
         return [cell for cell in cells if (self._proven[self._rows[cell]] <= limit).all()]
 
-    def farthest(self, candidates: Sequence[Candidate], errors: Mapping[Any, float]) -> Candidate:
+    def farthest(self, candidates: Sequence[Xi], errors: Mapping[Any, float]) -> Xi:
         """Return which candidate is likely the farthest from covered: it must be trained anyway.
 
         A guess below the lower bound is raised to it. Ties go to what `covered` found farther, then
@@ -84,5 +94,5 @@ class Laziness:
 
     def _distances(self, errors: np.ndarray) -> np.ndarray:
         """Return by which factor each, if it errs so much, is missed by the nearest measured."""
-        costs = np.column_stack([self._costs, errors])
-        return factors(np.array(self._measured), costs).min(axis=0)
+        wanted = np.column_stack([self._costs, errors])
+        return factors(np.array(self._measured), wanted).min(axis=0)
