@@ -1,7 +1,6 @@
 """What pages share: runs (started, live, ended, earlier), records, tables, facts, downloads."""
 
 import mimetypes
-import os
 import re
 import tempfile
 import time
@@ -24,6 +23,11 @@ from bort_engine.show.front import Fact
 Record = TypeVar("Record")
 Event = dict[str, Any]
 RUN = "run"  # the part of the address that names the run that is looked at, unless a page says
+# What a run's options are where its command line, written by other hands, leaves them out.
+DEFAULTS = {"--task": "rotten-tomatoes", "--epsilon": "0.2"}
+DEFAULTS |= dict.fromkeys(("--architecture", "--budget", "--seeds"), "?")
+KEPT = "What was trained or measured is kept; resuming goes on from there."
+CLOSE_LATER = "You can close this page: the run goes on, and its address leads back to it."
 
 
 # What changes the address, and so what is looked at. Only callbacks call these.
@@ -50,11 +54,7 @@ def reporting() -> Iterator[None]:
 
 
 def start_run(
-    command: str,
-    source: str | None,
-    options: Mapping[str, object],
-    *replaced: str,
-    name: str = RUN,
+    command: str, source: str | None, options: Mapping[str, object], *replaced: str, name: str = RUN
 ) -> None:
     """Start `bort_engine COMMAND [SOURCE] --option value ...` and look at it; for callbacks.
 
@@ -77,6 +77,17 @@ def show_problem() -> None:
         st.error(literal(problem), icon=":material/error:")
 
 
+@contextmanager
+def warning(closing: bool = False) -> Iterator[None]:
+    """Show a ValueError as one line, and where `closing` a way back from the run looked at."""
+    try:
+        yield
+    except ValueError as e:
+        st.warning(literal(e), icon=":material/warning:")
+        if closing:
+            show_close()
+
+
 def find(run_id: str, command: str) -> jobs.Run:
     """Return the run that the address names, untrusted as it is.
 
@@ -90,31 +101,15 @@ def find(run_id: str, command: str) -> jobs.Run:
 
 
 def options(run: jobs.Run) -> dict[str, str]:
-    """Return what was asked for by option, the source first; made by other hands, it may lack."""
+    """Return what was asked for by option, and the `source`."""
     words = run.request.arguments
     source = next((word for word in words if word in sources), "another source")
-    return dict(pairwise(words)) | {"source": source}
-
-
-def asked_at(run: jobs.Run) -> str:
-    return time.strftime("%d %b %H:%M", time.localtime(run.asked_at))
-
-
-CLOSE_LATER = "You can close this page: the run goes on, and its address leads back to it."
-
-
-def show_head(run: jobs.Run, status: jobs.Status) -> None:
-    """Show the stage of a run at work, how far it is, and the button that stops it."""
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader((status.stage or "starting").capitalize(), anchor=False)
-        label = "Stop at once" if run.stopping else "Stop"
-        st.button(label, icon=":material/stop:", on_click=run.cancel, key="stop")
-    st.progress(status.fraction, status.progress)
+    return DEFAULTS | dict(pairwise(words)) | {"source": source}
 
 
 @st.fragment(run_every="1s")
 def show_live(run: jobs.Run, below: Callable[[list[Event]], None] | None = None) -> None:
-    """Show what a run is at; when it ends, draw the page anew.
+    """Show what a run is at, and the button that stops it; when it ends, draw the page anew.
 
     Args:
         below: draws what the run's last events, oldest first, have to show.
@@ -123,7 +118,11 @@ def show_live(run: jobs.Run, below: Callable[[list[Event]], None] | None = None)
     if status.over:
         st.rerun()
     with st.container(border=True):
-        show_head(run, status)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.subheader((status.stage or "starting").capitalize(), anchor=False)
+            label = "Stop at once" if run.stopping else "Stop"
+            st.button(label, icon=":material/stop:", on_click=run.cancel, key="stop")
+        st.progress(status.fraction, status.progress)
         if run.stopping:
             st.caption("Finishing the step at hand, then stopping.")
         elif status.detail:
@@ -133,7 +132,7 @@ def show_live(run: jobs.Run, below: Callable[[list[Event]], None] | None = None)
         st.caption(CLOSE_LATER)
 
 
-def show_ended(run: jobs.Run, status: jobs.Status, kept: str, name: str = RUN) -> None:
+def show_ended(run: jobs.Run, status: jobs.Status, kept: str = KEPT, name: str = RUN) -> None:
     """Say why a run has no result, what is kept of it, and how to go on."""
     if status.state == "failed":
         message = literal(status.message)
@@ -157,13 +156,15 @@ def show_close(name: str = RUN) -> None:
     st.button("Close this run", icon=":material/close:", on_click=leave_run, args=[name])
 
 
-def show_earlier(command: str, summary: Callable[[jobs.Run], str], *replaced: str) -> None:
-    """List a command's last runs, each a way to open it."""
+def show_earlier(command: str, summary: str, *replaced: str) -> None:
+    """List a command's last runs, each a way to open it; `summary` has options in braces."""
     if earlier := jobs.runs(command=command)[:20]:
         with st.expander("Earlier runs", icon=":material/history:"):
             for run in earlier:
+                date = time.strftime("%d %b %H:%M", time.localtime(run.asked_at))
+                text = literal(f"{date}: {summary.format_map(options(run))}")
                 st.button(
-                    f"{literal(summary(run))}, **{run.status().state}**",
+                    f"{text}, **{run.status().state}**",
                     key=f"open-{run.id}",
                     type="tertiary",
                     icon=":material/open_in_new:",
@@ -214,12 +215,8 @@ def show_table(
         columns: the settings of columns that hold no numbers.
         options: further ones of `st.dataframe`.
     """
-    numbers = {
-        name: st.column_config.NumberColumn(format=pattern)
-        for name, pattern in formats.items()
-        if name in table
-    }
-    settings = numbers | dict(columns or {})
+    settings = {name: st.column_config.NumberColumn(format=formats[name]) for name in formats}
+    settings |= columns or {}
     st.dataframe(table, hide_index=True, column_config=settings, alt=alt, **options)
 
 
@@ -275,5 +272,5 @@ def packed(folder: Path) -> IO[bytes]:
         for path in sorted(folder.iterdir()):
             if path.is_file() and not path.is_symlink() and re.fullmatch(r"[\w.-]+", path.name):
                 pack.write(path, f"{folder.name}/{path.name}")
-    file.seek(0, os.SEEK_SET)
+    file.seek(0)
     return file
