@@ -94,14 +94,12 @@ def show_curves(race: Race) -> None:
     by = form.pick("Budget counted in", race_report.HEADS, "counted")
     for column, score, caption in zip(st.columns(2), race_figures.SCORES, CAPTIONS, strict=True):
         with column.container(border=True, height="stretch"):
-            st.markdown(f"**{score.label}**")
-            st.plotly_chart(
+            runs.show_chart(
+                score.label,
                 race_figures.score_figure(race, score, by),
-                key=score.field,
-                config={"displayModeBar": False},
-                alt=race_figures.score_summary(race, score, by),
+                race_figures.score_summary(race, score, by),
+                f"{caption} Line: median over seeds. Band: quartiles.",
             )
-            st.caption(f"{caption} Line: median over seeds. Band: quartiles.")
 
 
 def choose_moment(race: Race) -> tuple[int, int, dict[float, int]]:
@@ -249,13 +247,7 @@ with form.place("Start another race", folded=bool(run_id) or recorded.is_file())
     source = form.pick_source(columns[0], "race_source")
     task = form.pick_task(columns[1], "race_task")
     reason = missing(source, task, runs.tables())
-    errors = columns[2].selectbox(
-        "Errors come from",
-        list(ERRORS),
-        index=1 if reason else 0,
-        format_func=ERRORS.__getitem__,
-        key="errors",
-    )
+    errors = form.select(columns[2], "Errors come from", ERRORS, "errors", index=1 if reason else 0)
     columns = st.columns([6, 2, 2], vertical_alignment="bottom")
     samplers = columns[0].multiselect(
         "Against",

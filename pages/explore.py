@@ -121,11 +121,9 @@ def show_form(source: str, task: str, epsilon: float) -> None:
     with st.expander("Advanced", icon=":material/tune:"):
         grids = "`default`, `bort`, or a grid such as `D=1-6 A=2,12 H=96,384 I=192,1536`."
         st.text_input("Search space", "default", key="--space", help=grids)
-        st.selectbox("Selection", list(SELECT), format_func=SELECT.__getitem__, key="--selection")
+        form.select(st, "Selection", SELECT, "--selection")
         st.checkbox("Skip what is already covered (lazy)", True, key="--lazy")
-        st.selectbox(
-            "Candidates start from", list(START), format_func=START.__getitem__, key="--oracle"
-        )
+        form.select(st, "Candidates start from", START, "--oracle")
         st.number_input("Training steps of a candidate", 1, 100_000, 30, key="--steps")
         once = "0 means two epochs. It is done once, and kept."
         label = "Training steps of the source"

@@ -1,15 +1,13 @@
 """Fine-tune: train a chosen architecture with Agora, watch it, and take the result home."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import streamlit as st
 
 from bort_engine.encoder.sources import Source, sources
 from bort_engine.encoder.space import Architecture
-from bort_engine.finetune.report import NAMES, Report, recorded_reports
-from bort_engine.runs import jobs, records
-from bort_engine.runs.events import Event
+from bort_engine.finetune.report import NAMES, recorded_reports
+from bort_engine.runs import jobs
 from bort_engine.show import agora as words
 from pages.parts import agora, form, runs
 
@@ -91,10 +89,7 @@ def start(epsilon: float | None) -> None:
 
 
 def chosen_epsilon() -> float | None:
-    """Return the epsilon of the front that the architecture was chosen from, if the address has it.
-
-    What is no epsilon is left out.
-    """
+    """Return the epsilon of the front that the architecture was chosen from, if there is one."""
     try:
         epsilon = float(st.query_params.get("chosen_at", ""))
     except ValueError:
@@ -102,11 +97,7 @@ def chosen_epsilon() -> float | None:
     return epsilon if 0 < epsilon <= 1 else None
 
 
-def load(path: Path) -> Report:
-    return records.read(path, Report)
-
-
-def show_losses(events: list[Event]) -> None:
+def show_losses(events: list[runs.Event]) -> None:
     """Draw the loss of the training at work; while one begins, an empty chart, so nothing jumps."""
     losses = words.losses(events)
     if len(losses) or (events and "arm" in events[-1]):
@@ -122,10 +113,9 @@ def show_losses(events: list[Event]) -> None:
 @st.fragment(run_every="3s")
 def show_rounds_so_far(run: jobs.Run) -> None:
     """Show the rounds of a run at work; rarer than its head, for trainings need the processor."""
-    path, report = run.folder / "report.json", None
+    path = run.folder / "report.json"
     with runs.warning():
-        if path.is_file():
-            report = runs.opened(path, load)
+        report = agora.opened(path) if path.is_file() else None
         if report is None or not report.begun:
             st.caption("Each round will appear below once its first training is done.")
         else:
@@ -139,18 +129,13 @@ def show_run(run: jobs.Run) -> None:
         runs.show_live(run, show_losses)
         show_rounds_so_far(run)
         return
-    is_done = status.state == "done"
-    if is_done:
-        runs.show_close()
-    else:
-        runs.show_ended(run, status)
-        if not path.is_file():
-            return
     with runs.warning():
-        report = runs.opened(path, load)
-        if is_done:
-            agora.show_done(report, "Measured", path)
-        elif report.begun:
+        if status.state == "done":
+            runs.show_close()
+            agora.show_done(path, "Measured")
+            return
+        runs.show_ended(run, status)
+        if path.is_file() and (report := agora.opened(path)).begun:
             agora.show_rounds(report)
 
 
@@ -220,24 +205,12 @@ with form.place("Fine-tune another one", folded=bool(run_id or record)):
         help="How many of the training sentences keep their labels; 0 means all. The others are "
         "the unlabelled pool that points can come from.",
     )
-    columns[1].selectbox(
-        "Points near a mistake come from",
-        list(TAU),
-        format_func=TAU.__getitem__,
-        key="tau",
-    )
+    form.select(columns[1], "Points near a mistake come from", TAU, "tau")
     columns[2].number_input("Points made per mistake", 1, 64, 8, key="points")
     with st.expander("Advanced", icon=":material/tune:"):
         columns = st.columns(2)
-        columns[0].selectbox(
-            "Hyper-parameter configs", list(CONFIGS), format_func=CONFIGS.__getitem__, key="configs"
-        )
-        columns[1].selectbox(
-            "The student starts from",
-            list(INITIALISATION),
-            format_func=INITIALISATION.__getitem__,
-            key="initialisation",
-        )
+        form.select(columns[0], "Hyper-parameter configs", CONFIGS, "configs")
+        form.select(columns[1], "The student starts from", INITIALISATION, "initialisation")
         st.multiselect(
             "Controls of equal data and equal steps",
             list(CONTROLS),
@@ -274,7 +247,7 @@ with runs.warning(closing=bool(run_id)):
         path = recorded_reports().get(record)
         if path is None:
             raise ValueError(f"There is no recorded run {record[:60]!r}.")
-        agora.show_done(runs.opened(path, load), "Recorded", path)
+        agora.show_done(path, "Recorded")
         st.caption("Its sentences are numbered here: they are their authors' and not shipped.")
     else:
         show_empty()

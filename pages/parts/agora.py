@@ -2,17 +2,14 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from bort_engine.finetune.report import NAMES, Arm, ArmName, Report
+from bort_engine.runs import records
 from bort_engine.show import agora as words
 from bort_engine.show import agora_figures as figures
 from pages.parts import form, runs
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 PERCENT = ("Test (%)", "Test, 95 % from", "to (%)", "Dev, seen half (%)", "Dev, held back (%)")
 COUNTS = ("Confidence (%)", "Steps", "Training (s)", "Making points (s)", "Points added")
@@ -24,6 +21,11 @@ NUMBERS = {
 }
 
 
+def opened(path: Path) -> Report:
+    """Return the report in a file. Raises ValueError where there is none, or it is damaged."""
+    return runs.opened(path, partial(records.read, kind=Report))
+
+
 def show_rounds(report: Report) -> None:
     """The rounds of one arm: accuracy, leakage, mistakes and points, what was pruned, the texts."""
     st.subheader("Round by round", anchor=False)
@@ -32,8 +34,9 @@ def show_rounds(report: Report) -> None:
         if len(report.runs) > 1:
             seeds = [run.seed for run in report.runs]
             seed = st.selectbox("Seed", seeds, key="shown_seed", width=120)
+        titles: dict[ArmName, str]
         titles = {name: NAMES[name] for name, arm in report.arms(seed).items() if arm.rounds}
-        name: ArmName | None = next(iter(titles), None)
+        name = next(iter(titles), None)
         if len(titles) > 1:
             name = form.pick("Trained by", titles, "shown_arm")
     if name is None:
@@ -54,24 +57,18 @@ def show_rounds(report: Report) -> None:
         show_texts(arm)
 
 
-def show_chart(title: str, figure: "go.Figure", alt: str, caption: str) -> None:
-    st.markdown(f"**{title}**")
-    st.plotly_chart(figure, key=title, config={"displayModeBar": False}, alt=alt)
-    st.caption(caption)
-
-
 def show_accuracy(report: Report, arm: Arm, leaks: list[words.Leak]) -> None:
     """Accuracy by config and round, and how far the half that Agora sees is ahead."""
     left, right = st.columns(2)
     with left.container(border=True, height="stretch"):
-        show_chart(
+        runs.show_chart(
             "Accuracy on dev by hyper-parameter config",
             figures.accuracy_figure(report, arm),
             figures.accuracy_summary(report, arm),
             "Filled, solid: the half of dev that Agora sees. Open, dotted: the other half.",
         )
     with right.container(border=True, height="stretch"):
-        show_chart(
+        runs.show_chart(
             "Leakage meter",
             figures.leakage_figure(leaks),
             figures.leakage_summary(leaks),
@@ -83,7 +80,7 @@ def show_points(report: Report, arm: Arm) -> None:
     """What Agora's rounds did: the mistakes, the points made near them, the configs that left."""
     left, right = st.columns(2)
     with left.container(border=True, height="stretch"):
-        show_chart(
+        runs.show_chart(
             "Mistakes left, and points made",
             figures.effort_figure(report, arm),
             figures.effort_summary(report, arm),
@@ -133,7 +130,7 @@ def show_result(report: Report) -> None:
         st.markdown("**What the test split shows**")
         st.markdown(words.verdict(report) or "It was not scored in this run.")
     if report.test:
-        show_chart(
+        runs.show_chart(
             "Each way of training",
             figures.result_figure(report),
             figures.result_summary(report),
@@ -168,8 +165,9 @@ def show_downloads(path: Path) -> None:
     runs.show_downloads(files, primary="checkpoint")
 
 
-def show_done(report: Report, badge: str, path: Path) -> None:
+def show_done(path: Path, badge: str) -> None:
     """A whole report: what came out, then how."""
+    report = opened(path)
     st.markdown(
         f":primary-badge[{badge}] **{words.title(report)}**  \n"
         f":small[{words.origin(report, badge)}]"

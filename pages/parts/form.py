@@ -10,6 +10,8 @@ from bort_engine.data.tasks import TASKS
 from bort_engine.encoder.sources import sources
 from bort_engine.runs.text import literal
 
+Callback = Callable[..., None]
+
 
 def place(title: str, folded: bool) -> DeltaGenerator:
     """Return where the form stands: folded under a title where something else is looked at."""
@@ -18,9 +20,7 @@ def place(title: str, folded: bool) -> DeltaGenerator:
     return st.container(border=True)
 
 
-def pick_source(
-    column: DeltaGenerator, key: str, on_change: Callable[[], None] | None = None
-) -> str:
+def pick_source(column: DeltaGenerator, key: str, on_change: Callback | None = None) -> str:
     names = [name for name, source in sources.items() if source.weights]
     return column.selectbox(
         "Source model", names, key=key, bind="query-params", on_change=on_change
@@ -28,39 +28,38 @@ def pick_source(
 
 
 def pick_task(column: DeltaGenerator, key: str) -> str:
+    return select(column, "Task", {name: task.title for name, task in TASKS.items()}, key)
+
+
+def select(column: Any, label: str, titles: Mapping[str, str], key: str, **settings: Any) -> str:
+    """Let a name be chosen by its title, in a column or `st`; settings are of `selectbox`."""
     return column.selectbox(
-        "Task", list(TASKS), format_func=lambda name: TASKS[name].title, key=key
+        label, list(titles), format_func=titles.__getitem__, key=key, **settings
     )
 
 
-def pick(
-    label: str,
-    options: Iterable[Any],
-    key: str,
-    default: Any = None,
-    **settings: Any,  # further ones of `st.segmented_control`
-) -> Any:
+def pick(label: str, options: Iterable[Any], key: str, default: Any = None, **settings: Any) -> Any:
     """Let one of a few options be picked, the first unless told.
 
     Args:
         options: where a mapping, its values are what is read.
+        settings: further ones of `st.segmented_control`.
     """
-    allowed = list(options)
-    usual = allowed[0] if default is None else default
-    titles = options if isinstance(options, Mapping) else {}
+    names = list(options)
+    usual = names[0] if default is None else default
     choice = st.segmented_control(
         label,
-        allowed,
+        names,
         default=usual,
         required=True,
-        format_func=lambda option: titles.get(option, str(option)),
+        format_func=options.__getitem__ if isinstance(options, Mapping) else str,
         key=key,
         **settings,
     )
-    return choice if choice in allowed else usual  # an address may hold nothing
+    return choice if choice in names else usual  # an address may hold nothing
 
 
-def show_start(start: Callable[..., None], argument: object, refusal: str, note: str = "") -> None:
+def show_start(start: Callback, argument: object, refusal: str, note: str = "") -> None:
     """Offer to start, or say why that cannot be."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(

@@ -9,19 +9,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any, Literal, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
 import pandas as pd
 import streamlit as st
 
 from bort_engine.encoder.sources import sources
 from bort_engine.runs import jobs
+from bort_engine.runs.events import Event
 from bort_engine.runs.text import literal
 from bort_engine.search import errors as oracles
 from bort_engine.show.front import Fact
 
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
 Record = TypeVar("Record")
-Event = dict[str, Any]
 RUN = "run"  # the part of the address that names the run that is looked at, unless a page says
 # What a run's options are where its command line, written by other hands, leaves them out.
 DEFAULTS = {"--task": "rotten-tomatoes", "--epsilon": "0.2"}
@@ -218,6 +221,12 @@ def show_table(
     settings = {name: st.column_config.NumberColumn(format=formats[name]) for name in formats}
     settings |= columns or {}
     st.dataframe(table, hide_index=True, column_config=settings, alt=alt, **options)
+
+
+def show_chart(title: str, figure: "go.Figure", alt: str, caption: str) -> None:
+    st.markdown(f"**{title}**")
+    st.plotly_chart(figure, key=title, config={"displayModeBar": False}, alt=alt)
+    st.caption(caption)
 
 
 def show_facts(facts: Iterable[Fact]) -> None:
