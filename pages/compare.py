@@ -182,10 +182,8 @@ def show_attainment(race: Race) -> None:
 def show_race(path: Path) -> None:
     """A race that is over, from its file. Raises ValueError where that is damaged."""
     race = runs.opened(path, Race.load)
-    st.markdown(
-        f":primary-badge[{literal(race.origin.capitalize())}] "
-        f"**{literal(race_report.title(race))}**  \n:small[{literal(race_report.origin(race))}]"
-    )
+    title, origin = race_report.title(race), race_report.origin(race)
+    runs.show_title(literal(race.origin.capitalize()), literal(title), literal(origin))
     show_verdict(race)
     st.subheader("Scores against the budget", anchor=False)
     show_curves(race)

@@ -295,10 +295,7 @@ with runs.warning(closing=bool(run_id)):
 
 if front is not None:
     colour = "violet" if words.predicted(front) else "primary"
-    st.markdown(
-        f":{colour}-badge[{words.badge(front)}] **{words.title(front)}**  \n"
-        f":small[{words.origin(front)}]"
-    )
+    runs.show_title(words.badge(front), words.title(front), words.origin(front), colour)
     if run_id:
         runs.show_close()
     left, right = st.columns([4, 3])

@@ -41,13 +41,14 @@ def calm(at: AppTest) -> bool:
     return not at.exception and not at.error and not at.warning
 
 
-def started(at: AppTest, label: str) -> tuple[jobs.Run, dict[str, str]]:
-    """Press a button that starts a run; return it, with its command line by option."""
+def started(at: AppTest, label: str) -> tuple[jobs.Run, str]:
+    """Press a button that starts a run; return it, with its command line in order of options."""
     button(at, label).click().run()
     assert calm(at)
     run = jobs.find(at.query_params["run"])
     source, *options = run.request.arguments
-    return run, {"source": source} | dict(zip(options[::2], options[1::2], strict=True))
+    pairs = sorted(zip(options[::2], options[1::2], strict=True))
+    return run, " ".join([run.request.command, source, *map(" ".join, pairs)])
 
 
 def press_and_wait(at: AppTest, label: str, run: jobs.Run, wait: Callable) -> None:

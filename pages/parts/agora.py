@@ -168,10 +168,7 @@ def show_downloads(path: Path) -> None:
 def show_done(path: Path, badge: str) -> None:
     """A whole report: what came out, then how."""
     report = opened(path)
-    st.markdown(
-        f":primary-badge[{badge}] **{words.title(report)}**  \n"
-        f":small[{words.origin(report, badge)}]"
-    )
+    runs.show_title(badge, words.title(report), words.origin(report, badge))
     show_result(report)
     show_downloads(path)
     if report.begun:

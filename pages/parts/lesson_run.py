@@ -27,8 +27,6 @@ def opened(path: Path, load: Callable[[Path], runs.Record]) -> runs.Record | Non
 def run_here(command: str, load: Callable[[Path], runs.Record], kept: str) -> runs.Record | None:
     """Show the run that the address names until it is done, then return its result.
 
-    What the address says is untrusted: whatever is wrong with it is one line, and a way back.
-
     Args:
         load: reads the file COMMAND.json of the run's folder.
         kept: says what is kept of a run that failed or was stopped.

@@ -59,11 +59,7 @@ def reporting() -> Iterator[None]:
 def start_run(
     command: str, source: str | None, options: Mapping[str, object], *replaced: str, name: str = RUN
 ) -> None:
-    """Start `bort_engine COMMAND [SOURCE] --option value ...` and look at it; for callbacks.
-
-    Raises:
-        ValueError, OSError: it could not be started; `reporting` shows them.
-    """
+    """Start `bort_engine COMMAND [SOURCE] --option value ...` for a callback, and look at it."""
     words = [source] if source else []
     words += [str(word) for option in options.items() for word in option]
     open_run(jobs.start(command, words).id, *replaced, name=name)
@@ -92,11 +88,7 @@ def warning(closing: bool = False) -> Iterator[None]:
 
 
 def find(run_id: str, command: str) -> jobs.Run:
-    """Return the run that the address names, untrusted as it is.
-
-    Raises:
-        ValueError: it is not an id, there is no such run, or it is not of this command.
-    """
+    """Return the run of a command that the address names, or raise ValueError: it is untrusted."""
     run = jobs.find(run_id)
     if run.request.command not in (command, ""):
         raise ValueError(f"run {run_id} is not of this page; pick one of the earlier runs.")
@@ -112,11 +104,7 @@ def options(run: jobs.Run) -> dict[str, str]:
 
 @st.fragment(run_every="1s")
 def show_live(run: jobs.Run, below: Callable[[list[Event]], None] | None = None) -> None:
-    """Show what a run is at, and the button that stops it; when it ends, draw the page anew.
-
-    Args:
-        below: draws what the run's last events, oldest first, have to show.
-    """
+    """Show what a run is at, and below what its last events (oldest first) say, until it ends."""
     status = run.status()
     if status.over:
         st.rerun()
@@ -182,8 +170,6 @@ def show_earlier(command: str, summary: str, *replaced: str) -> None:
 def opened(path: Path, load: Callable[[Path], Record]) -> Record:
     """Return the record in a file, read again only once the file changes.
 
-    Sessions share it, since a record never changes.
-
     Raises:
         ValueError: there is no such file, or it is damaged.
     """
@@ -212,15 +198,14 @@ def show_table(
     columns: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> None:
-    """Show a table, its numbers in these printf formats by column.
-
-    Args:
-        columns: the settings of columns that hold no numbers.
-        options: further ones of `st.dataframe`.
-    """
+    """Show a table, its numbers in printf formats by column, other columns with their settings."""
     settings = {name: st.column_config.NumberColumn(format=formats[name]) for name in formats}
     settings |= columns or {}
     st.dataframe(table, hide_index=True, column_config=settings, alt=alt, **options)
+
+
+def show_title(badge: str, title: str, origin: str, colour: str = "primary") -> None:
+    st.markdown(f":{colour}-badge[{badge}] **{title}**  \n:small[{origin}]")
 
 
 def show_chart(title: str, figure: "go.Figure", alt: str, caption: str) -> None:
@@ -249,11 +234,10 @@ def show_downloads(
     type: Literal["secondary", "tertiary"] = "secondary",
     key: str = "",
 ) -> None:
-    """Offer files, side by side; each is made only when it is asked for.
+    """Offer files, side by side, each made only when it is asked for; `primary` stands out.
 
     Args:
         files: by what a button says, the file's name and what makes its content.
-        primary: the one that stands out.
         key: tells these buttons from others of their name on the page.
     """
     with st.container(horizontal=True):
