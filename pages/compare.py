@@ -69,12 +69,12 @@ def missing(source: str, task: str, changed: tuple[tuple[Path, int], ...]) -> st
 
 def show_trained(events: list[runs.Event]) -> None:
     """Draw the error of each architecture that a run has trained so far."""
-    errors = [event.get("error") for event in events if "architecture" in event]
-    known = [error for error in errors if isinstance(error, int | float)]
-    if known:
+    values = [event.get("error") for event in events if "architecture" in event]
+    errors = [value for value in values if isinstance(value, int | float)]
+    if errors:
         x, y = "Training", "Surrogate error ê (nats)"
-        trained = pd.DataFrame({x: range(1, len(known) + 1), y: known})
-        alt = f"Errors of the {len(known)} architectures trained so far"
+        trained = pd.DataFrame({x: range(1, len(errors) + 1), y: errors})
+        alt = f"Errors of the {len(errors)} architectures trained so far"
         st.scatter_chart(trained, x=x, y=y, height=240, alt=alt)
 
 
@@ -133,13 +133,8 @@ def show_replay(race: Race) -> None:
     seed, trainings, covers = choose_moment(race)
     left, right = st.columns([4, 3])
     with left:
-        view = form.pick(
-            "Axes",
-            list(race_figures.VIEWS),
-            "race_view",
-            "Size / latency",
-            label_visibility="collapsed",
-        )
+        views = list(race_figures.VIEWS)
+        view = form.pick("Axes", views, "race_view", label_visibility="collapsed")
         st.plotly_chart(
             race_figures.front_figure(race, view, seed, trainings),
             key="fronts",

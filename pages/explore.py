@@ -144,9 +144,8 @@ def show_chart(front: Front) -> None:
     alt = words.summary(front)
     with flat:
         with st.container(horizontal=True, vertical_alignment="center"):
-            view = form.pick(
-                "Axes", list(figures.VIEWS), "view", "Size / latency", label_visibility="collapsed"
-            )
+            views = list(figures.VIEWS)
+            view = form.pick("Axes", views, "view", label_visibility="collapsed")
             effective = st.toggle("Encoder only", key="effective", help=EFFECTIVE)
             surrogate = st.toggle(
                 "As ê", key="surrogate", disabled=words.predicted(front), help=SURROGATE

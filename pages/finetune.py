@@ -56,10 +56,10 @@ def usable(text: str, source: Source) -> Architecture:
     """
     architecture = Architecture.parse(text)
     for name in Architecture.__slots__:
-        mine, limit = getattr(architecture, name), getattr(source.architecture, name)
-        if mine > limit:
+        value, limit = getattr(architecture, name), getattr(source.architecture, name)
+        if value > limit:
             raise ValueError(
-                f"{name} {mine} is beyond {source.name}'s {limit}, and the student inherits its "
+                f"{name} {value} is beyond {source.name}'s {limit}, and the student inherits its "
                 f"weights; give at most {limit}."
             )
     return architecture

@@ -46,17 +46,17 @@ def pick(label: str, options: Iterable[Any], key: str, default: Any = None, **se
         settings: further ones of `st.segmented_control`.
     """
     names = list(options)
-    usual = names[0] if default is None else default
+    default = names[0] if default is None else default
     choice = st.segmented_control(
         label,
         names,
-        default=usual,
+        default=default,
         required=True,
         format_func=options.__getitem__ if isinstance(options, Mapping) else str,
         key=key,
         **settings,
     )
-    return choice if choice in names else usual  # an address may hold nothing
+    return choice if choice in names else default  # an address may hold nothing
 
 
 def show_start(start: Callback, argument: object, refusal: str, note: str = "") -> None:

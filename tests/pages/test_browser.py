@@ -130,7 +130,7 @@ def card(page) -> str:
 
 def click_a_point(page) -> str:
     """Click a point of the front that is not on the card yet; return what its hover label said."""
-    shown = card(page)
+    current = card(page)
     points = page.locator(".scatterlayer path.point")
     points.first.wait_for()
     page.wait_for_timeout(500)  # the plot takes its size from its container
@@ -140,7 +140,7 @@ def click_a_point(page) -> str:
         label = page.locator(".hoverlayer .hovertext tspan", has_text=SHAPE).first
         label.wait_for()
         architecture = label.text_content()
-        if architecture != shown:
+        if architecture != current:
             page.mouse.down()
             page.mouse.up()
             page.locator("h3", has_text=architecture).wait_for()

@@ -133,8 +133,8 @@ def test_the_form_starts_a_run_which_is_watched_stopped_resumed_and_shown(
     run, command = started(at, "Extract the front")
     assert command == (
         "front minilm-l6 --batch-size 4 --epsilon 0.2 --lazy on --oracle brief --seed 0 "
-        "--selection cover --sequence-length 128 --space D=1-2 A=2,12 H=96,192 I=192,384 --steps 30 "
-        "--task rotten-tomatoes --teacher-steps 0"
+        "--selection cover --sequence-length 128 --space D=1-2 A=2,12 H=96,192 I=192,384 "
+        "--steps 30 --task rotten-tomatoes --teacher-steps 0"
     )
 
     wait(lambda: run.status().done >= 3)
