@@ -1,8 +1,4 @@
-"""Not a page: leads the address /baselines to app.py, where a fresh server would not go by itself.
-
-Until app.py has called st.navigation once, Streamlit takes each file in pages/ for the page of its
-name, and says "Page not found" of an address that is no file's.
-"""
+"""Not a page: leads the address /baselines to app.py, as fine-tune.py says."""
 
 import runpy
 from pathlib import Path

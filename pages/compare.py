@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from bort_engine.data.tasks import TASKS
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import SearchSpace
 from bort_engine.runs import jobs
@@ -17,7 +16,7 @@ from bort_engine.search.scores import NAMES, OURS, Race
 from bort_engine.show import race as race_report
 from bort_engine.show import race_figures
 from bort_engine.show.race_page import to_html
-from pages.parts import runs
+from pages.parts import form, runs
 
 SAMPLERS = [name for name in NAMES if name != OURS]
 ERRORS = {
@@ -34,15 +33,15 @@ SECONDS_EACH = 20  # one brief training on two cores
 @runs.reporting()
 def start(budget: int) -> None:
     """Start what the form asks for; what it holds came from a browser and is checked."""
-    form = st.session_state
+    fields = st.session_state
     options = {
-        "--task": form["race_task"],
-        "--samplers": ",".join(name for name in SAMPLERS if name in form["samplers"]),
-        "--seeds": form["race_seeds"],
+        "--task": fields["race_task"],
+        "--samplers": ",".join(name for name in SAMPLERS if name in fields["samplers"]),
+        "--seeds": fields["race_seeds"],
         "--budget": budget,
-        "--errors": form["errors"],
+        "--errors": fields["errors"],
     }
-    runs.start_run("race", sources[form["race_source"]].name, options)
+    runs.start_run("race", sources[fields["race_source"]].name, options)
 
 
 def jump(key: str, covers: dict[float, int], pills: str) -> None:
@@ -68,23 +67,14 @@ def missing(source: str, task: str, changed: tuple[tuple[Path, int], ...]) -> st
     return ""
 
 
-def summary(run: jobs.Run) -> str:
-    """Say what a run was started with, and when."""
-    options = {"--task": "rotten-tomatoes", "--budget": "?", "--seeds": "?"} | runs.options(run)
-    return (
-        f"{runs.asked_at(run)}: {options['source']} on {options['--task']}, "
-        f"{options['--budget']} trainings each, {options['--seeds']} seeds"
-    )
-
-
 def show_trained(events: list[runs.Event]) -> None:
     """Draw the error of each architecture that a run has trained so far."""
-    errors = [event.get("error") for event in events if "architecture" in event]
-    known = [error for error in errors if isinstance(error, int | float)]
-    if known:
+    values = [event.get("error") for event in events if "architecture" in event]
+    errors = [value for value in values if isinstance(value, int | float)]
+    if errors:
         x, y = "Training", "Surrogate error ê (nats)"
-        trained = pd.DataFrame({x: range(1, len(known) + 1), y: known})
-        alt = f"Errors of the {len(known)} architectures trained so far"
+        trained = pd.DataFrame({x: range(1, len(errors) + 1), y: errors})
+        alt = f"Errors of the {len(errors)} architectures trained so far"
         st.scatter_chart(trained, x=x, y=y, height=240, alt=alt)
 
 
@@ -101,24 +91,15 @@ def show_verdict(race: Race) -> None:
 
 def show_curves(race: Race) -> None:
     """The two scores against the budget, side by side."""
-    by = st.segmented_control(
-        "Budget counted in",
-        list(race_report.HEADS),
-        format_func=race_report.HEADS.__getitem__,
-        default="trainings",
-        required=True,
-        key="counted",
-    )
+    by = form.pick("Budget counted in", race_report.HEADS, "counted")
     for column, score, caption in zip(st.columns(2), race_figures.SCORES, CAPTIONS, strict=True):
         with column.container(border=True, height="stretch"):
-            st.markdown(f"**{score.label}**")
-            st.plotly_chart(
+            runs.show_chart(
+                score.label,
                 race_figures.score_figure(race, score, by),
-                key=score.field,
-                config={"displayModeBar": False},
-                alt=race_figures.score_summary(race, score, by),
+                race_figures.score_summary(race, score, by),
+                f"{caption} Line: median over seeds. Band: quartiles.",
             )
-            st.caption(f"{caption} Line: median over seeds. Band: quartiles.")
 
 
 def choose_moment(race: Race) -> tuple[int, int, dict[float, int]]:
@@ -152,14 +133,8 @@ def show_replay(race: Race) -> None:
     seed, trainings, covers = choose_moment(race)
     left, right = st.columns([4, 3])
     with left:
-        view = st.segmented_control(
-            "Axes",
-            list(race_figures.VIEWS),
-            default="Size / latency",
-            required=True,
-            label_visibility="collapsed",
-            key="race_view",
-        )
+        views = list(race_figures.VIEWS)
+        view = form.pick("Axes", views, "race_view", label_visibility="collapsed")
         st.plotly_chart(
             race_figures.front_figure(race, view, seed, trainings),
             key="fronts",
@@ -185,14 +160,8 @@ def show_replay(race: Race) -> None:
 def show_attainment(race: Race) -> None:
     """What a quarter, half and three quarters of a sampler's seeds attain, beside the FPTAS."""
     rivals = [name for name in race.searchers if name != OURS] or [OURS]
-    rival = st.segmented_control(
-        "The FPTAS beside",
-        rivals,
-        format_func=NAMES.__getitem__,
-        default=rivals[0],
-        required=True,
-        key=f"rival-{'-'.join(rivals)}",
-    )
+    titles = {name: NAMES[name] for name in rivals}
+    rival = form.pick("The FPTAS beside", titles, f"rival-{'-'.join(rivals)}")
     st.plotly_chart(
         race_figures.attainment_figure(race, rival),
         key="attainment",
@@ -208,10 +177,8 @@ def show_attainment(race: Race) -> None:
 def show_race(path: Path) -> None:
     """A race that is over, from its file. Raises ValueError where that is damaged."""
     race = runs.opened(path, Race.load)
-    st.markdown(
-        f":primary-badge[{literal(race.origin.capitalize())}] "
-        f"**{literal(race_report.title(race))}**  \n:small[{literal(race_report.origin(race))}]"
-    )
+    title, origin = race_report.title(race), race_report.origin(race)
+    runs.show_title(literal(race.origin.capitalize()), literal(title), literal(origin))
     show_verdict(race)
     st.subheader("Scores against the budget", anchor=False)
     show_curves(race)
@@ -245,12 +212,10 @@ def show_run(run: jobs.Run) -> None:
         runs.show_live(run, show_trained)
     elif status.state == "done":
         runs.show_close()
-        try:
+        with runs.warning():
             show_race(run.folder / "race.json")
-        except ValueError as e:
-            st.warning(literal(e), icon=":material/warning:")
     else:
-        runs.show_ended(run, status, "What was trained is kept; resuming goes on from there.")
+        runs.show_ended(run, status)
 
 
 def show_empty() -> None:
@@ -268,31 +233,14 @@ st.markdown(
     "Does the **FPTAS** earn its keep? It races random search, TPE, NSGA-II and local search: the "
     "same space, the same errors, the same number of trainings."
 )
-run_id = st.query_params.get("run")
+run_id = st.query_params.get(runs.RUN)
 recorded = race_report.RECORDED
-if run_id or recorded.is_file():
-    box = st.expander("Start another race", icon=":material/play_circle:")
-else:
-    box = st.container(border=True)
-with box:
+with form.place("Start another race", folded=bool(run_id) or recorded.is_file()):
     columns = st.columns([3, 4, 4], vertical_alignment="bottom")
-    source = columns[0].selectbox(
-        "Source model",
-        [name for name, source in sources.items() if source.weights],
-        key="race_source",
-        bind="query-params",
-    )
-    task = columns[1].selectbox(
-        "Task", list(TASKS), format_func=lambda name: TASKS[name].title, key="race_task"
-    )
+    source = form.pick_source(columns[0], "race_source")
+    task = form.pick_task(columns[1], "race_task")
     reason = missing(source, task, runs.tables())
-    errors = columns[2].selectbox(
-        "Errors come from",
-        list(ERRORS),
-        index=1 if reason else 0,
-        format_func=ERRORS.__getitem__,
-        key="errors",
-    )
+    errors = form.select(columns[2], "Errors come from", ERRORS, "errors", index=1 if reason else 0)
     columns = st.columns([6, 2, 2], vertical_alignment="bottom")
     samplers = columns[0].multiselect(
         "Against",
@@ -312,39 +260,25 @@ with box:
     refusal = f"{reason}; choose to train here." if reason and errors == "recorded" else ""
     if not samplers:
         refusal = "Choose at least one search that the FPTAS is held against."
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.button(
-            "Start",
-            icon=":material/play_arrow:",
-            type="primary",
-            on_click=start,
-            args=[budget],
-            disabled=bool(refusal),
-            key="start",
+    note = ""
+    if errors == "measured":
+        most = min(size, (1 + len(samplers) * seeds) * budget)
+        note = (
+            f"At most {most} trainings, each shared by all searches: about "
+            f"{math.ceil(most * SECONDS_EACH / 60)} min on two cores. It can go on later."
         )
-        if refusal:
-            st.markdown(f":red[:material/error: {literal(refusal)}]", width="content")
-        elif errors == "measured":
-            most = min(size, (1 + len(samplers) * seeds) * budget)
-            st.caption(
-                f"At most {most} trainings, each shared by all searches: about "
-                f"{math.ceil(most * SECONDS_EACH / 60)} min on two cores. It can go on later.",
-                width="content",
-            )
+    form.show_start(start, budget, refusal, note)
 
 runs.show_problem()
 
 # The run that is looked at, if any; its id comes from the address and is not trusted.
-try:
+with runs.warning(closing=bool(run_id)):
     if run_id:
         show_run(runs.find(run_id, "race"))
     elif recorded.is_file():
         show_race(recorded)
     else:
         show_empty()
-except ValueError as e:
-    st.warning(literal(e), icon=":material/warning:")
-    if run_id:
-        runs.show_close()
 
-runs.show_earlier("race", summary)
+SUMMARY = "{source} on {--task}, {--budget} trainings each, {--seeds} seeds"
+runs.show_earlier("race", SUMMARY)

@@ -19,7 +19,7 @@ from bort_engine.search import front as extract
 from bort_engine.search.result import Front, Point
 from bort_engine.show import front as words
 from bort_engine.show import front_figures as figures
-from pages.parts import runs
+from pages.parts import form, runs
 
 PREDICTED = "glue"  # nothing is trained: errors from published scores, in Bort's own space
 TITLES = {name: task.title for name, task in TASKS.items()}
@@ -31,7 +31,6 @@ EPSILON = (
 )
 EFFECTIVE = "Leave the embeddings out of the size."
 SURROGATE = "The error that the search works on, instead of wrong answers on dev."
-KEPT = "What was measured is kept; resuming goes on from there."
 START = {
     "brief": "the source's own weights, sliced",
     "elastic": "one student of which all are slices, trained together (space `fine`)",
@@ -71,16 +70,16 @@ def choose_row(architectures: list[str]) -> None:
 @runs.reporting()
 def start(source: str, task: str, epsilon: float) -> None:
     """Start what the form asks for; what it holds came from a browser and is checked."""
-    form = st.session_state
-    space = SearchSpace.parse(form["--space"], sources[source])
-    if form["--oracle"] != "scratch":
+    fields = st.session_state
+    space = SearchSpace.parse(fields["--space"], sources[source])
+    if fields["--oracle"] != "scratch":
         space.within(sources[source])
     options = {"--task": task, "--epsilon": f"{epsilon:g}"}
     # The form's widgets have the command's options for their keys.
-    options |= {key: form[key] for key in map(str, form) if key.startswith("--")}
-    options["--lazy"] = "on" if form["--lazy"] else "off"
+    options |= {key: fields[key] for key in map(str, fields) if key.startswith("--")}
+    options["--lazy"] = "on" if fields["--lazy"] else "off"
     runs.start_run("front", source, options, "point")
-    form["measure_here"] = False  # close the form: the run is behind it
+    fields["measure_here"] = False  # close the form: the run is behind it
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -90,13 +89,6 @@ def look_up(source: str, task: str, epsilon: float) -> Front:
         return extract.front(source, task, epsilon, errors="recorded")
     search = extract.Search(space="bort")
     return extract.front(source, epsilon=epsilon, search=search, oracle="glue", latency="recorded")
-
-
-def summary(run: jobs.Run) -> str:
-    """Say what a run was asked for, and when."""
-    options = {"--task": "rotten-tomatoes", "--epsilon": "0.2"} | runs.options(run)
-    task, epsilon = options["--task"], options["--epsilon"]
-    return f"{runs.asked_at(run)}: {options['source']} on {task}, epsilon {epsilon}"
 
 
 def show_candidates(run: jobs.Run, events: list[runs.Event]) -> None:
@@ -133,11 +125,9 @@ def show_form(source: str, task: str, epsilon: float) -> None:
     with st.expander("Advanced", icon=":material/tune:"):
         grids = "`default`, `bort`, or a grid such as `D=1-6 A=2,12 H=96,384 I=192,1536`."
         st.text_input("Search space", "default", key="--space", help=grids)
-        st.selectbox("Selection", list(SELECT), format_func=SELECT.__getitem__, key="--selection")
+        form.select(st, "Selection", SELECT, "--selection")
         st.checkbox("Skip what is already covered (lazy)", True, key="--lazy")
-        st.selectbox(
-            "Candidates start from", list(START), format_func=START.__getitem__, key="--oracle"
-        )
+        form.select(st, "Candidates start from", START, "--oracle")
         st.number_input("Training steps of a candidate", 1, 100_000, 30, key="--steps")
         once = "0 means two epochs. It is done once, and kept."
         label = "Training steps of the source"
@@ -158,14 +148,8 @@ def show_chart(front: Front) -> None:
     alt = words.summary(front)
     with flat:
         with st.container(horizontal=True, vertical_alignment="center"):
-            view = st.segmented_control(
-                "Axes",
-                list(figures.VIEWS),
-                default="Size / latency",
-                required=True,
-                label_visibility="collapsed",
-                key="view",
-            )
+            views = list(figures.VIEWS)
+            view = form.pick("Axes", views, "view", label_visibility="collapsed")
             effective = st.toggle("Encoder only", key="effective", help=EFFECTIVE)
             surrogate = st.toggle(
                 "As ê", key="surrogate", disabled=words.predicted(front), help=SURROGATE
@@ -207,14 +191,8 @@ def show_budgets(front: Front) -> None:
         name: column.slider(*budget, key=f"most-{name}-{budget.low}-{budget.high}")
         for column, (name, budget) in zip(columns, words.budgets(front).items(), strict=False)
     }
-    prefer = columns[3].segmented_control(
-        "Then prefer",
-        list(PREFER),
-        default="size",
-        format_func=PREFER.__getitem__,
-        required=True,
-        key="prefer",
-    )
+    with columns[3]:
+        prefer = form.pick("Then prefer", PREFER, "prefer", "size")
     best = front.cheapest(prefer, limits["latency"], limits["size"] * 1e6, limits["lost"] / 100)
     if best is None and not words.above_chance(front):
         st.markdown("No point here is better than guessing, so none can be recommended.")
@@ -270,13 +248,7 @@ st.markdown(
 on_record = oracles.recorded_tasks()
 with st.container(border=True):
     columns = st.columns([3, 4, 4, 3], vertical_alignment="bottom")
-    source_name = columns[0].selectbox(
-        "Source model",
-        [name for name, source in sources.items() if source.weights],
-        key="source",
-        bind="query-params",
-        on_change=leave_source,
-    )
+    source_name = form.pick_source(columns[0], "source", leave_source)
     tasks = [PREDICTED] if source_name.startswith("bert-large") else []
     tasks += sorted(TASKS, key=lambda name: (source_name, name) not in on_record)
     task = columns[1].selectbox(
@@ -303,8 +275,8 @@ with st.container(border=True):
 runs.show_problem()
 
 # The run that is looked at, if any; its id comes from the address and is not trusted.
-front, run_id = None, st.query_params.get("run")
-try:
+front, run_id = None, st.query_params.get(runs.RUN)
+with runs.warning(closing=bool(run_id)):
     if run_id:
         run = runs.find(run_id, "front")
         status = run.status()
@@ -313,7 +285,7 @@ try:
         elif status.state == "done":
             front = runs.opened(run.folder / "front.json", Front.load)
         else:
-            runs.show_ended(run, status, KEPT)
+            runs.show_ended(run, status)
     elif task == PREDICTED or (source_name, task) in on_record:
         front = look_up(source_name, task, epsilon)
     else:
@@ -323,17 +295,10 @@ try:
             + "".join(f"For a first look, pick {name}." for name, _ in on_record[:1]),
             icon=":material/explore:",
         )
-except ValueError as e:
-    st.warning(literal(e), icon=":material/warning:")
-    if run_id:
-        runs.show_close()
 
 if front is not None:
     colour = "violet" if words.predicted(front) else "primary"
-    st.markdown(
-        f":{colour}-badge[{words.badge(front)}] **{words.title(front)}**  \n"
-        f":small[{words.origin(front)}]"
-    )
+    runs.show_title(words.badge(front), words.title(front), words.origin(front), colour)
     if run_id:
         runs.show_close()
     left, right = st.columns([4, 3])
@@ -354,4 +319,4 @@ if front is not None:
     with st.expander("What is promised, and how it was checked", icon=":material/verified:"):
         st.markdown(words.promise(front))
 
-runs.show_earlier("front", summary, "point")
+runs.show_earlier("front", "{source} on {--task}, epsilon {--epsilon}", "point")

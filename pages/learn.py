@@ -4,15 +4,8 @@ from types import ModuleType
 
 import streamlit as st
 
-from pages.parts.lessons import (
-    choosing,
-    cost,
-    dial,
-    ledger,
-    path,
-    pruning,
-    torus,
-)
+from pages.parts import form
+from pages.parts.lessons import choosing, cost, dial, ledger, path, pruning, torus
 
 LESSONS: dict[str, ModuleType] = {
     "path": path,
@@ -24,17 +17,9 @@ LESSONS: dict[str, ModuleType] = {
     "ledger": ledger,
 }
 
-chosen = st.segmented_control(
-    "Lesson",
-    list(LESSONS),
-    default="path",
-    required=True,
-    format_func=lambda name: LESSONS[name].TITLE,
-    key="lesson",
-    bind="query-params",
-    label_visibility="collapsed",
-)
-lesson = LESSONS.get(chosen, path)  # an address may hold nothing
+titles = {name: lesson.TITLE for name, lesson in LESSONS.items()}
+name = form.pick("Lesson", titles, "lesson", bind="query-params", label_visibility="collapsed")
+lesson = LESSONS[name]
 st.header(lesson.TITLE, anchor=False)
 st.markdown(lesson.IDEA)
 lesson.show()

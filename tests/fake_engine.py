@@ -14,31 +14,14 @@ import sys
 import time
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import Architecture
+from bort_engine.finetune import report as agora
 from bort_engine.finetune.plan import Config, Plan, Request
-from bort_engine.finetune.report import (
-    NAMES,
-    Arm,
-    Checkpoint,
-    Data,
-    Fit,
-    LabellerScores,
-    Lead,
-    Mistake,
-    Model,
-    Models,
-    NewPoint,
-    NewPoints,
-    Report,
-    Round,
-    Row,
-    Scores,
-    Seed,
-)
 from bort_engine.runs import jobs, records
 from bort_engine.runs.provenance import Provenance
 
@@ -54,25 +37,27 @@ ACCURACIES = {
 TEST = {"agora": 0.77, "labeller": 0.791, "plain": 0.74, "copied": 0.743, "random": 0.757}
 
 
-def mistake(index: int) -> Mistake:
+def mistake(index: int) -> agora.Mistake:
     text = f"synthetic sentence {index}: a film that is *not* as bad as it sounds, at $5 a seat"
-    return Mistake(text, "fresh", "rotten")
+    return agora.Mistake(text, "fresh", "rotten")
 
 
-def near(index: int) -> NewPoints:
-    texts = [f"synthetic point {index}.{k}: a film that is better than it sounds" for k in range(4)]
-    confidences = zip(texts, (0.97, 0.91, 0.88), strict=False)
-    kept = [NewPoint(text, "fresh", confidence) for text, confidence in confidences]
-    return NewPoints(mistake(index), (*kept, NewPoint(texts[3], None, None)))
+def near(index: int) -> agora.NewPoints:
+    labels = (("fresh", 0.97), ("fresh", 0.91), ("fresh", 0.88), (None, None))
+    points = (
+        agora.NewPoint(f"synthetic point {index}.{k}: a film that is better than that", *label)
+        for k, label in enumerate(labels)
+    )
+    return agora.NewPoints(mistake(index), tuple(points))
 
 
-def synthetic_arm(name: str) -> Arm:
+def synthetic_arm(name: str) -> agora.Arm:
     """Two rounds: in the first all three configs, of which the two worst leave."""
     configs = tuple(map(Config._make, CONFIGS))
     rounds = []
     for number, (seen, held) in enumerate(ACCURACIES[name], 1):
         measured = zip(configs, seen, held, (0.45, 0.48, 0.5), (12.1, 12.0, 12.2), strict=False)
-        fits = tuple(Fit(*values) for values in measured)
+        fits = tuple(agora.Fit(*values) for values in measured)
         n_train = 1078 if number > 1 and name != "plain" else 1000
         known = {}
         if name == "agora":
@@ -82,8 +67,8 @@ def synthetic_arm(name: str) -> Arm:
                 "pruned": (configs[:0:-1], configs[:1])[number - 1],
                 "prefix": 2 - number,
             }
-        rounds.append(Round(number, 1, n_train, fits, **known))
-    return Arm(
+        rounds.append(agora.Round(number, 1, n_train, fits, **known))
+    return agora.Arm(
         tuple(rounds),
         best=rounds[-1].fits[0],
         best_round=2,
@@ -94,43 +79,34 @@ def synthetic_arm(name: str) -> Arm:
     )
 
 
-def synthetic_record() -> Report:
+def synthetic_record() -> agora.Report:
     """A whole report of round, made-up numbers; 100 sentences in each half of dev, 400 in test."""
     configs = tuple(map(Config._make, CONFIGS))
-    plan = Plan(
-        labelled=1000,
-        tau="pool",
-        points=4,
-        initialisation="general",
-        controls=("plain", "copied", "random"),
-    )
+    controls = ("plain", "copied", "random")
+    plan = Plan(labelled=1000, tau="pool", points=4, initialisation="general", controls=controls)
     shape, source = Architecture(3, 12, 384, 768), sources["minilm-l6"]
     rows = []
     for arm, accuracy in TEST.items():
-        leads = {}
-        if arm == "agora":
-            gaps = {other: TEST["agora"] - TEST[other] for other in TEST if other != "agora"}
-            leads = {
-                other: Lead(*(round(gap + d, 3) for d in (0, -0.02, 0.02)))
-                for other, gap in gaps.items()
-            }
         low, high = round(accuracy - 0.04, 3), round(accuracy + 0.04, 3)
-        rows.append(Row(arm, accuracy, low, high, (accuracy,), leads))
+        rows.append(agora.Row(arm, accuracy, low, high, (accuracy,)))
+    gaps = {arm: TEST["agora"] - TEST[arm] for arm in TEST if arm != "agora"}
+    leads = {
+        arm: agora.Lead(*(round(gap + d, 3) for d in (0, -0.02, 0.02))) for arm, gap in gaps.items()
+    }
+    rows[0] = replace(rows[0], against=leads)
     note = "batch 1, 128 tokens, 2 threads"
-    return Report(
+    return agora.Report(
         request=Request(source, "rotten-tomatoes", shape, plan, 0.2, configs),
-        provenance=Provenance(
-            "Synthetic CPU", "synthetic: made up for the tests", "2000-01-01", ""
+        provenance=Provenance("Synthetic CPU", "made up for the tests", "2000-01-01", ""),
+        data=agora.Data(1000, 9000, 100, 100, ("rotten", "fresh")),
+        labeller=agora.LabellerScores(0.79, 0.80, 41.0),
+        runs=(agora.Seed(0, {arm: synthetic_arm(arm) for arm in ACCURACIES}),),
+        test=agora.Scores(400, tuple(rows)),
+        models=agora.Models(
+            agora.Model(22_700_000, 10_600_000, 12.0, "measured", note),
+            agora.Model(15_600_000, 3_550_000, 4.8, "measured", note),
         ),
-        data=Data(1000, 9000, 100, 100, ("rotten", "fresh")),
-        labeller=LabellerScores(0.79, 0.80, 41.0),
-        runs=(Seed(0, {arm: synthetic_arm(arm) for arm in ACCURACIES}),),
-        test=Scores(400, tuple(rows)),
-        models=Models(
-            Model(22_700_000, 10_600_000, 12.0, "measured", note),
-            Model(15_600_000, 3_550_000, 4.8, "measured", note),
-        ),
-        checkpoint=Checkpoint(
+        checkpoint=agora.Checkpoint(
             "opens in a new process as BertTokenizer, BertForSequenceClassification; its "
             "outputs differ by at most 0.0e+00",
             (),
@@ -203,33 +179,34 @@ def snapshots(whole: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, str]
     undecided = {"pruned": [], "prefix": 0, "mistakes": []}
     for arm, full in whole["runs"][0]["arms"].items():
         arms[arm] = full | {"rounds": [], "best": None, "best_round": 0}
-        for played in full["rounds"]:
-            arms[arm]["rounds"].append(played)
-            for k, fit in enumerate(played["fits"], 1):
-                settled = {} if k == len(played["fits"]) else undecided
-                arms[arm]["rounds"][-1] = played | {"fits": played["fits"][:k]} | settled
-                stage = f"{NAMES[arm]}, round {played['number']}"
+        for attempt in full["rounds"]:
+            arms[arm]["rounds"].append(attempt)
+            for k, fit in enumerate(attempt["fits"], 1):
+                settled = {} if k == len(attempt["fits"]) else undecided
+                arms[arm]["rounds"][-1] = attempt | {"fits": attempt["fits"][:k]} | settled
+                stage = f"{agora.NAMES[arm]}, round {attempt['number']}"
                 yield deepcopy(now), stage, f"config {k}: learning rate {fit['config'][0]}"
         arms[arm] = full
     yield deepcopy(whole), "scoring the test split once", ""
+
+
+def report(job: jobs.Job, pause: float, step: str, **event: Any) -> None:
+    """Report a step and take this long for it, unless the job is stopped."""
+    job.report(event)
+    if job.stop.wait(pause):
+        raise RuntimeError(f"Stopped after this {step}.")
 
 
 def play_agora(job: jobs.Job, folder: Path, steps: int, pause: float) -> None:
     """Report training after training; a run that goes on does so after the last one reported."""
     counter = folder / "trainings"
     n_done = int(counter.read_text()) if counter.exists() else 0
-    for number, (report, stage, detail) in enumerate(snapshots(synthetic_report()), 1):
-        if number <= n_done:
-            continue
+    trainings = list(enumerate(snapshots(synthetic_report()), 1))
+    for number, (snapshot, stage, detail) in trainings[n_done:]:
         for done in range(1, steps + 1):
-            loss = 0.7 - 0.3 * done / steps
-            job.report(
-                {"stage": stage, "detail": detail, "done": done, "total": steps, "loss": loss}
-                | {"arm": "agora", "seed": 0}
-            )
-            if job.stop.wait(pause):
-                raise RuntimeError("Stopped after this step.")
-        records.write_bytes(folder / "report.json", json.dumps(report).encode())
+            numbers = {"done": done, "total": steps, "loss": 0.7 - 0.3 * done / steps, "seed": 0}
+            report(job, pause, "step", stage=stage, detail=detail, arm="agora", **numbers)
+        records.write_bytes(folder / "report.json", json.dumps(snapshot).encode())
         counter.write_text(str(number))
     model = folder / "model"
     model.mkdir(exist_ok=True)
@@ -241,20 +218,11 @@ def play_agora(job: jobs.Job, folder: Path, steps: int, pause: float) -> None:
 def play_front(job: jobs.Job, folder: Path, steps: int, pause: float) -> None:
     job.report({"stage": "fine-tuning the source", "done": 1, "total": 1})
     for done in range(1, steps + 1):
-        architecture = f"{6 - (done - 1) % 6},12,384,1536"
-        job.report(
-            {
-                "stage": "evaluating candidates",
-                "done": done,
-                "total": steps,
-                "architecture": architecture,
-                "error": 0.65 - 0.05 * ((done - 1) % 6),
-                "dev_error": 0.16 + 0.01 * ((done - 1) % 6),
-                "seconds": pause,
-            }
-        )
-        if job.stop.wait(pause):
-            raise RuntimeError("Stopped after this candidate.")
+        k = (done - 1) % 6
+        trained = {"architecture": f"{6 - k},12,384,1536", "error": 0.65 - 0.05 * k}
+        trained |= {"dev_error": 0.16 + 0.01 * k, "seconds": pause}
+        stage = "evaluating candidates"
+        report(job, pause, "candidate", stage=stage, done=done, total=steps, **trained)
 
 
 def play_race(job: jobs.Job, folder: Path, steps: int, pause: float) -> None:
@@ -262,9 +230,7 @@ def play_race(job: jobs.Job, folder: Path, steps: int, pause: float) -> None:
         trained = {"architecture": f"{done},12,384,1536", "error": 0.7 - 0.01 * done}
         job.report({"stage": "evaluating candidates", "done": 0, "total": 0} | trained)
         detail = f"TPE, seed {done - 1}"
-        job.report({"stage": "searching", "done": done, "total": steps, "detail": detail})
-        if job.stop.wait(pause):
-            raise RuntimeError("Stopped after this search.")
+        report(job, pause, "search", stage="searching", done=done, total=steps, detail=detail)
     if "FAKE_RACE" in os.environ:
         shutil.copy(os.environ["FAKE_RACE"], folder / "race.json")
 

@@ -12,10 +12,9 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from bort_engine.runs.text import literal
 from bort_engine.show.lessons import table as recorded
 from bort_engine.show.lessons.table import Table
-from pages.parts import runs
+from pages.parts import form, runs
 
 # Where a number comes from, always beside it: Streamlit's badge colours.
 ORIGINS = {
@@ -57,12 +56,8 @@ def try_this(good: Preset, bad: Preset) -> None:
 
 
 def pick(label: str, options: Sequence[Any], key: str, default: Any = None) -> Any:
-    """Let one of a few options be picked; an empty value in the address clears the widget."""
-    usual = options[0] if default is None else default
-    picked = st.segmented_control(
-        label, options, default=usual, required=True, key=key, bind="query-params"
-    )
-    return usual if picked is None else picked
+    """Let one of a few options be picked, and keep it in the address."""
+    return form.pick(label, options, key, default, bind="query-params")
 
 
 def origin(kind: str, detail: str = "") -> None:
@@ -110,8 +105,5 @@ def _tables(records: tuple[tuple[Path, int], ...]) -> dict[int, Table]:
 
 def tables() -> dict[int, Table] | None:
     """Return the recorded tables by training seed; where there is none, say so in one line."""
-    try:
+    with runs.warning():
         return _tables(runs.tables())
-    except ValueError as e:
-        st.warning(literal(e), icon=":material/warning:")
-        return None

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import streamlit as st
 
-from bort_engine.runs.text import literal
 from pages.parts import runs
 
 
@@ -21,17 +20,12 @@ def start(command: str, options: Mapping[str, object]) -> None:
 
 def opened(path: Path, load: Callable[[Path], runs.Record]) -> runs.Record | None:
     """Return the record in a file; None, and a line that says why, where it cannot be read."""
-    try:
+    with runs.warning():
         return runs.opened(path, load)
-    except ValueError as e:
-        st.warning(literal(e), icon=":material/warning:")
-        return None
 
 
 def run_here(command: str, load: Callable[[Path], runs.Record], kept: str) -> runs.Record | None:
     """Show the run that the address names until it is done, then return its result.
-
-    What the address says is untrusted: whatever is wrong with it is one line, and a way back.
 
     Args:
         load: reads the file COMMAND.json of the run's folder.
@@ -40,7 +34,7 @@ def run_here(command: str, load: Callable[[Path], runs.Record], kept: str) -> ru
     run_id = st.query_params.get(address(command))
     if not run_id:
         return None
-    try:
+    with runs.warning():
         run = runs.find(run_id, command)
         status = run.status()
         if status.state == "done":
@@ -49,7 +43,5 @@ def run_here(command: str, load: Callable[[Path], runs.Record], kept: str) -> ru
             runs.show_ended(run, status, kept, address(command))
             return None
         runs.show_live(run)
-    except ValueError as e:
-        st.warning(literal(e), icon=":material/warning:")
     runs.show_close(address(command))
     return None

@@ -1,7 +1,6 @@
 """What pages share: runs (started, live, ended, earlier), records, tables, facts, downloads."""
 
 import mimetypes
-import os
 import re
 import tempfile
 import time
@@ -10,20 +9,28 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any, Literal, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
 import pandas as pd
 import streamlit as st
 
 from bort_engine.encoder.sources import sources
 from bort_engine.runs import jobs
+from bort_engine.runs.events import Event
 from bort_engine.runs.text import literal
 from bort_engine.search import errors as oracles
 from bort_engine.show.front import Fact
 
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
 Record = TypeVar("Record")
-Event = dict[str, Any]
 RUN = "run"  # the part of the address that names the run that is looked at, unless a page says
+# What a run's options are where its command line, written by other hands, leaves them out.
+DEFAULTS = {"--task": "rotten-tomatoes", "--epsilon": "0.2"}
+DEFAULTS |= dict.fromkeys(("--architecture", "--budget", "--seeds"), "?")
+KEPT = "What was trained or measured is kept; resuming goes on from there."
+CLOSE_LATER = "You can close this page: the run goes on, and its address leads back to it."
 
 
 # What changes the address, and so what is looked at. Only callbacks call these.
@@ -50,17 +57,9 @@ def reporting() -> Iterator[None]:
 
 
 def start_run(
-    command: str,
-    source: str | None,
-    options: Mapping[str, object],
-    *replaced: str,
-    name: str = RUN,
+    command: str, source: str | None, options: Mapping[str, object], *replaced: str, name: str = RUN
 ) -> None:
-    """Start `bort_engine COMMAND [SOURCE] --option value ...` and look at it; for callbacks.
-
-    Raises:
-        ValueError, OSError: it could not be started; `reporting` shows them.
-    """
+    """Start `bort_engine COMMAND [SOURCE] --option value ...` for a callback, and look at it."""
     words = [source] if source else []
     words += [str(word) for option in options.items() for word in option]
     open_run(jobs.start(command, words).id, *replaced, name=name)
@@ -77,12 +76,19 @@ def show_problem() -> None:
         st.error(literal(problem), icon=":material/error:")
 
 
-def find(run_id: str, command: str) -> jobs.Run:
-    """Return the run that the address names, untrusted as it is.
+@contextmanager
+def warning(closing: bool = False) -> Iterator[None]:
+    """Show a ValueError as one line, and where `closing` a way back from the run looked at."""
+    try:
+        yield
+    except ValueError as e:
+        st.warning(literal(e), icon=":material/warning:")
+        if closing:
+            show_close()
 
-    Raises:
-        ValueError: it is not an id, there is no such run, or it is not of this command.
-    """
+
+def find(run_id: str, command: str) -> jobs.Run:
+    """Return the run of a command that the address names, or raise ValueError: it is untrusted."""
     run = jobs.find(run_id)
     if run.request.command not in (command, ""):
         raise ValueError(f"run {run_id} is not of this page; pick one of the earlier runs.")
@@ -90,40 +96,24 @@ def find(run_id: str, command: str) -> jobs.Run:
 
 
 def options(run: jobs.Run) -> dict[str, str]:
-    """Return what was asked for by option, the source first; made by other hands, it may lack."""
+    """Return what was asked for by option, and the `source`."""
     words = run.request.arguments
     source = next((word for word in words if word in sources), "another source")
-    return dict(pairwise(words)) | {"source": source}
-
-
-def asked_at(run: jobs.Run) -> str:
-    return time.strftime("%d %b %H:%M", time.localtime(run.asked_at))
-
-
-CLOSE_LATER = "You can close this page: the run goes on, and its address leads back to it."
-
-
-def show_head(run: jobs.Run, status: jobs.Status) -> None:
-    """Show the stage of a run at work, how far it is, and the button that stops it."""
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader((status.stage or "starting").capitalize(), anchor=False)
-        label = "Stop at once" if run.stopping else "Stop"
-        st.button(label, icon=":material/stop:", on_click=run.cancel, key="stop")
-    st.progress(status.fraction, status.progress)
+    return DEFAULTS | dict(pairwise(words)) | {"source": source}
 
 
 @st.fragment(run_every="1s")
 def show_live(run: jobs.Run, below: Callable[[list[Event]], None] | None = None) -> None:
-    """Show what a run is at; when it ends, draw the page anew.
-
-    Args:
-        below: draws what the run's last events, oldest first, have to show.
-    """
+    """Show what a run is at, and below what its last events (oldest first) say, until it ends."""
     status = run.status()
     if status.over:
         st.rerun()
     with st.container(border=True):
-        show_head(run, status)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.subheader((status.stage or "starting").capitalize(), anchor=False)
+            label = "Stop at once" if run.stopping else "Stop"
+            st.button(label, icon=":material/stop:", on_click=run.cancel, key="stop")
+        st.progress(status.fraction, status.progress)
         if run.stopping:
             st.caption("Finishing the step at hand, then stopping.")
         elif status.detail:
@@ -133,7 +123,7 @@ def show_live(run: jobs.Run, below: Callable[[list[Event]], None] | None = None)
         st.caption(CLOSE_LATER)
 
 
-def show_ended(run: jobs.Run, status: jobs.Status, kept: str, name: str = RUN) -> None:
+def show_ended(run: jobs.Run, status: jobs.Status, kept: str = KEPT, name: str = RUN) -> None:
     """Say why a run has no result, what is kept of it, and how to go on."""
     if status.state == "failed":
         message = literal(status.message)
@@ -157,13 +147,15 @@ def show_close(name: str = RUN) -> None:
     st.button("Close this run", icon=":material/close:", on_click=leave_run, args=[name])
 
 
-def show_earlier(command: str, summary: Callable[[jobs.Run], str], *replaced: str) -> None:
-    """List a command's last runs, each a way to open it."""
+def show_earlier(command: str, summary: str, *replaced: str) -> None:
+    """List a command's last runs, each a way to open it; `summary` has options in braces."""
     if earlier := jobs.runs(command=command)[:20]:
         with st.expander("Earlier runs", icon=":material/history:"):
             for run in earlier:
+                date = time.strftime("%d %b %H:%M", time.localtime(run.asked_at))
+                text = literal(f"{date}: {summary.format_map(options(run))}")
                 st.button(
-                    f"{literal(summary(run))}, **{run.status().state}**",
+                    f"{text}, **{run.status().state}**",
                     key=f"open-{run.id}",
                     type="tertiary",
                     icon=":material/open_in_new:",
@@ -177,8 +169,6 @@ def show_earlier(command: str, summary: Callable[[jobs.Run], str], *replaced: st
 
 def opened(path: Path, load: Callable[[Path], Record]) -> Record:
     """Return the record in a file, read again only once the file changes.
-
-    Sessions share it, since a record never changes.
 
     Raises:
         ValueError: there is no such file, or it is damaged.
@@ -208,19 +198,20 @@ def show_table(
     columns: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> None:
-    """Show a table, its numbers in these printf formats by column.
-
-    Args:
-        columns: the settings of columns that hold no numbers.
-        options: further ones of `st.dataframe`.
-    """
-    numbers = {
-        name: st.column_config.NumberColumn(format=pattern)
-        for name, pattern in formats.items()
-        if name in table
-    }
-    settings = numbers | dict(columns or {})
+    """Show a table, its numbers in printf formats by column, other columns with their settings."""
+    settings = {name: st.column_config.NumberColumn(format=formats[name]) for name in formats}
+    settings |= columns or {}
     st.dataframe(table, hide_index=True, column_config=settings, alt=alt, **options)
+
+
+def show_title(badge: str, title: str, origin: str, colour: str = "primary") -> None:
+    st.markdown(f":{colour}-badge[{badge}] **{title}**  \n:small[{origin}]")
+
+
+def show_chart(title: str, figure: "go.Figure", alt: str, caption: str) -> None:
+    st.markdown(f"**{title}**")
+    st.plotly_chart(figure, key=title, config={"displayModeBar": False}, alt=alt)
+    st.caption(caption)
 
 
 def show_facts(facts: Iterable[Fact]) -> None:
@@ -243,11 +234,10 @@ def show_downloads(
     type: Literal["secondary", "tertiary"] = "secondary",
     key: str = "",
 ) -> None:
-    """Offer files, side by side; each is made only when it is asked for.
+    """Offer files, side by side, each made only when it is asked for; `primary` stands out.
 
     Args:
         files: by what a button says, the file's name and what makes its content.
-        primary: the one that stands out.
         key: tells these buttons from others of their name on the page.
     """
     with st.container(horizontal=True):
@@ -275,5 +265,5 @@ def packed(folder: Path) -> IO[bytes]:
         for path in sorted(folder.iterdir()):
             if path.is_file() and not path.is_symlink() and re.fullmatch(r"[\w.-]+", path.name):
                 pack.write(path, f"{folder.name}/{path.name}")
-    file.seek(0, os.SEEK_SET)
+    file.seek(0)
     return file

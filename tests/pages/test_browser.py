@@ -61,17 +61,13 @@ def serving(runs: Path) -> Iterator[Server]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    own = {"BORT_RUNS": str(runs), "PYTHONPATH": str(ROOT)}
-    slow = {"FAKE_STEPS": "8", "FAKE_PAUSE": "0.1"}  # slow enough to be stopped
-    command = [sys.executable, "-c", STREAMLIT, "run", "app.py", "--server.headless=true"]
+    settings = {"BORT_RUNS": str(runs), "PYTHONPATH": str(ROOT)}
+    settings |= {"FAKE_STEPS": "8", "FAKE_PAUSE": "0.1"}  # slow enough to be stopped
+    options = ["run", "app.py", "--server.headless=true", f"--server.port={port}"]
+    command = [sys.executable, "-c", STREAMLIT, *options]
     with (runs.parent / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            [*command, f"--server.port={port}"],
-            cwd=ROOT,
-            env=os.environ | own | slow,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
+        env = os.environ | settings
+        server = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
         url = f"http://localhost:{port}"
         try:
             for _ in range(300):
@@ -122,6 +118,11 @@ def page(browser):
     assert not errors
 
 
+def visit(page, url: str) -> None:
+    page.goto(url)
+    page.wait_for_selector(SHOWN)
+
+
 def card(page) -> str:
     """The architecture on the card."""
     return page.locator("h3", has_text=SHAPE).inner_text()
@@ -129,7 +130,7 @@ def card(page) -> str:
 
 def click_a_point(page) -> str:
     """Click a point of the front that is not on the card yet; return what its hover label said."""
-    shown = card(page)
+    current = card(page)
     points = page.locator(".scatterlayer path.point")
     points.first.wait_for()
     page.wait_for_timeout(500)  # the plot takes its size from its container
@@ -139,7 +140,7 @@ def click_a_point(page) -> str:
         label = page.locator(".hoverlayer .hovertext tspan", has_text=SHAPE).first
         label.wait_for()
         architecture = label.text_content()
-        if architecture != shown:
+        if architecture != current:
             page.mouse.down()
             page.mouse.up()
             page.locator("h3", has_text=architecture).wait_for()
@@ -149,8 +150,7 @@ def click_a_point(page) -> str:
 
 def test_a_recorded_front_is_there_at_once_and_a_point_can_be_clicked(server, page):
     assert oracles.recorded_tasks(), "no recorded table ships: the first look would be empty"
-    page.goto(server.url)
-    page.wait_for_selector(SHOWN)
+    visit(page, server.url)
     best = str(extract.front("minilm-l6", errors="recorded").best)
     assert card(page) == best
     clicked = click_a_point(page)
@@ -159,16 +159,14 @@ def test_a_recorded_front_is_there_at_once_and_a_point_can_be_clicked(server, pa
     page.wait_for_selector(SHOWN)
     assert card(page) == clicked  # the address holds the choice
     if os.environ.get("BORT_SCREENSHOTS"):
-        page.goto(f"{server.url}/?point={best}")
-        page.wait_for_selector(SHOWN)
+        visit(page, f"{server.url}/?point={best}")
         page.set_viewport_size({"width": 1280, "height": 1560})
         page.wait_for_timeout(3000)
         page.screenshot(path=ROOT / "docs" / "explore.png")
 
 
 def test_epsilon_and_a_point_can_be_chosen_by_keyboard_alone(server, page):
-    page.goto(server.url)
-    page.wait_for_selector(SHOWN)
+    visit(page, server.url)
     page.get_by_role("slider", name="Epsilon").focus()
     page.keyboard.press("ArrowRight")
     page.get_by_text("epsilon 0.25").wait_for()
@@ -226,8 +224,7 @@ def test_a_point_is_fine_tuned_from_the_click_to_the_card(server, page, tmp_path
     """Explore's point, a start, a round, a stop, a resume, the result and its downloads."""
     from playwright.sync_api import expect
 
-    page.goto(server.url)
-    page.wait_for_selector(SHOWN)
+    visit(page, server.url)
     clicked = click_a_point(page)
     page.get_by_role("button", name="Fine-tune this").click()
     field = page.get_by_role("textbox", name="Architecture")

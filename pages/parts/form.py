@@ -1,0 +1,77 @@
+"""What the forms of Explore, Fine-tune and Baselines share: place, fields, choices, the start."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from bort_engine.data.tasks import TASKS
+from bort_engine.encoder.sources import sources
+from bort_engine.runs.text import literal
+
+Callback = Callable[..., None]
+
+
+def place(title: str, folded: bool) -> DeltaGenerator:
+    """Return where the form stands: folded under a title where something else is looked at."""
+    if folded:
+        return st.expander(title, icon=":material/play_circle:")
+    return st.container(border=True)
+
+
+def pick_source(column: DeltaGenerator, key: str, on_change: Callback | None = None) -> str:
+    names = [name for name, source in sources.items() if source.weights]
+    return column.selectbox(
+        "Source model", names, key=key, bind="query-params", on_change=on_change
+    )
+
+
+def pick_task(column: DeltaGenerator, key: str) -> str:
+    return select(column, "Task", {name: task.title for name, task in TASKS.items()}, key)
+
+
+def select(column: Any, label: str, titles: Mapping[str, str], key: str, **settings: Any) -> str:
+    """Let a name be chosen by its title, in a column or `st`; settings are of `selectbox`."""
+    return column.selectbox(
+        label, list(titles), format_func=titles.__getitem__, key=key, **settings
+    )
+
+
+def pick(label: str, options: Iterable[Any], key: str, default: Any = None, **settings: Any) -> Any:
+    """Let one of a few options be picked, the first unless told.
+
+    Args:
+        options: where a mapping, its values are what is read.
+        settings: further ones of `st.segmented_control`.
+    """
+    names = list(options)
+    default = names[0] if default is None else default
+    choice = st.segmented_control(
+        label,
+        names,
+        default=default,
+        required=True,
+        format_func=options.__getitem__ if isinstance(options, Mapping) else str,
+        key=key,
+        **settings,
+    )
+    return choice if choice in names else default  # an address may hold nothing
+
+
+def show_start(start: Callback, argument: object, refusal: str, note: str = "") -> None:
+    """Offer to start, or say why that cannot be."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(
+            "Start",
+            icon=":material/play_arrow:",
+            type="primary",
+            on_click=start,
+            args=[argument],
+            disabled=bool(refusal),
+            key="start",
+        )
+        if refusal:
+            st.markdown(f":red[:material/error: {literal(refusal)}]", width="content")
+        elif note:
+            st.caption(note, width="content")

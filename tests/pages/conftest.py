@@ -1,0 +1,38 @@
+"""Fixtures of the pages' tests: nothing on record and no engine; what a page offers to take."""
+
+from pathlib import Path
+
+import pytest
+import streamlit as st
+
+from bort_engine.finetune import report as agora_report
+from bort_engine.search import errors as oracles
+from bort_engine.show import race as race_report
+
+
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch, run_root: Path, tmp_path: Path) -> None:
+    """Nothing is on record, nothing has run."""
+    monkeypatch.setattr(oracles, "recorded_tasks", list)
+    monkeypatch.setattr(agora_report, "RECORDED", tmp_path)
+    monkeypatch.setattr(race_report, "RECORDED", tmp_path / "nothing.json")
+    st.cache_data.clear()
+
+
+@pytest.fixture
+def downloads(monkeypatch: pytest.MonkeyPatch) -> dict:
+    """What makes the files that a page offers, by name."""
+    files = {}
+
+    def note(label, data, name, kind, **options):
+        files[name] = data
+
+    monkeypatch.setattr(st, "download_button", note)
+    return files
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of the fake engine last until they are stopped."""
+    monkeypatch.setenv("FAKE_STEPS", "400")
+    monkeypatch.setenv("FAKE_PAUSE", "0.05")

@@ -1,0 +1,200 @@
+"""Explore in every state, through Streamlit's AppTest; slow work is faked."""
+
+import json
+import re
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import streamlit as st
+
+from bort_engine.encoder.sources import Source
+from bort_engine.encoder.space import Architecture
+from bort_engine.runs import jobs
+from bort_engine.search import errors as oracles
+from bort_engine.search import front as extract
+from tests.app import button, calm, close_and_reopen, opened, press_and_wait, started, words
+from tests.conftest import synthetic_front
+
+pytestmark = pytest.mark.usefixtures("quiet")
+front_at = cache(synthetic_front)
+FRONT = front_at(0.2)
+
+
+@pytest.fixture
+def calls(monkeypatch) -> list[tuple]:
+    """Put a synthetic engine behind Explore; return what it was asked for."""
+    calls: list[tuple] = []
+
+    def front(source, task="", epsilon=0.2, **options):
+        calls.append((source, task, epsilon, options))
+        return front_at(epsilon, predicted=options.get("oracle") == "glue")
+
+    monkeypatch.setattr(oracles, "recorded_tasks", lambda: [("minilm-l6", "rotten-tomatoes")])
+    monkeypatch.setattr(extract, "front", front)
+    return calls
+
+
+def card(at) -> str:
+    """The architecture on the card."""
+    return at.subheader[-1].value
+
+
+def test_opening_shows_the_recorded_front_at_once(calls):
+    at = opened()
+    assert calm(at) and calls == [("minilm-l6", "rotten-tomatoes", 0.2, {"errors": "recorded"})]
+    assert "Recorded on Synthetic CPU, 2000-01-01" in words(at)
+    assert card(at) == str(FRONT.best)
+    assert len(at.dataframe[0].value) == len(FRONT.points)
+    assert len(at.metric) == 4 and all(m.delta for m in at.metric)
+
+
+def test_another_epsilon_is_another_front_and_the_same_one_is_not_asked_for_twice(calls):
+    at = opened()
+    at.slider(key="epsilon").set_value(0.5).run()
+    at.toggle(key="effective").set_value(True).run()
+    assert [call[2] for call in calls] == [0.2, 0.5]
+    assert len(at.dataframe[0].value) == len(front_at(0.5).points)
+
+
+def test_a_point_in_the_address_is_shown(calls):
+    other = next(p for p in FRONT.pareto if p.architecture != FRONT.best)
+    at = opened(point=str(other.architecture))
+    assert card(at) == str(other.architecture) and "Here is another one" not in words(at)
+    at = opened(point="6,12,384,1536")
+    assert [m.delta for m in at.metric] == [""] * 4  # the source, against itself
+    chance = next(p for p in FRONT.points if p.at_chance)
+    assert "never recommended" in words(opened(point=str(chance.architecture)))
+
+
+@pytest.mark.parametrize("point", ["![](http://x)", "1,1,1,1"])
+def test_any_other_text_in_the_address_leads_to_the_recommended_point(calls, point):
+    at = opened(point=point)
+    assert not at.exception and card(at) == str(FRONT.best)
+    assert "Here is another one." in words(at)
+    assert not [c for c in at.caption if "![](http://x)" in c.value]  # shown, not fetched
+
+
+def test_budgets_name_the_best_point_and_show_it(calls):
+    at = opened()
+    lost = next(s for s in at.slider if "lost" in s.label).set_value(19.0)
+    next(s for s in at.slider if s.label == "At most (ms)").set_value(5.0)
+    at.segmented_control(key="prefer").set_value("error").run()
+    best = FRONT.cheapest("error", max_latency_ms=5.0, max_error_gain=0.19)
+    assert best is not None and best.architecture != FRONT.best
+    assert f"Best within these budgets: **{best.architecture}**" in words(at)
+    button(at, "Show it").click().run()
+    assert card(at) == str(best.architecture)
+    lost.set_value(0.0).run()
+    assert "No point of the front fits these budgets" in words(at)
+
+
+def test_where_all_are_at_chance_nothing_is_recommended(calls, monkeypatch):
+    guesses = replace(FRONT, points=tuple(replace(p, at_chance=True) for p in FRONT.points))
+    monkeypatch.setattr(extract, "front", lambda *_, **__: guesses)
+    at = opened()
+    assert not at.exception and "none can be recommended." in words(at)
+    assert "Show it" not in [b.label for b in at.button]
+
+
+def test_bert_large_in_borts_space_is_predicted_at_once(calls):
+    at = opened(source="bert-large-uncased")
+    ((source, *_, options),) = calls
+    assert not at.exception and source == "bert-large-uncased"
+    assert (options["oracle"], options["search"].space) == ("glue", "bort")
+    assert ":violet-badge[Predicted]" in words(at)
+    assert at.metric[3].label == "GLUE score, predicted"
+
+
+def test_a_source_without_a_record_has_an_inviting_empty_state(calls, monkeypatch):
+    at = opened(source="roberta-base")
+    assert not at.exception and not calls and not at.metric
+    assert "Nothing is on record for roberta-base" in at.info[0].value
+    assert "For a first look, pick minilm-l6." in at.info[0].value
+    monkeypatch.setattr(oracles, "recorded_tasks", list)
+    assert opened().info[0].value.endswith("to make a front on this machine.")
+
+
+def test_a_record_that_cannot_be_read_is_one_line(calls, monkeypatch):
+    def broken(*_, **__):
+        raise ValueError("assets/x.json: *damaged*")
+
+    monkeypatch.setattr(extract, "front", broken)
+    at = opened()
+    assert not at.exception and at.warning[0].value == r"assets/x.json\: \*damaged\*"
+
+
+def test_the_form_starts_a_run_which_is_watched_stopped_resumed_and_shown(
+    calls, slow, monkeypatch, tmp_path, wait
+):
+    at = opened()
+    at.text_input(key="--space").set_value("D=1-2 A=2,12 H=96,192 I=192,384")
+    at.number_input(key="--batch-size").set_value(4)
+    run, command = started(at, "Extract the front")
+    assert command == (
+        "front minilm-l6 --batch-size 4 --epsilon 0.2 --lazy on --oracle brief --seed 0 "
+        "--selection cover --sequence-length 128 --space D=1-2 A=2,12 H=96,192 I=192,384 "
+        "--steps 30 --task rotten-tomatoes --teacher-steps 0"
+    )
+
+    wait(lambda: run.status().done >= 3)
+    at.run()
+    assert at.subheader[0].value == "Evaluating candidates"
+    assert " of 400, about " in at.progress[0].text
+    assert "The source itself answers 84.0 % right on dev." in words(at)
+    assert re.search(r"Now: \d+,12,384,1536\.", words(at))
+    assert at.get("vega_lite_chart") and not at.metric
+    press_and_wait(at, "Stop", run, wait)
+
+    front_at(0.3).save(tmp_path / "front.json")
+    monkeypatch.setenv("FAKE_STEPS", "1")
+    monkeypatch.setenv("FAKE_FRONT", str(tmp_path / "front.json"))
+    press_and_wait(at, "Resume", run, wait)
+    assert len(at.dataframe[0].value) == len(front_at(0.3).points)
+    close_and_reopen(at, run, "minilm-l6 on rotten-tomatoes, epsilon 0.2")
+
+
+@pytest.mark.parametrize("arguments", [["--epsilon"], ["nowhere", "--task", "$x$"]])
+def test_runs_made_by_other_hands_are_listed_and_watched(run_root, arguments):
+    with jobs.working(run_root / "by-hand", "front", arguments) as job:
+        job.report({"stage": "evaluating candidates", "done": 1, "total": 2, "architecture": "x"})
+        at = opened(run="by-hand")
+        assert not at.exception and at.progress
+        assert "another source on " in at.button(key="open-by-hand").label
+
+
+@pytest.mark.parametrize(
+    ("space", "cause"),
+    [
+        ("D=1 A=5 H=96 I=192", "the grid is empty"),
+        ("D=1 A=2 H=4096 I=192", "hidden_size 4096 is beyond minilm-l6's 384"),
+    ],
+)
+def test_a_space_that_cannot_be_searched_starts_nothing(run_root, space, cause):
+    at = opened()
+    at.text_input(key="--space").set_value(space)
+    button(at, "Extract the front").click().run()
+    assert not at.exception and at.error and cause in words(at)
+    assert "run" not in at.query_params and not run_root.exists()
+
+
+def test_the_downloads_hold_what_they_say(calls, downloads):
+    opened(point="6,12,384,1536")
+    assert set(downloads) == {"config.json", "front.csv", "front.json"}
+    source = Source.from_config(json.loads(downloads["config.json"]()), "downloaded", None)
+    assert source.architecture == Architecture.parse("6,12,384,1536")
+    assert downloads["front.csv"]().startswith("architecture,n_parameters,")
+    assert json.loads(downloads["front.json"]())["source"] == "minilm-l6"
+
+
+def test_a_point_is_taken_to_the_fine_tune_page_if_it_fits_its_source(calls, monkeypatch):
+    chosen = str(FRONT.pareto[0].architecture)
+    at = opened(point=chosen)
+    button(at, "Fine-tune this").click().run()
+    assert not at.exception
+    assert at.query_params["point"] == at.text_input(key="architecture").value == chosen
+    assert at.selectbox(key="parent").value == "minilm-l6"
+    assert "Chosen from a front at epsilon 0.2." in words(at)
+    st.cache_data.clear()
+    monkeypatch.setattr(extract, "front", lambda *_, **__: replace(FRONT, source="bert-tiny"))
+    assert "Fine-tune this" not in [b.label for b in opened().button]
