@@ -156,7 +156,8 @@ class SearchSpace:
                 f"space {text[:80]!r} is not known; allowed: 'default', 'fine', 'bort', or a grid "
                 "such as 'D=1-6 A=2,12 H=96,384 I=192,1536'."
             )
-        return cls(*(_numbers(axes[letter]) for letter in "DAHI"))
+        depths, heads, hidden, neurons = (_numbers(axes[letter]) for letter in "DAHI")
+        return cls(depths, heads, hidden, neurons)
 
     def within(self, source: Source) -> SearchSpace:
         """Return this space, checked: weights can be inherited only from something larger."""
