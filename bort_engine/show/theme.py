@@ -1,4 +1,4 @@
-"""How everything is drawn: colours and symbols, the legend, logarithmic axes, a figure's frame."""
+"""How everything is drawn: colours, the legend, logarithmic axes, a figure's frame; and counts."""
 
 from __future__ import annotations
 
@@ -22,8 +22,6 @@ LEGEND = {
     "yanchor": "bottom",
     "y": 0,
     "x": 0,
-    "entrywidthmode": "pixels",
-    "entrywidth": 140,
 }
 
 
@@ -68,6 +66,17 @@ def pale(colour: str, opacity: float = 0.15) -> str:
 def millions(n: int) -> str:
     """Return a count of parameters or operations in three or four figures."""
     return f"{n / 1e6:.1f} M" if n >= 1e6 else f"{n / 1e3:.0f} k"
+
+
+def count(n: int, noun: str) -> str:
+    """Return "1 thread", "2 threads"."""
+    return f"{n} {noun}{'s' * (n != 1)}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return "A, B and C"."""
+    *before, last = names
+    return f"{', '.join(before)} and {last}" if before else last
 
 
 def add_dots(

@@ -242,7 +242,7 @@ def test_a_front_of_one_point_or_of_guesses_only_can_be_shown(small):
         assert all(r.low < r.high and r.low <= r.start for r in words.budgets(each).values())
         assert each.recommended == each.source_point
     assert words.why(one, one.points[0]).startswith("On the front")
-    assert "1 points on the front" in words.summary(one)
+    assert "1 point on the front" in words.summary(one)
     assert words.summary(hopeless) == "No point of minilm-l6 is better than guessing"
 
 
