@@ -210,13 +210,12 @@ def losses(events: Sequence[Event]) -> pd.DataFrame:
     """Return the training loss of the fit at work by its steps; empty between two fits."""
     import pandas as pd
 
-    def fit(event: Event) -> list[str]:
-        return [str(event.get(key)) for key in ("stage", "detail", "arm", "seed")]
+    def is_latest(event: Event) -> bool:
+        return all(event.get(k) == events[-1].get(k) for k in ("stage", "detail", "arm", "seed"))
 
-    latest = takewhile(lambda event: fit(event) == fit(events[-1]), reversed(events))
     rows = [
         {"Step": event["done"], "Loss (nats)": event["loss"]}
-        for event in latest
+        for event in takewhile(is_latest, reversed(events))
         if all(isinstance(event.get(key), int | float) for key in ("done", "loss"))
     ]
     return pd.DataFrame(rows[::-1], columns=["Step", "Loss (nats)"])
