@@ -109,12 +109,6 @@ def test_the_volume_shows_the_same_points(small):
     assert (list(on.x), list(on.y), list(on.z)) == ([8, 6, 4], [8, 6, 4], [10, 15, 25])
 
 
-def test_a_figure_depends_on_the_front_and_the_axes_alone(front):
-    """A changed figure would lose the selection."""
-    for draw in (figures.scatter, figures.volume):
-        assert draw(front, Axes()).to_json() == draw(front, Axes()).to_json()
-
-
 def test_the_cells_are_powers_of_one_plus_epsilon_around_all_points(small):
     figure = figures.scatter(small, Axes())
     for axis, unit in ((figure.layout.xaxis, 1e6), (figure.layout.yaxis, 1)):
@@ -157,9 +151,7 @@ def test_predicted_points_never_look_measured(front, predicted_front):
         ({"selection": {"points": [{"customdata": ["3,12,384,768"]}]}}, "3,12,384,768"),
         ({"selection": {"points": [{"customdata": "3,12,384,768"}]}}, "3,12,384,768"),
         ({"selection": {"points": []}}, None),
-        ({"selection": {"points": [{}]}}, None),
         ({"selection": {"points": [{"customdata": ["<img src=x>"]}]}}, None),
-        ({"selection": {"points": [{"customdata": []}]}}, None),
         (None, None),
     ],
 )
@@ -250,7 +242,8 @@ def test_the_words_carry_origin_and_unit(front):
     origin = words.origin(front)
     assert "Recorded on Synthetic CPU, 2000-01-01" in origin
     assert "batch 1, 128 tokens, 2 threads" in origin and "3.1 % median error" in origin
-    assert words.origin(replace(front, origin="measured")).startswith("Measured on")
+    alone = replace(front, origin="measured", latency=replace(front.latency, threads=1))
+    assert words.origin(alone).startswith("Measured on") and ", 1 thread, " in words.origin(alone)
     assert f"**{front.n_evaluated}** of them were trained" in words.promise(front)
     title = words.title(replace(front, task="![x](http://a)"))
     assert title == r"minilm-l6 on \!\[x\](http\://a), epsilon 0.5"
