@@ -335,21 +335,15 @@ def models_table(report: Report) -> pd.DataFrame:
 
     if report.models is None:
         return pd.DataFrame()
-    request, models = report.request, report.models
+    models = report.models.source, report.models.student
     return pd.DataFrame(
-        [
-            {
-                "Model": name,
-                "D,A,H,I": str(shape),
-                "Parameters (M)": model.n_parameters / 1e6,
-                "Encoder (M)": model.n_encoder_parameters / 1e6,
-                "Latency (ms)": model.latency_ms,
-                "Latency is": model.latency_origin,
-                "At": printable(model.latency_note),
-            }
-            for name, shape, model in (
-                ("Source", request.source.architecture, models.source),
-                ("Student", request.architecture, models.student),
-            )
-        ]
+        {
+            "Model": ("Source", "Student"),
+            "D,A,H,I": (str(report.request.source.architecture), str(report.request.architecture)),
+            "Parameters (M)": [model.n_parameters / 1e6 for model in models],
+            "Encoder (M)": [model.n_encoder_parameters / 1e6 for model in models],
+            "Latency (ms)": [model.latency_ms for model in models],
+            "Latency is": [model.latency_origin for model in models],
+            "At": [printable(model.latency_note) for model in models],
+        }
     )

@@ -39,7 +39,7 @@ STEPS = 200  # of the common grid on which curves over seconds are compared
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A score of a search: how it is called and shown; `sign` is 1 where more is better, else -1."""
+    """A search's score: how it is called and shown; `sign` is 1 where more is better, else -1."""
 
     field: str
     name: str

@@ -16,13 +16,7 @@ SKY, GREY = "#56B4E9", "#8A8F98"
 # Light to dark without the palest and the darkest of viridis, which vanish on white or on black.
 SCALE = ["#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#e9dc24"]
 
-LEGEND = {
-    "orientation": "h",
-    "yref": "container",
-    "yanchor": "bottom",
-    "y": 0,
-    "x": 0,
-}
+LEGEND = {"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0, "x": 0}
 
 
 def log_axis(
