@@ -175,16 +175,13 @@ def test_why_says_what_a_point_beats(small):
 
 
 def test_why_judges_by_the_size_that_the_search_minimised(small):
-    """The encoder of 4,2,8,8 is the smaller one of two, though its embeddings make it larger."""
+    # The encoder of 4,2,8,8 is the smaller one of two, though its embeddings make it larger.
     a = replace(point(small, "4,2,8,8"), n_parameters=9_000_000, n_encoder_parameters=1_000_000)
     b = replace(point(small, "3,2,8,8"), n_parameters=5_000_000, n_encoder_parameters=2_000_000)
     points = mark_pareto([small.source_point, a, b], "effective")
     effective = replace(small, points=points, size="effective")
     off = words.why(effective, effective[b.architecture])
-    assert (
-        off
-        == "Not on the front: 4,2,8,8 is 50 % smaller and 14 % faster and 8.3 % lower in error ê."
-    )
+    assert off.endswith("4,2,8,8 is 50 % smaller and 14 % faster and 8.3 % lower in error ê.")
 
 
 def test_why_has_an_answer_for_every_point(front, predicted_front):
@@ -215,17 +212,17 @@ def test_budgets_start_with_everything_in_reach(small, front, predicted_front):
 
 
 def test_a_front_of_one_point_or_of_guesses_only_can_be_shown(small):
-    one = replace(small, points=(replace(small.source_point, pareto=True),), best=small.maximum)
+    alone = replace(small, points=(replace(small.source_point, pareto=True),), best=small.maximum)
     points = mark_pareto(replace(p, at_chance=True) for p in small.points)
     hopeless = replace(small, points=points)
-    for each in (one, hopeless):
+    for each in (alone, hopeless):
         for view in figures.VIEWS:
             json.loads(figures.scatter(each, Axes(view, surrogate=True)).to_json())
         json.loads(figures.volume(each, Axes()).to_json())
         assert all(r.low < r.high and r.low <= r.start for r in words.budgets(each).values())
         assert each.recommended == each.source_point
-    assert words.why(one, one.points[0]).startswith("On the front")
-    assert "1 point on the front" in words.summary(one)
+    assert words.why(alone, alone.points[0]).startswith("On the front")
+    assert "1 point on the front" in words.summary(alone)
     assert words.summary(hopeless) == "No point of minilm-l6 is better than guessing"
 
 
