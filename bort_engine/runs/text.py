@@ -13,11 +13,6 @@ def literal(text: object) -> str:
     return re.sub(r"([\\`*_\[\]<>#!|~$:])", r"\\\1", str(text))
 
 
-def plain(text: object, most: int = 200) -> str:
-    """Return a text that plotly shows as it is: it reads a few tags and entities, and %{...}."""
-    return re.sub(r"[<>&{}]", " ", str(text))[:most]
-
-
 def printable(text: str, most: int = 2000) -> str:
     """Cut a text, and replace what cannot be encoded or shown: lone surrogates, controls."""
     text = text[:most].encode("utf-8", "replace").decode()

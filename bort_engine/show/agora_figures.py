@@ -5,11 +5,12 @@ Figures show percent, and differences in points; the numbers are those of `show.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bort_engine.finetune.plan import Config
-from bort_engine.finetune.report import NAMES, Arm, Report, RowName
+from bort_engine.finetune.report import NAMES, Arm, Fit, Report, RowName
 from bort_engine.show.agora import MOST_CONFIGS, Leak, config_name, dev_accuracies, n_mistakes
 from bort_engine.show.theme import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, laid_out
 
@@ -33,18 +34,16 @@ def accuracy_figure(report: Report, arm: Arm) -> go.Figure:
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    for index, config in enumerate(_drawn(arm)):
+    for index, (config, fits) in enumerate(_drawn(arm).items()):
         name = config_name(config, report.request)
-        fits = [(r.number, fit) for r in arm.counted for fit in r.fits if fit.config == config]
-        accuracies = {
-            "seen half": [100 * fit.dev_seen for _, fit in fits],
-            "held back": [100 * fit.dev_held for _, fit in fits],
-        }
         colour, symbol = COLOURS[index % len(COLOURS)], SYMBOLS[index % len(SYMBOLS)]
-        for half, suffix, dash in (("seen half", "", "solid"), ("held back", "-open", "dot")):
+        for half, field, suffix, dash in (
+            ("seen half", "dev_seen", "", "solid"),
+            ("held back", "dev_held", "-open", "dot"),
+        ):
             figure.add_scatter(
-                x=[number for number, _ in fits],
-                y=accuracies[half],
+                x=list(fits),
+                y=[100 * getattr(fit, field) for fit in fits.values()],
                 name=name,
                 mode="lines+markers",
                 line={"color": colour, "dash": dash, "width": 2},
@@ -58,14 +57,15 @@ def accuracy_figure(report: Report, arm: Arm) -> go.Figure:
     return laid_out(figure, 340, 190)
 
 
-def _drawn(arm: Arm) -> list[Config]:
-    """Return the configs that are drawn: all, or of very many the most accurate."""
-    best: dict[Config, float] = {}
+def _drawn(arm: Arm) -> dict[Config, dict[int, Fit]]:
+    """Return the fits of a config by round; of very many configs, the most accurate ones'."""
+    fits: dict[Config, dict[int, Fit]] = defaultdict(dict)
     for attempt in arm.counted:
         for fit in attempt.fits:
-            best[fit.config] = max(fit.dev_seen, best.get(fit.config, 0.0))
-    kept = set(sorted(best, key=lambda config: -best[config])[:MOST_CONFIGS])
-    return [config for config in best if config in kept]
+            fits[fit.config][attempt.number] = fit
+    best = {config: max(fit.dev_seen for fit in fits[config].values()) for config in fits}
+    most_accurate = sorted(best, key=best.__getitem__, reverse=True)[:MOST_CONFIGS]
+    return {config: fits[config] for config in fits if config in most_accurate}
 
 
 def effort_figure(report: Report, arm: Arm) -> go.Figure:
@@ -110,15 +110,15 @@ def leakage_figure(leaks: Sequence[Leak]) -> go.Figure:
         ("Seen minus held back", False, BLUE, "circle"),
         ("Seen minus test", True, ORANGE, "diamond"),
     ):
-        if chosen := [leak for leak in leaks if (leak.step == "Test") is is_test]:
+        if group := [leak for leak in leaks if (leak.step == "Test") is is_test]:
             figure.add_scatter(
-                x=[leak.step for leak in chosen],
-                y=[leak.gap for leak in chosen],
-                error_y={"type": "data", "array": [leak.margin for leak in chosen]},
+                x=[leak.step for leak in group],
+                y=[leak.gap for leak in group],
+                error_y={"type": "data", "array": [leak.margin for leak in group]},
                 name=name,
                 mode="markers+text",
                 marker={"color": colour, "symbol": symbol, "size": 13},
-                text=[f"{leak.gap:+.1f}" for leak in chosen],
+                text=[f"{leak.gap:+.1f}" for leak in group],
                 textposition="top right",
                 hovertemplate="%{x}: %{y:+.1f} points<extra></extra>",
             )
@@ -163,13 +163,11 @@ def result_figure(report: Report) -> go.Figure:
     return laid_out(figure, 90 + 46 * max(len(rows), 2), 190)
 
 
-# What a chart shows, for those who cannot see it.
-
-
 def accuracy_summary(report: Report, arm: Arm) -> str:
+    """Say what the chart shows, for those who cannot see it; so do the others."""
     lines = []
-    for config in _drawn(arm):
-        last = [fit for r in arm.counted for fit in r.fits if fit.config == config][-1]
+    for config, fits in _drawn(arm).items():
+        last = fits[max(fits)]
         lines.append(
             f"{config_name(config, report.request)} {100 * last.dev_seen:.1f} % and "
             f"{100 * last.dev_held:.1f} %"

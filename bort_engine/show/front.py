@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from bort_engine.encoder.sources import sources
 from bort_engine.runs.text import literal
-from bort_engine.search.result import Front, Point
-from bort_engine.show.theme import millions
+from bort_engine.search.result import Costs, Front, Point
+from bort_engine.show.theme import count, millions
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from bort_engine.finetune.report import Model
 
 AT_CHANCE, BEATEN = WARNINGS = "No better than guessing", "Not on the front"
 FORMATS = {
@@ -42,12 +44,12 @@ def source_is_maximum(front: Front) -> bool:
 
 def landmarks(front: Front) -> dict[str, Point]:
     """Return the points that have a name: what all are compared with, best W, knee, Bort."""
-    best, knee = front[front.best], front.knee
+    best = front[front.best]
     bort = next((p for p in front.points if p.architecture == sources["bort"].architecture), None)
     points = {
         "Source" if source_is_maximum(front) else "Largest": front.source_point,
         "Best W": None if best.at_chance else best,
-        "Knee": knee,
+        "Knee": front.knee,
         "Bort": bort if predicted(front) else None,
     }
     return {name: point for name, point in points.items() if point}
@@ -63,10 +65,9 @@ def names(front: Front, point: Point) -> list[str]:
 
 def shape(point: Point) -> str:
     a = point.architecture
-    layers = f"{a.num_hidden_layers} layer{'s' * (a.num_hidden_layers > 1)}"
-    heads = f"{a.num_attention_heads} head{'s' * (a.num_attention_heads > 1)}"
     return (
-        f"{layers}, {heads}, hidden size {a.hidden_size}, intermediate size {a.intermediate_size}"
+        f"{count(a.num_hidden_layers, 'layer')}, {count(a.num_attention_heads, 'head')}, "
+        f"hidden size {a.hidden_size}, intermediate size {a.intermediate_size}"
     )
 
 
@@ -133,11 +134,11 @@ def badge(front: Front) -> str:
 
 def origin(front: Front) -> str:
     """Say in a sentence or two where the front's numbers come from."""
-    made, latency = front.provenance.made, front.latency
+    latency = front.latency
     recorded = f", recorded {literal(latency.made_on)}" if latency.origin == "recorded" else ""
     timing = (
         f"Latency: batch {latency.batch_size}, {latency.sequence_length} tokens, "
-        f"{latency.threads} threads, {literal(latency.device)}{recorded}; "
+        f"{count(latency.threads, 'thread')}, {literal(latency.device)}{recorded}; "
         f"{100 * latency.median_relative_error:.1f} % median error on "
         f"{latency.n_held_out} held-out shapes"
     )
@@ -148,12 +149,14 @@ def origin(front: Front) -> str:
             "Sizes are exact. Errors are **predicted** from the published GLUE scores of plain "
             f"BERTs{known}; nothing was trained. {timing}."
         )
-    where = literal(f"{made.machine}, {made.made_on}")
-    part = ""
+    made, part = front.provenance.made, ""
     if whole := _larger_space(front):
         part = f" {front.space_size} of the space's {whole} architectures are on record."
     how = "on slices of one elastic student" if front.oracle == "elastic" else "by brief training"
-    return f"{badge(front)} on {where}.{part} Sizes are exact, errors measured {how}. {timing}."
+    return (
+        f"{badge(front)} on {literal(f'{made.machine}, {made.made_on}')}.{part} Sizes are exact, "
+        f"errors measured {how}. {timing}."
+    )
 
 
 def _larger_space(front: Front) -> int | None:
@@ -192,7 +195,7 @@ def summary(front: Front) -> str:
         return f"No point of {front.source} is better than guessing"
     small, large = points[0], points[-1]
     return (
-        f"{len(points)} points on the front of {front.source}, from {small.architecture} "
+        f"{count(len(points), 'point')} on the front of {front.source}, from {small.architecture} "
         f"({brief(front, small)}) to {large.architecture} ({brief(front, large)})"
     )
 
@@ -228,25 +231,28 @@ class Fact:
 
 
 def facts(front: Front, point: Point) -> list[Fact]:
-    """Return the card's four numbers, each against the source."""
+    """Return the card's four numbers, each against the source; the source's stand alone."""
     source = front.source_point
-
-    def fact(label: str, text: str, value: float, reference: float) -> Fact:
-        share = f"{100 * (value / reference - 1):+.0f} %"
-        return Fact(label, text, None if point == source else share)
-
-    size, encoder, ms = point.n_parameters, point.n_encoder_parameters, point.latency_ms
     score, gain = 100 * (1 - point.shown_error), 100 * (source.shown_error - point.shown_error)
-    delta = None if point == source else f"{gain:+z.1f} points"
-    right = Fact("Right on dev", f"{score:.1f} %", delta, more_is_better=True)
+    label, text = "Right on dev", f"{score:.1f} %"
     if predicted(front):
-        right = Fact("GLUE score, predicted", f"{score:.1f}", delta, more_is_better=True)
-    return [
-        fact("Parameters, exact", millions(size), size, source.n_parameters),
-        fact("Encoder only, exact", millions(encoder), encoder, source.n_encoder_parameters),
-        fact("Latency, predicted", f"{ms:.2f} ms", ms, source.latency_ms),
-        right,
-    ]
+        label, text = "GLUE score, predicted", f"{score:.1f}"
+    right = Fact(label, text, f"{gain:+z.1f} points", more_is_better=True)
+    card = [*cost_facts(point, source, "predicted"), right]
+    return [replace(fact, delta=None) for fact in card] if point == source else card
+
+
+def cost_facts(model: Costs | Model, source: Costs | Model, latency_origin: str) -> list[Fact]:
+    """Return what a model costs, against the source."""
+    facts = []
+    for label, name, text in (
+        ("Parameters, exact", "n_parameters", millions),
+        ("Encoder only, exact", "n_encoder_parameters", millions),
+        (f"Latency, {latency_origin}", "latency_ms", "{:.2f} ms".format),
+    ):
+        value, reference = getattr(model, name), getattr(source, name)
+        facts.append(Fact(label, text(value), f"{100 * (value / reference - 1):+.0f} %"))
+    return facts
 
 
 class Range(NamedTuple):

@@ -35,6 +35,8 @@ RINGS = {
     "Knee": ("diamond-open", theme.BLUE),
     "Bort": ("hexagon-open", theme.GREEN),
 }
+# The bar above the plot that explains the colours; plotly anchors a horizontal one at its bottom.
+BAR = {"orientation": "h", "thickness": 10, "len": 0.7, "x": 0, "xanchor": "left", "y": 1.0}
 
 
 class Measure(NamedTuple):
@@ -61,32 +63,21 @@ PREDICTED = Measure(
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """What is drawn where: a view, and which of two sizes and of two errors it shows.
-
-    Raises:
-        ValueError: there is no such view.
-    """
+    """What is drawn where: a view, and which of two sizes and of two errors it shows."""
 
     view: str = "Size / latency"
     effective: bool = False
     surrogate: bool = False
 
-    def __post_init__(self) -> None:
-        if self.view not in VIEWS:
-            raise ValueError(f"view is {self.view!r}; allowed: {', '.join(VIEWS)}.")
-
     def measures(self, front: Front) -> dict[str, Measure]:
         """Return what shows size, latency and error."""
         batch, tokens = front.latency.batch_size, front.latency.sequence_length
-        label, error = f"Latency (ms, batch {batch}, {tokens} tokens)", DEV
-        if words.predicted(front):
-            error = PREDICTED
-        elif self.surrogate:
-            error = SURROGATE
+        label = f"Latency (ms, batch {batch}, {tokens} tokens)"
+        error = SURROGATE if self.surrogate else DEV
         return {
             "size": ENCODER if self.effective else TOTAL,
             "latency": Measure("latency", label, lambda p: p.latency_ms),
-            "error": error,
+            "error": PREDICTED if words.predicted(front) else error,
         }
 
 
@@ -151,7 +142,13 @@ def scatter(front: Front, axes: Axes) -> go.Figure:
         marker: dict[str, Any] = {"size": 9, "color": layer.colour}
         marker["line"] = {"width": 2 if "thin" in layer.symbol else 1}
         if layer.colour is None:
-            marker = _coloured(layer, colour)
+            marker = {
+                "size": 13,
+                "color": colour.of(layer.points),
+                "colorscale": theme.SCALE,
+                "colorbar": BAR | {"title": {"text": colour.label, "side": "top"}},
+                "line": {"width": 2.5 if "open" in layer.symbol else 1},
+            }
         figure.add_scatter(**_trace(front, layer, marker, x=x, y=y), **looks)
     for layer in marks(front):
         ring = {"size": 21, "color": layer.colour, "line": {"width": 2.5}}
@@ -164,27 +161,6 @@ def scatter(front: Front, axes: Axes) -> go.Figure:
         ticks = theme.log_axis(min(values), max(values), 1.25, (1, 2, 3, 5, 7)) if is_log else {}
         update(title=measure.label, **ticks)
     return theme.laid_out(figure, 540, top=0)
-
-
-def _coloured(layer: Layer, colour: Measure) -> dict[str, Any]:
-    """Return markers coloured by a measure, with a bar above the plot that explains them."""
-    bar = {
-        "title": {"text": colour.label, "side": "top"},
-        "orientation": "h",
-        "thickness": 10,
-        "y": 1.0,
-        "yanchor": "bottom",
-        "len": 0.7,
-        "x": 0,
-        "xanchor": "left",
-    }
-    return {
-        "color": colour.of(layer.points),
-        "colorscale": theme.SCALE,
-        "colorbar": bar,
-        "size": 13,
-        "line": {"width": 2.5 if "open" in layer.symbol else 1},
-    }
 
 
 def _draw_epsilon(figure: go.Figure, front: Front, x: Measure, y: Measure) -> None:
@@ -207,13 +183,12 @@ def _draw_epsilon(figure: go.Figure, front: Front, x: Measure, y: Measure) -> No
         # At each x the least y of all points not to the right; drawn as steps (shape "hv").
         xs, ys = np.array(sorted((x.value(p), y.value(p)) for p in front.pareto)).T
         ys = np.minimum.accumulate(ys)
-        band = f"Where the untrained can lie (epsilon {front.epsilon:g})"
         step = {"mode": "lines", "line": thin | {"dash": "dot", "shape": "hv"}, "hoverinfo": "skip"}
         figure.add_scatter(x=[*xs, xs[-1]], y=[*ys, ys[-1]], showlegend=False, **step)
         figure.add_scatter(
             x=[*xs / reach, xs[-1]],
             y=[*ys / reach, ys[-1] / reach],
-            name=band,
+            name=f"Where the untrained can lie (epsilon {front.epsilon:g})",
             fill="tonexty",
             fillcolor=theme.pale(theme.GREY, 0.13),
             **step,

@@ -20,9 +20,11 @@ from bort_engine.show.race_figures import (
     PERCENTILES,
     SCORES,
     Score,
-    at_seconds,
+    scores_at,
+    spent,
     true_front,
 )
+from bort_engine.show.theme import count, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,21 +62,17 @@ def verdict(race: Race) -> list[Finding]:
     if len(race.searchers) == 1:
         alone = "only the FPTAS took part, so there is nothing to compare it with."
         return [Finding("In short", alone)]
-    findings = [Finding("In short", _in_short(race))]
+    findings = [_in_short(race)]
     for score in SCORES:
         standings = [
-            f"after {_trainings(n)} {standing(medians(race, score, n), score)}"
+            f"after {count(n, 'training')} {standing(medians(race, score, n), score)}"
             for n in looks(race.budget)
         ]
         scale = ", as a share of the truth's" if score == HYPERVOLUME else ", lower is better"
         findings.append(Finding(f"{score.name.capitalize()}{scale}", f"{'; '.join(standings)}."))
-    goals = sorted(GOALS, reverse=True)
-    findings += [_price(race, goal, "trainings") for goal in goals]
+    findings += _prices(race, "trainings")
     findings += [_seed_by_seed(race, score) for score in SCORES]
-    findings.append(Finding("By recorded seconds", _by_seconds(race)))
-    if common_seconds(race) is not None:
-        findings += [_price(race, goal, "seconds") for goal in goals]
-    return [*findings, Finding("What it speaks for", _scope(race))]
+    return [*findings, *_by_seconds(race), _scope(race)]
 
 
 def looks(budget: int) -> list[int]:
@@ -84,47 +82,51 @@ def looks(budget: int) -> list[int]:
 
 def medians(race: Race, score: Score, budget: float, by: str = "trainings") -> dict[str, float]:
     """Return each searcher's median after so many trainings or seconds, rounded as it is shown."""
-    at_budget = {
-        name: score.of(curves)[:, int(budget) - 1]
-        if by == "trainings"
-        else at_seconds(curves, score, np.array([budget]))
+    return {
+        name: round(float(np.median(scores_at(curves, score, by, budget))), score.digits)
         for name, curves in race.curves.items()
     }
-    return {name: round(float(np.median(x)), score.digits) for name, x in at_budget.items()}
+
+
+def _ranked(values: Mapping[str, float], score: Score) -> list[list[str]]:
+    """Group the searchers by their values, the best first."""
+    order = sorted(set(values.values()), reverse=score.sign > 0)
+    return [[name for name in values if values[name] == value] for value in order]
 
 
 def standing(values: Mapping[str, float], score: Score) -> str:
     """Say who leads and where the FPTAS stands, by values that are rounded as they are shown."""
-    ranked = sorted(set(values.values()), reverse=score.sign > 0)
-    groups = [[name for name in values if values[name] == value] for value in ranked]
-    first, best, ours = groups[0], score.text(ranked[0]), score.text(values[OURS])
-    if len(groups) == 1:
+    first, *others = _ranked(values, score)
+    best, ours = score.text(values[first[0]]), score.text(values[OURS])
+    if not others:
         return f"all are level at {best}"
     if first == [OURS]:
-        second = f"{_names(groups[1])} with {score.text(ranked[1])}"
-        return f"the FPTAS leads with {best}, before {second}"
+        second = others[0]
+        return (
+            f"the FPTAS leads with {best}, before {_names(second)} with "
+            f"{score.text(values[second[0]])}"
+        )
     if OURS in first:
         return f"the FPTAS is level with {_rivals(first)} in the lead at {best}"
-    ahead = sum(len(group) for group in groups[: ranked.index(values[OURS])])
+    n_ahead = sum(score.sign * (value - values[OURS]) > 0 for value in values.values())
     lead = "leads" if len(first) == 1 else "are level in the lead"
     return (
         f"{_names(first)} {lead} with {best} and the FPTAS is behind with {ours}, "
-        f"number {ahead + 1} of {len(values)}"
+        f"number {n_ahead + 1} of {len(values)}"
     )
 
 
-def _in_short(race: Race) -> str:
+def _in_short(race: Race) -> Finding:
     places = []
     for score in SCORES:
-        values = medians(race, score, race.budget)
-        best = (max if score.sign > 0 else min)(values.values())
-        first = [name for name in values if values[name] == best]
+        first = _ranked(medians(race, score, race.budget), score)[0]
         if first == [OURS]:
             places.append(f"leads in {score.name}")
         else:
             word = "level with" if OURS in first else "behind"
             places.append(f"is {word} {_rivals(first)} in {score.name}")
-    return f"after {_trainings(race.budget)} each, the FPTAS {' and '.join(places)}."
+    text = f"after {count(race.budget, 'training')} each, the FPTAS {' and '.join(places)}."
+    return Finding("In short", text)
 
 
 def needed(curves: Curves, goal: float, by: str) -> float | None:
@@ -132,83 +134,76 @@ def needed(curves: Curves, goal: float, by: str) -> float | None:
 
     None where half of the seeds or more need more than the budget.
     """
-    if by == "trainings":
-        return curves.trainings_to(goal)
-    below = curves.epsilon < goal
-    first = below.argmax(axis=1)  # the first True; also 0 where there is none
-    spent = np.where(below.any(axis=1), curves.seconds[np.arange(len(first)), first], np.inf)
-    median = float(np.median(spent))
+    reached = np.where(curves.epsilon < goal, spent(curves, by), np.inf).min(axis=1)
+    median = float(np.median(reached))
     return median if math.isfinite(median) else None
 
 
-def _price(race: Race, goal: float, by: str) -> Finding:
-    """Say what it took each searcher to get below a goal, the cheapest first."""
-    prices = {name: needed(curves, goal, by) for name, curves in race.curves.items()}
-    reached = {name: n for name, n in prices.items() if n is not None}
-    head = f"{HEADS[by]} until the achieved epsilon is below {goal:g}"
-    if not reached:
-        return Finding(head, f"nobody gets there within the budget of {_trainings(race.budget)}.")
-    shown = {name: f"{n:,.0f}" if by == "seconds" else f"{n:g}" for name, n in reached.items()}
-    order = sorted(reached, key=lambda name: (reached[name], name != OURS))
-    parts = [f"{IN_TEXT[name]} {shown[name]}" for name in order]
-    if never := [name for name in prices if name not in reached]:
-        parts.append(f"{_names(never)} not within the budget")
-    least = _names([name for name in order if shown[name] == shown[order[0]]])
-    return Finding(head, f"{', '.join(parts)}; least: {least}.")
-
-
-def outcomes(race: Race, rival: str, score: Score) -> tuple[int, int, int]:
-    """Return in how many of a rival's seeds the FPTAS ends ahead, level and behind.
-
-    A seed is held against the FPTAS on the same training seed's errors.
-    """
-    ours, theirs = (score.of(race.curves[name])[:, -1] for name in (OURS, rival))
-    # Ours has one search for each training seed: repeated, it lines up with the rival's seeds.
-    lead = score.sign * (np.resize(ours, len(theirs)) - theirs)
-    won, lost = int((lead > 1e-9).sum()), int((lead < -1e-9).sum())
-    return won, len(theirs) - won - lost, lost
+def _prices(race: Race, by: str) -> list[Finding]:
+    """Say for each goal what it took each searcher to get below it, the cheapest first."""
+    findings = []
+    for goal in sorted(GOALS, reverse=True):
+        prices = {name: needed(curves, goal, by) for name, curves in race.curves.items()}
+        reached = {name: n for name, n in prices.items() if n is not None}
+        texts = {name: f"{n:,.0f}" if by == "seconds" else f"{n:g}" for name, n in reached.items()}
+        order = sorted(reached, key=lambda name: (reached[name], name != OURS))
+        parts = [f"{IN_TEXT[name]} {texts[name]}" for name in order]
+        if never := [name for name in prices if name not in reached]:
+            parts.append(f"{_names(never)} not within the budget")
+        text = f"nobody gets there within the budget of {count(race.budget, 'training')}."
+        if order:
+            least = _names([name for name in order if texts[name] == texts[order[0]]])
+            text = f"{', '.join(parts)}; least: {least}."
+        head = f"{HEADS[by]} until the achieved epsilon is below {goal:g}"
+        findings.append(Finding(head, text))
+    return findings
 
 
 def _seed_by_seed(race: Race, score: Score) -> Finding:
+    """Count in how many of a rival's seeds the FPTAS ends ahead, level and behind.
+
+    A seed is held against the FPTAS on the same training seed's errors.
+    """
+    ends = {name: score.of(curves)[:, -1] for name, curves in race.curves.items()}
+    ours = ends.pop(OURS)
     parts = []
-    for rival in race.searchers:
-        if rival == OURS:
-            continue
-        counts = dict(zip(("ahead", "level", "behind"), outcomes(race, rival, score), strict=True))
-        words = ", ".join(f"{word} in {n}" for word, n in counts.items() if n)
+    for rival, theirs in ends.items():
+        # Ours has one search for each training seed: repeated, it lines up with the rival's seeds.
+        lead = score.sign * (np.resize(ours, len(theirs)) - theirs)
+        outcomes = {"ahead": lead > 1e-9, "level": abs(lead) <= 1e-9, "behind": lead < -1e-9}
+        words = ", ".join(f"{word} in {x.sum()}" for word, x in outcomes.items() if x.any())
         parts.append(f"against {IN_TEXT[rival]} {words}")
     return Finding(f"The FPTAS seed by seed, in {score.name}", f"{'; '.join(parts)}.")
 
 
-def common_seconds(race: Race) -> float | None:
-    """Return the most recorded seconds that every search had spent; None where that means nothing.
+def _by_seconds(race: Race) -> list[Finding]:
+    """Compare after the most recorded seconds that every search had spent.
 
-    It does not where no seconds are on record, or one search's first training outlasts another.
+    That means nothing where no seconds are on record, or one search's first training outlasts
+    another.
     """
-    start = max(float(curves.seconds[:, 0].max()) for curves in race.curves.values())
-    end = min(float(curves.seconds[:, -1].min()) for curves in race.curves.values())
-    return end if end > 0 and start <= end else None
-
-
-def _by_seconds(race: Race) -> str:
-    seconds = common_seconds(race)
-    if seconds is None:
-        return "the trainings' seconds are not on record, or too uneven to compare."
+    head = "By recorded seconds"
+    start = max(curves.seconds[:, 0].max() for curves in race.curves.values())
+    end = min(curves.seconds[:, -1].min() for curves in race.curves.values())
+    if end <= 0 or start > end:
+        text = "the trainings' seconds are not on record, or too uneven to compare."
+        return [Finding(head, text)]
     parts = "; ".join(
-        f"in {score.name}, {standing(medians(race, score, seconds, 'seconds'), score)}"
+        f"in {score.name}, {standing(medians(race, score, end, 'seconds'), score)}"
         for score in SCORES
     )
-    return f"after {seconds:,.0f} s of training, the most that every search spent, {parts}."
+    text = f"after {end:,.0f} s of training, the most that every search spent, {parts}."
+    return [Finding(head, text), *_prices(race, "seconds")]
 
 
-def _scope(race: Race) -> str:
-    tables = len(race.errors)
-    return (
-        f"one source, one task, {_space(race)}; {race.seeds} seed{'s' * (race.seeds > 1)} of each "
-        f"sampler on the errors of {tables} training seed{'s' * (tables > 1)}. The FPTAS draws "
-        "nothing at random, so its quartiles span the training seeds alone. Seconds are those of "
-        "the trainings; what the searches themselves take to think is left out."
+def _scope(race: Race) -> Finding:
+    text = (
+        f"one source, one task, {_space(race)}; {count(race.seeds, 'seed')} of each sampler on the "
+        f"errors of {count(len(race.errors), 'training seed')}. The FPTAS draws nothing at random, "
+        "so its quartiles span the training seeds alone. Seconds are those of the trainings; what "
+        "the searches themselves take to think is left out."
     )
+    return Finding("What it speaks for", text)
 
 
 def _space(race: Race) -> str:
@@ -220,24 +215,16 @@ def _space(race: Race) -> str:
 
 
 def _names(names: Sequence[str]) -> str:
-    *first, last = [IN_TEXT[name] for name in names]
-    return f"{', '.join(first)} and {last}" if first else last
+    return listed([IN_TEXT[name] for name in names])
 
 
 def _rivals(names: Sequence[str]) -> str:
     return _names([name for name in names if name != OURS])
 
 
-def _trainings(n: int) -> str:
-    return f"{n} training{'s' * (n > 1)}"
-
-
-# Where it comes from.
-
-
 def title(race: Race) -> str:
-    seeds = f"{race.seeds} seed{'s' * (race.seeds > 1)}"
-    return f"{race.source} on {race.task}: {_trainings(race.budget)} each, {seeds}"
+    length = f"{count(race.budget, 'training')} each, {count(race.seeds, 'seed')}"
+    return f"{race.source} on {race.task}: {length}"
 
 
 def origin(race: Race) -> str:
@@ -249,19 +236,16 @@ def origin(race: Race) -> str:
 def provenance(race: Race) -> dict[str, str]:
     """Return where the numbers come from, as plain text by topic."""
     record, latency, teacher = race.provenance, race.latency, race.provenance.teacher
-    right = f"{100 * (1 - teacher.dev_error):.1f} % right on dev, error {teacher.error} nats"
+    timed = f"recorded {latency.made_on}, {latency.versions}"
     facts = {
         "Errors": f"{race.origin} on {record.made}",
         "Each training": f"{record.training.steps} steps of {record.training.train_batch_size} "
         f"sentences, training seeds {', '.join(map(str, record.training_seeds))}",
-        "Source": f"{race.source} on {race.task}: {right}",
+        "Source": f"{race.source} on {race.task}: {100 * (1 - teacher.dev_error):.1f} % right on "
+        f"dev, error {teacher.error} nats",
         "Latency": f"batch {latency.batch_size}, {latency.sequence_length} tokens, "
-        f"{latency.threads} threads, {latency.device}"
-        + (
-            f", recorded {latency.made_on}, {latency.versions}"
-            if latency.origin == "recorded"
-            else ", measured here"
-        ),
+        f"{count(latency.threads, 'thread')}, {latency.device}, "
+        f"{timed if latency.origin == 'recorded' else 'measured here'}",
         "Size": "all parameters, exact" if race.size == "total" else "encoder parameters, exact",
         "Truth": _space(race),
         "Race": f"{record.seconds:g} s",
@@ -273,9 +257,6 @@ def covers(race: Race, seed: int) -> dict[float, int]:
     """Return by epsilon after how many trainings the FPTAS had its cover, on a seed's errors."""
     finished = race.finished[race.table(seed)]
     return {epsilon: n for epsilon, n in finished.items() if n <= race.budget}
-
-
-# Tables.
 
 
 def table(race: Race) -> pd.DataFrame:
@@ -329,7 +310,7 @@ def to_frame(race: Race) -> pd.DataFrame:
     parts = []
     for name, curves in race.curves.items():
         for seed, trace in enumerate(race.traces[name]):
-            columns = {
+            part = {
                 "searcher": name,
                 "seed": seed,
                 "trainings": np.arange(1, len(trace) + 1),
@@ -338,5 +319,5 @@ def to_frame(race: Race) -> pd.DataFrame:
                 "hypervolume": curves.hypervolume[seed],
                 "achieved_epsilon": curves.epsilon[seed],
             }
-            parts.append(pd.DataFrame(columns))
+            parts.append(pd.DataFrame(part))
     return pd.concat(parts, ignore_index=True)

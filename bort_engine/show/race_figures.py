@@ -6,18 +6,18 @@ colour and its symbol in all figures; the truth is grey and open.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import moocore
 import numpy as np
 
 from bort_engine.algorithms.pareto import nondominated
-from bort_engine.runs.text import plain
 from bort_engine.search.scores import GOALS, NAMES, OURS, Curves, Race
 from bort_engine.show import theme
-from bort_engine.show.theme import GREY, add_dots, log_axis, pale
+from bort_engine.show.theme import GREY, add_dots, count, log_axis, pale
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -39,10 +39,7 @@ STEPS = 200  # of the common grid on which curves over seconds are compared
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A score of a search: how it is called and shown; `sign` is 1 where more is better, else -1.
-
-    `least` is where a logarithmic axis ends, as it has no zero.
-    """
+    """A search's score: how it is called and shown; `sign` is 1 where more is better, else -1."""
 
     field: str
     name: str
@@ -50,7 +47,11 @@ class Score:
     digits: int
     unit: str
     sign: int
-    least: float
+
+    @property
+    def least(self) -> float:
+        """The least that its digits show: where a logarithmic axis ends, as it has no zero."""
+        return 10.0**-self.digits
 
     def of(self, curves: Curves) -> np.ndarray:
         """Return the values, shape (seeds, budget): hypervolumes in percent, or epsilons."""
@@ -62,15 +63,9 @@ class Score:
 
 
 HYPERVOLUME = Score(
-    "hypervolume",
-    "hypervolume",
-    "Hypervolume (% of the truth's)",
-    2,
-    "\N{NO-BREAK SPACE}%",
-    1,
-    0.01,
+    "hypervolume", "hypervolume", "Hypervolume (% of the truth's)", 2, "\N{NO-BREAK SPACE}%", 1
 )
-EPSILON = Score("epsilon", "achieved epsilon", "Achieved epsilon", 3, "", -1, 1e-3)
+EPSILON = Score("epsilon", "achieved epsilon", "Achieved epsilon", 3, "", -1)
 SCORES = (HYPERVOLUME, EPSILON)
 
 
@@ -90,22 +85,27 @@ def band(curves: Curves, score: Score, by: str = "trainings") -> Band:
     Over seconds the seeds' steps are read on a common grid, from where all of them have a first
     training to where the first of them has spent its budget; it is empty where these never meet.
     """
-    if by == "trainings":
-        values = score.of(curves)
-        x = np.arange(1, values.shape[1] + 1, dtype=float)
-    else:
+    x = spent(curves, by)[0]
+    if by == "seconds":
         start, end = curves.seconds[:, 0].max(), curves.seconds[:, -1].min()
         x = np.linspace(start, end, STEPS) if start <= end else np.empty(0)
-        values = at_seconds(curves, score, x)
-    low, median, high = np.percentile(values, PERCENTILES, axis=0)
-    return Band(x, low, median, high)
+    return Band(x, *np.percentile(scores_at(curves, score, by, x), PERCENTILES, axis=0))
 
 
-def at_seconds(curves: Curves, score: Score, seconds: np.ndarray) -> np.ndarray:
-    """Return each seed's score after so many seconds, shape (seeds, n): its last training's."""
-    rows = zip(score.of(curves), curves.seconds, strict=True)
+def spent(curves: Curves, by: str) -> np.ndarray:
+    """Return the trainings or seconds spent after each training, shape (seeds, budget)."""
+    trainings = np.arange(1.0, curves.seconds.shape[1] + 1)
+    return curves.seconds if by == "seconds" else np.broadcast_to(trainings, curves.seconds.shape)
+
+
+def scores_at(curves: Curves, score: Score, by: str, budget: float | np.ndarray) -> np.ndarray:
+    """Return each seed's score after so many trainings or seconds: that of its last training.
+
+    The shape is (seeds,), or (seeds, n) for n budgets.
+    """
+    rows = zip(score.of(curves), spent(curves, by), strict=True)
     # `searchsorted` counts the trainings that are over by then; the last of them is one before.
-    return np.array([row[np.searchsorted(spent, seconds, side="right") - 1] for row, spent in rows])
+    return np.array([row[np.searchsorted(ends, budget, side="right") - 1] for row, ends in rows])
 
 
 def front_rows(race: Race, name: str, seed: int, trainings: int) -> list[int]:
@@ -137,9 +137,6 @@ def attained(race: Race, name: str) -> dict[int, np.ndarray]:
     return {p: by_latency[by_latency[:, 2] == p, :2] for p in PERCENTILES}
 
 
-# Figures.
-
-
 def score_figure(race: Race, score: Score, by: str = "trainings") -> go.Figure:
     """Draw a score against the budget: a median for each searcher, with its quartiles.
 
@@ -150,20 +147,20 @@ def score_figure(race: Race, score: Score, by: str = "trainings") -> go.Figure:
 
     figure = go.Figure()
     value = f"%{{customdata:.{score.digits}f}}{score.unit}"
-    heights: list[np.ndarray] = []
+    heights: list[float] = []
     for name in reversed(race.searchers):  # ours, the first one, is drawn on top
         colour, symbol = MARKS[name]
         over_seeds = band(race.curves[name], score, by)
         low, median, high = (
-            np.maximum(100 - values if score.sign > 0 else values, score.least)
+            np.maximum(100 - values if score.sign > 0 else values, score.least).tolist()
             for values in (over_seeds.low, over_seeds.median, over_seeds.high)
         )
-        heights += [low, high]
-        x = over_seeds.x
-        _add_area(figure, (x, low), (x, high), pale(colour), legendgroup=name, showlegend=False)
+        heights += [*low, *high]
+        x = over_seeds.x.tolist()
+        _add_area(figure, (x, low), (x, high), pale(colour), name)
         figure.add_scatter(
-            x=x.tolist(),
-            y=median.tolist(),
+            x=x,
+            y=median,
             customdata=over_seeds.median.tolist(),
             name=NAMES[name],
             mode="lines+markers",
@@ -173,14 +170,14 @@ def score_figure(race: Race, score: Score, by: str = "trainings") -> go.Figure:
             hovertemplate=f"{NAMES[name]}: {value} after %{{x:,.0f}} {UNITS[by]}<extra></extra>",
         )
     figure.update_xaxes(title=BUDGETS[by], rangemode="tozero")
-    figure.update_yaxes(title=score.label, **_height_axis(np.concatenate(heights), score))
+    figure.update_yaxes(title=score.label, **_height_axis(heights, score))
     for goal in GOALS if score == EPSILON else ():
         figure.add_hline(y=goal, line={"color": GREY, "width": 1, "dash": "dash"})
     return _framed(figure, 400)
 
 
-def _height_axis(heights: np.ndarray, score: Score) -> dict[str, Any]:
-    ends = (*heights[np.isfinite(heights)], *(GOALS if score == EPSILON else ()))
+def _height_axis(heights: Sequence[float], score: Score) -> dict[str, Any]:
+    ends = (*filter(math.isfinite, heights), *(GOALS if score == EPSILON else ()))
     axis = log_axis(min(ends, default=score.least), max(ends, default=1.0))
     if score == EPSILON:
         return axis
@@ -190,22 +187,25 @@ def _height_axis(heights: np.ndarray, score: Score) -> dict[str, Any]:
 
 def _add_area(
     figure: go.Figure,
-    one_edge: tuple[np.ndarray, np.ndarray],
-    other_edge: tuple[np.ndarray, np.ndarray],
+    lower: Sequence[list[float]],
+    upper: Sequence[list[float]],
     colour: str,
-    **legend: Any,
+    group: str,
+    name: str | None = None,
 ) -> None:
-    """Fill what lies between two staircases: plotly fills to the trace that was added before."""
-    for (x, y), fill in ((one_edge, "none"), (other_edge, "tonexty")):
+    """Fill what lies between two staircases (x, y); without a name the legend leaves it out."""
+    for (x, y), fill in ((lower, "none"), (upper, "tonexty")):  # to the trace before this one
         figure.add_scatter(
-            x=x.tolist(),
-            y=y.tolist(),
+            x=x,
+            y=y,
             mode="lines",
             line={"width": 0, "shape": "hv"},
             fill=fill,
             fillcolor=colour,
             hoverinfo="skip",
-            **(legend if fill == "tonexty" else legend | {"showlegend": False}),
+            name=name,
+            legendgroup=group,
+            showlegend=fill == "tonexty" and name is not None,
         )
 
 
@@ -213,18 +213,24 @@ def front_figure(race: Race, view: str, seed: int, trainings: int) -> go.Figure:
     """Draw every searcher's front after so many trainings over the truth's, in two dimensions."""
     import plotly.graph_objects as go
 
-    figure, axes = go.Figure(), list(VIEWS[view])
-    costs = (race.truths[race.table(seed)].costs / (1e6, 1, 1))[:, axes]
-    hover = partial(_hover, race, race.table(seed))
+    figure, axes, table = go.Figure(), list(VIEWS[view]), race.table(seed)
+    costs = (race.truths[table].costs / (1e6, 1, 1))[:, axes]
     truth = true_front(race, seed)
+
+    def hover(row: int) -> str:
+        point, error = race.points[row], race.errors[table][row]
+        return (
+            f"<b>{point.architecture}</b><br>{theme.millions(point.size(race.size))} parameters · "
+            f"{point.latency_ms:.2f} ms · ê {error:.3f}"
+        )
+
     ring = {"symbol": "circle-open", "color": GREY, "size": 17, "line": {"width": 1.5}}
     add_dots(figure, costs, truth, "The truth's front", ring, hover)
     for number, name in enumerate(reversed(race.searchers)):  # nested, so none hides another
         colour, symbol = MARKS[name]
         marker: dict[str, Any] = {"symbol": symbol, "color": colour, "size": 8}
         if name != OURS:
-            outline = {"symbol": f"{symbol}-open", "size": 14 - number, "line": {"width": 2}}
-            marker |= outline
+            marker |= {"symbol": f"{symbol}-open", "size": 14 - number, "line": {"width": 2}}
         add_dots(figure, costs, front_rows(race, name, seed, trainings), NAMES[name], marker, hover)
     # The axes hold all that any training of this seed will show: nothing jumps as one steps on.
     ever = {row for name in race.searchers for row in race.trace(name, seed)}
@@ -251,14 +257,13 @@ def attainment_figure(race: Race, rival: str) -> go.Figure:
     for name, parts in corners.items():
         colour, symbol = MARKS[name]
         # Staircases run from the upper edge through the corners out to the right edge.
-        edges = {
-            p: np.vstack([(part[0, 0], top), part, (right, part[-1, 1])]).T
-            for p, part in parts.items()
-        }
-        area = {"name": f"{NAMES[name]}, 25 to 75 % of seeds", "legendgroup": name}
-        _add_area(figure, tuple(edges[25]), tuple(edges[75]), pale(colour, 0.25), **area)
+        low, (x, y), high = (
+            np.vstack([(parts[p][0, 0], top), parts[p], (right, parts[p][-1, 1])]).T.tolist()
+            for p in PERCENTILES
+        )
+        area = f"{NAMES[name]}, 25 to 75 % of seeds"
+        _add_area(figure, low, high, pale(colour, 0.25), name, area)
         half = f"{NAMES[name]}, half of the seeds"
-        x, y = edges[50].tolist()
         line = {"color": colour, "width": 2.5, "dash": "solid" if name == OURS else "dot"}
         inner = len(x) - 2  # the staircase's ends are no corners: no marker, no hover text
         hover = f"{half}: ê %{{y:.3f}} at %{{x:.2f}} ms<extra></extra>"
@@ -281,16 +286,8 @@ def _labels(race: Race) -> tuple[str, str, str]:
     """Return what size, latency and error are called on an axis."""
     latency = race.latency
     size = "Parameters" if race.size == "total" else "Encoder parameters"
-    at = f"batch {latency.batch_size}, {latency.sequence_length} tokens"
-    return f"{size} (millions)", plain(f"Latency (ms, {at})"), "Surrogate error ê (nats)"
-
-
-def _hover(race: Race, table: int, row: int) -> str:
-    point, error = race.points[row], race.errors[table][row]
-    return (
-        f"<b>{point.architecture}</b><br>{theme.millions(point.size(race.size))} parameters · "
-        f"{point.latency_ms:.2f} ms · ê {error:.3f}"
-    )
+    ms = f"Latency (ms, batch {latency.batch_size}, {latency.sequence_length} tokens)"
+    return f"{size} (millions)", ms, "Surrogate error ê (nats)"
 
 
 def _framed(figure: go.Figure, height: int) -> go.Figure:
@@ -298,11 +295,8 @@ def _framed(figure: go.Figure, height: int) -> go.Figure:
     return theme.laid_out(figure, height, legend={"traceorder": "reversed"}, uirevision="race")
 
 
-# A chart's message, for those who cannot see it.
-
-
 def score_summary(race: Race, score: Score, by: str = "trainings") -> str:
-    """Say where each searcher's median ends."""
+    """Say where each searcher's median ends, for those who cannot see the chart."""
     ends = []
     for name in race.searchers:
         over_seeds = band(race.curves[name], score, by)
@@ -319,13 +313,20 @@ def front_summary(race: Race, seed: int, trainings: int) -> str:
         f"{NAMES[name]} {len(truth.intersection(race.trace(name, seed)[:trainings]))}"
         for name in race.searchers
     )
-    return f"After {trainings} trainings, seed {seed}, of {len(truth)} true front points: {counts}"
+    return (
+        f"After {count(trainings, 'training')}, seed {seed}, of {len(truth)} true front points: "
+        f"{counts}"
+    )
 
 
 def attainment_summary(race: Race, rival: str) -> str:
     """Say the least error that half of the seeds attain."""
-    least = [
-        f"{NAMES[name]} {attained(race, name)[50][:, 1].min():.3f}"
-        for name in dict.fromkeys((OURS, rival))
-    ]
-    return f"Least error that half of the seeds attain: {'; '.join(least)}"
+    parts = []
+    for name in dict.fromkeys((OURS, rival)):
+        least = [
+            race.truths[race.table(seed)].costs[list(trace), 2].min()
+            for seed, trace in enumerate(race.traces[name])
+        ]
+        half = np.percentile(least, 50, method="inverted_cdf")  # a seed's own, as in `attained`
+        parts.append(f"{NAMES[name]} {half:.3f}")
+    return f"Least error that half of the seeds attain: {'; '.join(parts)}"

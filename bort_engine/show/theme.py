@@ -1,4 +1,4 @@
-"""How everything is drawn: colours and symbols, the legend, logarithmic axes, a figure's frame."""
+"""How everything is drawn: colours, the legend, logarithmic axes, a figure's frame; and counts."""
 
 from __future__ import annotations
 
@@ -16,15 +16,7 @@ SKY, GREY = "#56B4E9", "#8A8F98"
 # Light to dark without the palest and the darkest of viridis, which vanish on white or on black.
 SCALE = ["#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#e9dc24"]
 
-LEGEND = {
-    "orientation": "h",
-    "yref": "container",
-    "yanchor": "bottom",
-    "y": 0,
-    "x": 0,
-    "entrywidthmode": "pixels",
-    "entrywidth": 140,
-}
+LEGEND = {"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0, "x": 0}
 
 
 def log_axis(
@@ -68,6 +60,17 @@ def pale(colour: str, opacity: float = 0.15) -> str:
 def millions(n: int) -> str:
     """Return a count of parameters or operations in three or four figures."""
     return f"{n / 1e6:.1f} M" if n >= 1e6 else f"{n / 1e3:.0f} k"
+
+
+def count(n: int, noun: str) -> str:
+    """Return "1 thread", "2 threads"."""
+    return f"{n} {noun}{'s' * (n != 1)}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return "A, B and C"."""
+    *before, last = names
+    return f"{', '.join(before)} and {last}" if before else last
 
 
 def add_dots(

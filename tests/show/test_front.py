@@ -16,28 +16,21 @@ from bort_engine.show.front_figures import Axes
 BORT = sources["bort"].architecture
 
 
-def small_point(text: str, size: int, ms: float, error: float, dev: float, **more) -> Point:
-    return Point(Architecture.parse(text), size, size // 2, size, ms, error, dev, **more)
+def small_point(text: str, m: int, ms: float, error: float, dev: float, **more) -> Point:
+    n, half = m * 10**6, m * 10**6 // 2
+    return Point(Architecture.parse(text), n, half, n, ms, error, dev, **more)
 
 
 @pytest.fixture(scope="module")
 def small(front: Front) -> Front:
-    """Five points whose relations can be read off.
-
-    | D,A,H,I | size | ms | error | dev  |                                     |
-    | 6,2,8,8 |  8 M |  8 |  0.40 | 0.10 | the largest, T                      |
-    | 4,2,8,8 |  6 M |  6 |  0.44 | 0.15 | on the front, best W                |
-    | 3,2,8,8 |  6 M |  7 |  0.48 | 0.20 | beaten by 4,2,8,8 on all but size   |
-    | 2,2,8,8 |  4 M |  4 |  0.50 | 0.25 | on the front                        |
-    | 1,2,8,8 |  2 M |  2 |  0.69 | 0.50 | on the front, but a mere guess      |
-    """
+    """Five points whose relations can be read off: millions of parameters, ms, error, dev error."""
     points = mark_pareto(
         [
-            small_point("6,2,8,8", 8_000_000, 8.0, 0.40, 0.10),
-            small_point("4,2,8,8", 6_000_000, 6.0, 0.44, 0.15, w=0.5),
-            small_point("3,2,8,8", 6_000_000, 7.0, 0.48, 0.20),
-            small_point("2,2,8,8", 4_000_000, 4.0, 0.50, 0.25, w=0.4),
-            small_point("1,2,8,8", 2_000_000, 2.0, 0.69, 0.50, at_chance=True),
+            small_point("6,2,8,8", 8, 8.0, 0.40, 0.10),  # the largest, T
+            small_point("4,2,8,8", 6, 6.0, 0.44, 0.15, w=0.5),  # on the front, best W
+            small_point("3,2,8,8", 6, 7.0, 0.48, 0.20),  # beaten by 4,2,8,8 on all but size
+            small_point("2,2,8,8", 4, 4.0, 0.50, 0.25, w=0.4),  # on the front
+            small_point("1,2,8,8", 2, 2.0, 0.69, 0.50, at_chance=True),  # on it, a mere guess
         ]
     )
     maximum, best = Architecture.parse("6,2,8,8"), Architecture.parse("4,2,8,8")
@@ -100,19 +93,11 @@ def test_the_scatter_shows_what_its_axes_say(small):
     nats = figures.scatter(small, Axes("Latency / error", surrogate=True))
     assert list(trace(nats, "On the front").y) == [0.40, 0.44, 0.50]
     assert nats.layout.yaxis.title.text == "Surrogate error ê (nats)"
-    with pytest.raises(ValueError, match=r"view is 'up'; allowed: Size / latency, Size / error"):
-        Axes("up")
 
 
 def test_the_volume_shows_the_same_points(small):
     on = trace(figures.volume(small, Axes()), "On the front")
     assert (list(on.x), list(on.y), list(on.z)) == ([8, 6, 4], [8, 6, 4], [10, 15, 25])
-
-
-def test_a_figure_depends_on_the_front_and_the_axes_alone(front):
-    """A changed figure would lose the selection."""
-    for draw in (figures.scatter, figures.volume):
-        assert draw(front, Axes()).to_json() == draw(front, Axes()).to_json()
 
 
 def test_the_cells_are_powers_of_one_plus_epsilon_around_all_points(small):
@@ -157,9 +142,7 @@ def test_predicted_points_never_look_measured(front, predicted_front):
         ({"selection": {"points": [{"customdata": ["3,12,384,768"]}]}}, "3,12,384,768"),
         ({"selection": {"points": [{"customdata": "3,12,384,768"}]}}, "3,12,384,768"),
         ({"selection": {"points": []}}, None),
-        ({"selection": {"points": [{}]}}, None),
         ({"selection": {"points": [{"customdata": ["<img src=x>"]}]}}, None),
-        ({"selection": {"points": [{"customdata": []}]}}, None),
         (None, None),
     ],
 )
@@ -192,16 +175,13 @@ def test_why_says_what_a_point_beats(small):
 
 
 def test_why_judges_by_the_size_that_the_search_minimised(small):
-    """The encoder of 4,2,8,8 is the smaller one of two, though its embeddings make it larger."""
+    # The encoder of 4,2,8,8 is the smaller one of two, though its embeddings make it larger.
     a = replace(point(small, "4,2,8,8"), n_parameters=9_000_000, n_encoder_parameters=1_000_000)
     b = replace(point(small, "3,2,8,8"), n_parameters=5_000_000, n_encoder_parameters=2_000_000)
     points = mark_pareto([small.source_point, a, b], "effective")
     effective = replace(small, points=points, size="effective")
     off = words.why(effective, effective[b.architecture])
-    assert (
-        off
-        == "Not on the front: 4,2,8,8 is 50 % smaller and 14 % faster and 8.3 % lower in error ê."
-    )
+    assert off.endswith("4,2,8,8 is 50 % smaller and 14 % faster and 8.3 % lower in error ê.")
 
 
 def test_why_has_an_answer_for_every_point(front, predicted_front):
@@ -232,17 +212,17 @@ def test_budgets_start_with_everything_in_reach(small, front, predicted_front):
 
 
 def test_a_front_of_one_point_or_of_guesses_only_can_be_shown(small):
-    one = replace(small, points=(replace(small.source_point, pareto=True),), best=small.maximum)
+    alone = replace(small, points=(replace(small.source_point, pareto=True),), best=small.maximum)
     points = mark_pareto(replace(p, at_chance=True) for p in small.points)
     hopeless = replace(small, points=points)
-    for each in (one, hopeless):
+    for each in (alone, hopeless):
         for view in figures.VIEWS:
             json.loads(figures.scatter(each, Axes(view, surrogate=True)).to_json())
         json.loads(figures.volume(each, Axes()).to_json())
         assert all(r.low < r.high and r.low <= r.start for r in words.budgets(each).values())
         assert each.recommended == each.source_point
-    assert words.why(one, one.points[0]).startswith("On the front")
-    assert "1 points on the front" in words.summary(one)
+    assert words.why(alone, alone.points[0]).startswith("On the front")
+    assert "1 point on the front" in words.summary(alone)
     assert words.summary(hopeless) == "No point of minilm-l6 is better than guessing"
 
 
@@ -250,7 +230,9 @@ def test_the_words_carry_origin_and_unit(front):
     origin = words.origin(front)
     assert "Recorded on Synthetic CPU, 2000-01-01" in origin
     assert "batch 1, 128 tokens, 2 threads" in origin and "3.1 % median error" in origin
-    assert words.origin(replace(front, origin="measured")).startswith("Measured on")
+    alone = replace(front, origin="measured", latency=replace(front.latency, threads=1))
+    assert words.origin(alone).startswith("Measured on") and ", 1 thread, " in words.origin(alone)
+    assert "elastic" in words.origin(replace(front, oracle="elastic"))
     assert f"**{front.n_evaluated}** of them" in words.promise(front)
     title = words.title(replace(front, task="![x](http://a)"))
     assert title == r"minilm-l6 on \!\[x\](http\://a), epsilon 0.5"

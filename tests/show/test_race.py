@@ -25,8 +25,8 @@ def race() -> Race:
 
 
 def findings(race: Race, **change) -> dict[str, str]:
-    found = race_report.verdict(replace(race, **change) if change else race)
-    return {finding.head: finding.text.replace("\N{NO-BREAK SPACE}", " ") for finding in found}
+    verdict = race_report.verdict(replace(race, **change) if change else race)
+    return {finding.head: finding.text.replace("\N{NO-BREAK SPACE}", " ") for finding in verdict}
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,9 @@ def findings(race: Race, **change) -> dict[str, str]:
     ids=["level", "behind", "ahead"],
 )
 def test_the_verdict_says_who_leads_by_how_much(race, traces, numbers):
-    changed = traces if traces is LEADING else race.traces | traces
-    found = findings(race, traces=changed)
+    verdict = findings(race, traces=traces if traces is LEADING else race.traces | traces)
     for head, text in numbers.items():
-        (sentence,) = [found[full] for full in found if full.startswith(head)]
+        (sentence,) = [verdict[full] for full in verdict if full.startswith(head)]
         assert text in sentence
 
 
@@ -106,11 +105,11 @@ def test_the_looks_are_those_within_the_budget_and_its_end():
 
 def test_goals_that_nobody_reaches_and_seconds_that_nobody_noted(race):
     poor = {"fptas": ((D, A),), "random": ((D, C), (A, D))}
-    found = findings(race, budget=2, traces=poor, seconds=((0.0, None, 0.0, 0.0),))
-    price = found["Trainings until the achieved epsilon is below 0.1"]
+    verdict = findings(race, budget=2, traces=poor, seconds=((0.0, None, 0.0, 0.0),))
+    price = verdict["Trainings until the achieved epsilon is below 0.1"]
     assert price.startswith("nobody") and "2 trainings" in price
-    assert "not on record" in found["By recorded seconds"]
-    assert not any(head.startswith("Recorded seconds until") for head in found)
+    assert "not on record" in verdict["By recorded seconds"]
+    assert not any(head.startswith("Recorded seconds until") for head in verdict)
 
 
 def test_ours_alone_is_compared_with_nothing(race):
@@ -147,9 +146,11 @@ def test_every_number_says_where_and_when_it_was_made(race):
     facts = race_report.provenance(race)
     assert "recorded on Synthetic CPU, 2000-01-01, made up for the tests" in facts["Errors"]
     assert "batch 1, 128 tokens, 2 threads, Synthetic CPU, recorded 2000" in facts["Latency"]
-    here = replace(race, origin="measured", latency=replace(race.latency, origin="measured"))
+    latency = replace(race.latency, origin="measured", threads=1)
+    here = replace(race, origin="measured", latency=latency)
     facts = race_report.provenance(here)
     assert facts["Errors"].startswith("measured") and facts["Latency"].endswith("measured here")
+    assert ", 1 thread, " in facts["Latency"]
     part = replace(race, errors=((0.8, 0.4, 0.2, None),), traces={"fptas": ((C, A, B),)})
     assert race_report.provenance(part)["Truth"].startswith("3 measured architectures of 4")
 
@@ -161,7 +162,7 @@ def test_the_report_stands_alone_and_nothing_in_it_is_markup(race):
         source=evil,
         task=evil,
         provenance=replace(race.provenance, made=Provenance(evil, "", "2000-01-01")),
-        latency=replace(race.latency, device=evil, batch_size=evil),
+        latency=replace(race.latency, device=evil),
     )
     page = to_html(hostile)
     assert page.count(get_plotlyjs()[:2000]) == 1, "plotly.js is there once"
