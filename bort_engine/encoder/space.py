@@ -6,10 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from bort_engine.encoder.sources import Source
+from typing import Any, Protocol
 
 MOST_VALUES = 64  # on one axis of a grid
 
@@ -72,6 +69,15 @@ class Architecture:
         return self.fits_in(other) and width <= limit
 
 
+class Shaped(Protocol):
+    """What a space asks of a source (`sources.Source`, which is built on this module)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def architecture(self) -> Architecture: ...
+
+
 @dataclass(frozen=True, slots=True)
 class SearchSpace:
     """A finite product grid where heads must divide the hidden size; iterates in grid order.
@@ -112,7 +118,7 @@ class SearchSpace:
         )
 
     @classmethod
-    def of(cls, source: Source) -> SearchSpace:
+    def of(cls, source: Shaped) -> SearchSpace:
         """The default grid of a source: nothing in it exceeds the source, which is its maximum."""
         shape = source.architecture
         depth, heads = shape.num_hidden_layers, shape.num_attention_heads
@@ -127,7 +133,7 @@ class SearchSpace:
         )
 
     @classmethod
-    def fine(cls, source: Source) -> SearchSpace:
+    def fine(cls, source: Shaped) -> SearchSpace:
         """The slices of a source in small steps, for the elastic student: 2,640 of MiniLM-L6.
 
         Heads as wide as 4 to 16 sixteenths of the source's, 3 to 24 twenty-fourths of its neurons.
@@ -143,7 +149,7 @@ class SearchSpace:
         )
 
     @classmethod
-    def parse(cls, text: str, source: Source) -> SearchSpace:
+    def parse(cls, text: str, source: Shaped) -> SearchSpace:
         """Read `default`, `fine`, `bort`, or a grid such as `D=1-6 A=2,12 H=96,384 I=192,1536`."""
         if text in ("default", "fine"):
             return cls.of(source) if text == "default" else cls.fine(source)
@@ -159,7 +165,7 @@ class SearchSpace:
         depths, heads, hidden, neurons = (_numbers(axes[letter]) for letter in "DAHI")
         return cls(depths, heads, hidden, neurons)
 
-    def within(self, source: Source) -> SearchSpace:
+    def within(self, source: Shaped) -> SearchSpace:
         """Return this space, checked: weights can be inherited only from something larger."""
         for name in Architecture.__slots__:
             largest, limit = max(getattr(self, name)), getattr(source.architecture, name)
