@@ -100,6 +100,8 @@ class Calibration:
 
     def _layer_ms(self, a: Architecture) -> float | None:
         """Return t_B, linear in I between the nearest two that were timed (its products are)."""
+        if str(a.hidden_size) not in self.outside_ms:
+            return None
         if (ms := self.layer_ms.get(_block(a))) is not None:
             return ms
         start = _block(a).rpartition(",")[0] + ","

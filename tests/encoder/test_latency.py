@@ -69,6 +69,10 @@ def test_between_two_calibrated_sizes_of_the_neurons_a_layer_is_interpolated():
     assert calibration.covers([Architecture(1, 2, 32, 127), Architecture(1, 2, 64, 96)])
     for beyond in ((1, 2, 32, 129), (1, 2, 64, 97), (1, 4, 32, 80)):
         assert not calibration.covers([Architecture(*beyond)])
+    bare = replace(HAND, outside_ms={"64": 0.75})
+    assert not bare.covers([Architecture(1, 2, 32, 64)])
+    with pytest.raises(ValueError, match=r"is not in the calibration of tiny; calibrate its space"):
+        bare.predict_ms(Architecture(1, 2, 32, 64))
 
 
 def test_the_report_is_the_held_out_error_by_hand():
