@@ -71,8 +71,9 @@ class Plan:
         configs: the hyper-parameter sets: auto, quick, gentle or bort; auto is `quick`, or `gentle`
             for an initialisation that was distilled on the task: at quick's rates such a student
             forgets more than it learns.
-        initialisation: inherit (a slice of the source), general (that, distilled on general text)
-            or task (then on the task's texts, too).
+        initialisation: inherit (a slice of the source), general (that, distilled on general text),
+            task (a slice of T, distilled on the task's texts) or elastic (a slice of the elastic
+            student, in which all slices of T are trained together).
         controls: what Agora is compared with, at as many steps: plain, copied, random, or none.
         seeds, seed: how many runs, and the first one's seed.
         confidence: what the labeller must give its first choice for a point to be kept.
