@@ -272,7 +272,7 @@ class Slice:
             # Attention divides a head's query times key by the root of its width. Where heads are
             # merged or narrowed, this factor undoes the change of that divisor, so that what is
             # left of the logits keeps its scale.
-            query_scale=(_head_width(child) / _head_width(parent)) ** 0.5,
+            query_scale=(child.head_width / parent.head_width) ** 0.5,
         )
 
     def weights(
@@ -299,10 +299,6 @@ class Slice:
         return weight * self.query_scale if role == "query" else weight
 
 
-def _head_width(architecture: Architecture) -> int:
-    return architecture.hidden_size // architecture.num_attention_heads
-
-
 def _top(scores: np.ndarray, count: int) -> torch.Tensor:
     """Return the indices of the `count` largest scores, in their original order."""
     return torch.from_numpy(np.sort(np.argsort(-scores, kind="stable")[:count]))
@@ -316,10 +312,10 @@ def _attention_units(
     The best heads are those with the largest sums of `heads_by`. Narrower heads keep each one's
     best units by `units_by`; wider heads are put together from whole ones.
     """
-    width = _head_width(parent)
+    width = parent.head_width
     by_head = units_by.reshape(parent.num_attention_heads, width)
     sums = heads_by.reshape(parent.num_attention_heads, width).sum(1)
-    n_units = min(width, _head_width(child))  # of each of the parent's heads
+    n_units = min(width, child.head_width)  # of each of the parent's heads
     heads = _top(sums, -(-child.hidden_size // n_units)).tolist()  # rounded up; the last is cut
     units = torch.cat([_top(by_head[head], n_units) + head * width for head in heads])
     return units[: child.hidden_size]

@@ -59,14 +59,18 @@ class Architecture:
             cls.parse, core_schema.str_schema(), serialization=core_schema.to_string_ser_schema()
         )
 
+    @property
+    def head_width(self) -> int:
+        """Hidden units of one head."""
+        return self.hidden_size // self.num_attention_heads
+
     def fits_in(self, other: Architecture) -> bool:
         """True where no field exceeds `other`'s: then weights can be inherited from it."""
         return all(getattr(self, name) <= getattr(other, name) for name in self.__slots__)
 
     def is_slice_of(self, other: Architecture) -> bool:
         """True where this fits in `other` and its heads are no wider: each is a part of one."""
-        width, limit = (a.hidden_size // a.num_attention_heads for a in (self, other))
-        return self.fits_in(other) and width <= limit
+        return self.fits_in(other) and self.head_width <= other.head_width
 
 
 class Shaped(Protocol):
@@ -139,7 +143,7 @@ class SearchSpace:
         Heads as wide as 4 to 16 sixteenths of the source's, 3 to 24 twenty-fourths of its neurons.
         """
         shape, coarse = source.architecture, cls.of(source)
-        heads, width = shape.num_attention_heads, shape.hidden_size // shape.num_attention_heads
+        heads, width = shape.num_attention_heads, shape.head_width
         return cls(
             coarse.num_hidden_layers,
             coarse.num_attention_heads,

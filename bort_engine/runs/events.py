@@ -33,6 +33,15 @@ def check(stop: Stop) -> None:
         raise Cancelled("stopped on request")
 
 
+def step_events(stage: str, on_progress: Progress) -> Callable[[int, int, float], None]:
+    """Return what tells of a training's steps: the step, how many there are, and its loss."""
+
+    def on_step(step: int, total: int, loss: float) -> None:
+        on_progress({"stage": stage, "done": step, "total": total, "loss": loss})
+
+    return on_step
+
+
 class Pace:
     """How long a stage still takes, at the speed it has had since it began."""
 

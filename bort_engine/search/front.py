@@ -96,8 +96,7 @@ def front(
         if oracle != "scratch":
             space.within(source)
         if oracle == "elastic":  # wider heads than the source's are no slices of it
-            shape = source.architecture
-            space = replace(space, widest_head=shape.hidden_size // shape.num_attention_heads)
+            space = replace(space, widest_head=source.architecture.head_width)
         setup = Setup(source.name, find_task(task).name, oracle, training, seed)
         answers = oracles.measured(source, setup, folder, on_progress, stop)
     calibration = calibration_for(source, space, settings, latency, recalibrate, on_progress)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ from bort_engine.algorithms.agora import Mistake, RoundId
 from bort_engine.data.resources import cache_dir, general_texts
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
-from bort_engine.runs.events import Cancelled, Progress, Stop, never, silent
+from bort_engine.runs.events import Cancelled, Progress, Stop, never, silent, step_events
 from bort_engine.runs.records import whole_folder
 from bort_engine.training.teacher import RECIPE_VERSION, Teacher
 
@@ -114,7 +113,7 @@ def distil_labels(
             raise Cancelled("stopped on request")
         rows = rows + _swapped(teacher, tau, copy)
     recipe = Recipe(epochs=1, batch_size=TASK_BATCH, learning_rate=TASK_LEARNING_RATE)
-    on_step = _step_events(on_progress)
+    on_step = step_events(STAGE, on_progress)
     return train(model, rows, teacher.tokenizer, recipe, seed=seed, on_step=on_step, stop=stop)
 
 
@@ -146,16 +145,9 @@ def distil_states(
     recipe = Recipe(steps, 1, GENERAL_BATCH, GENERAL_LEARNING_RATE)
     rows = encode(texts, tokenizer, [0] * len(texts))
     encoder: Any = model.base_model
-    on_step = _step_events(on_progress)
+    on_step = step_events(STAGE, on_progress)
     imitate(encoder, load_source(source), rows, tokenizer, recipe, on_step=on_step, stop=stop)
     return model
-
-
-def _step_events(on_progress: Progress) -> Callable[[int, int, float], None]:
-    def on_step(step: int, total: int, loss: float) -> None:
-        on_progress({"stage": STAGE, "done": step, "total": total, "loss": loss})
-
-    return on_step
 
 
 def _folder(architecture: Architecture, source: Source, teacher: Teacher, steps: int) -> Path:

@@ -29,7 +29,7 @@ from bort_engine.encoder.checkpoint import os_errors
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture, SearchSpace
 from bort_engine.runs import records
-from bort_engine.runs.events import Progress, Stop, never, silent
+from bort_engine.runs.events import Progress, Stop, never, silent, step_events
 from bort_engine.runs.records import NonNegative
 from bort_engine.training.precision import precision
 from bort_engine.training.teacher import RECIPE_VERSION, Teacher
@@ -121,10 +121,6 @@ def _train(
     data, n_rows = teacher.train_data, recipe.steps * recipe.batch_size
     rows = (data * -(-n_rows // len(data)))[:n_rows]
     states = folder.with_name(f".{folder.name}.states")
-
-    def on_step(step: int, total: int, loss: float) -> None:
-        on_progress({"stage": STAGE, "done": step, "total": total, "loss": loss})
-
     with words_in_use(model, rows) as renumbered:
         train_module(
             _Sandwich(model, teacher, source),
@@ -132,7 +128,7 @@ def _train(
             teacher.tokenizer,
             recipe,
             seed=seed,
-            on_step=on_step,
+            on_step=step_events(STAGE, on_progress),
             stop=stop,
             states=states,
         )

@@ -20,7 +20,7 @@ from bort_engine.data.resources import cache_dir
 from bort_engine.data.tasks import find_task, load_task
 from bort_engine.encoder.sources import Source
 from bort_engine.runs import records
-from bort_engine.runs.events import Progress, Stop, never, silent
+from bort_engine.runs.events import Progress, Stop, never, silent, step_events
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -185,10 +185,6 @@ def _fine_tune(
     n_classes = len(find_task(task).labels)
     model = without_dropout(load_source(source, num_labels=n_classes, seed=seed))
 
-    def on_step(step: int, total: int, loss: float) -> None:
-        stage = "fine-tuning the source"
-        on_progress({"stage": stage, "done": step, "total": total, "loss": loss})
-
     train(
         model,
         [data["train"][row] for row in rows],
@@ -200,7 +196,7 @@ def _fine_tune(
             learning_rate=LEARNING_RATE if many else LEARNING_RATE_OF_FEW,
         ),
         seed=seed,
-        on_step=on_step,
+        on_step=step_events("fine-tuning the source", on_progress),
         stop=stop,
     )
     logits = {name: predict(model, data[name], tokenizer) for name in data}

@@ -161,7 +161,7 @@ def show_heads(splits: anatomy.CostSplits, source: Source, calibration: Calibrat
     st.subheader("Heads are free", anchor=False)
     st.markdown(
         f"Heads share the hidden size: {shape.num_attention_heads} heads of "
-        f"{shape.hidden_size // shape.num_attention_heads} units each here. However it is split, "
+        f"{shape.head_width} units each here. However it is split, "
         "the matrices stay as they are, so size and operations do not move. What is learned may: "
         "free is not without effect."
     )
