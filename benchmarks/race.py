@@ -1,9 +1,10 @@
-"""The FPTAS against Optuna's samplers and local search, on the recorded table of all 384 shapes.
+"""The FPTAS against its rivals and its own parts, on the recorded table of all 384 shapes.
 
 Run: python benchmarks/race.py [seeds] [RECORD ...]. Prints what the table says of the assumptions
-(noise from seed to seed, exceptions to the order, the fitted surface, what covers achieve), then
-the race: hypervolume after 16, 32 and 64 trainings, trainings and seconds until the achieved
-epsilon is below 0.2 and 0.1, and how long the default race of four samplers takes.
+(noise from seed to seed, exceptions to the order, the fitted surface, what covers achieve); then
+the race: hypervolume and achieved epsilon after 16, 32 and 64 trainings, and, seed by seed, the
+trainings until the achieved epsilon is below 0.2 and 0.1, in the whole space and with 12 heads
+only; then the quartiles of the latter over random sub-spaces.
 SIZE=effective counts the encoder's parameters only: other cells, on which nothing was tuned.
 With SAVE=1 the default race becomes the recorded one that the app opens on.
 """
@@ -17,20 +18,32 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
 
-from bort_engine import race
+from bort_engine import race, sources
 from bort_engine.algorithms import fptas
 from bort_engine.data.resources import ASSETS
+from bort_engine.encoder.space import SearchSpace
 from bort_engine.lab import ground_truth
-from bort_engine.search.candidates import candidate
-from bort_engine.search.scores import GOALS, NAMES, Race
-from bort_engine.show.race import needed
+from bort_engine.runs.events import Event
+from bort_engine.search import ablations
+from bort_engine.search import errors as oracles
+from bort_engine.search.candidates import calibration_for, candidate, costs_of
+from bort_engine.search.predictor import guesser
+from bort_engine.search.race import ALL
+from bort_engine.search.scores import GOALS, NAMES, OURS, Race, Truth
 
 SOURCE, TASK = "minilm-l6", "rotten-tomatoes"
 SEEDS = int(sys.argv[1]) if len(sys.argv) > 1 else 20
 RECORDS = sys.argv[2:]
 SIZE = os.environ.get("SIZE", "total")
 BUDGETS = (16, 32, 64)
-LONG = 192  # trainings: the goals' price is beyond the default budget for some
+LONG = 96  # trainings: the goals' price is beyond the default budget for some
+SUBSPACES = 40
+SPACES = ("default", "D=1-6 A=12 H=96,192,288,384 I=192,384,768,1536")
+
+
+def tell(event: Event) -> None:
+    text = f"{event['done']} of {event['total']} {event.get('detail', '')}"
+    print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
 def show_table(result: Race) -> None:
@@ -38,25 +51,26 @@ def show_table(result: Race) -> None:
     errors = [np.array(table, dtype=float) for table in result.errors]
     seeds = result.provenance.training_seeds
     for seed, table, seconds in zip(seeds, errors, result.seconds, strict=True):
-        order = ground_truth.order(candidates, table)
+        r = result.scale.r(table)
+        order = ground_truth.order(candidates, r)
         surface = ground_truth.surface(candidates, table)
         spent = f"{len(table)} trainings, {sum(s or 0 for s in seconds):.0f} s"
         print(
             f"training seed {seed}: {spent}; {order.violations} of {order.pairs} ordered pairs "
-            f"break the order by more than {fptas.TOLERANCE:.0%}, at worst by {order.worst:.1%}; "
+            f"break the order by more than {fptas.TOLERANCE:g} in r, at worst {order.worst:.3f}; "
             f"the surface is off by {surface.leave_one_out:.1%} (median, each left out in turn)"
         )
-        for cover in ground_truth.covers(candidates, table):
+        for cover in ground_truth.covers(candidates, r):
             print(
                 f"  epsilon {cover.epsilon:<4g} {'lazy' if cover.lazy else 'all ':>5}: "
                 f"{cover.trainings:>3} trainings for {cover.cells:>3} cells, achieved "
                 f"{cover.achieved:.3f}"
             )
     if len(errors) > 1:
-        noise = ground_truth.noise(errors[0], errors[1])
+        noise = ground_truth.noise(*(result.scale.r(table) for table in errors[:2]))
         print(
-            f"noise between the two seeds: median {noise.median:.1%}, 95th percentile "
-            f"{noise.p95:.1%}; Kendall tau of the rankings {noise.kendall_tau:.3f}"
+            f"noise between the two seeds, in r: median {noise.median:.3f}, 95th percentile "
+            f"{noise.p95:.3f}; Kendall tau of the rankings {noise.kendall_tau:.3f}"
         )
 
 
@@ -65,14 +79,76 @@ def show_race(result: Race) -> None:
         volumes = [f"{np.median(curves.hypervolume[:, n - 1]):.4f}" for n in BUDGETS]
         epsilons = [f"{np.median(curves.epsilon[:, n - 1]):.3f}" for n in BUDGETS]
         print(
-            f"{NAMES[name]:>14}: hypervolume after {BUDGETS} {' '.join(volumes)}; achieved epsilon "
+            f"{NAMES[name]:>17}: hypervolume after {BUDGETS} {' '.join(volumes)}; achieved epsilon "
             f"{' '.join(epsilons)}"
         )
 
 
+def show_trainings(result: Race) -> None:
+    """Print what the goals took each search, by training seed; a dash: not within the budget."""
+    tables = range(len(result.errors))
+    for goal in sorted(GOALS, reverse=True):
+        print(f"trainings of {result.budget} to {goal:g} in {len(result.points)} shapes")
+        for name, curves in result.curves.items():
+            took = [first_below(epsilons, goal) for epsilons in curves.epsilon]
+            texts = [" ".join(map(shown, took[table :: len(tables)])) for table in tables]
+            print(f"{NAMES[name]:>17}: {' | '.join(texts)}")
+
+
+def first_below(epsilons: np.ndarray, goal: float) -> float:
+    return float((epsilons < goal).argmax() + 1) if (epsilons < goal).any() else np.inf
+
+
+def shown(n: float) -> str:
+    return f"{n:g}" if np.isfinite(n) else "-"
+
+
+def show_strides(result: Race) -> None:
+    """Print the fewest trainings from which on every stride is good enough, k chosen for each."""
+    candidates = [candidate(point, result.size) for point in result.points]
+    T, row = fptas.maximum_point(candidates), {xi: n for n, xi in enumerate(candidates)}
+    strides = [ablations.stride(candidates, n + 1, T) for n in range(len(candidates))]
+    for seed, truth in enumerate(result.truths):
+        ends = np.array([truth.epsilons([row[xi] for xi in some])[-1] for some in strides])
+        worst = np.maximum.accumulate(ends[::-1])[::-1]  # of this and all longer ones
+        took = ", ".join(f"{first_below(worst, goal):g} to {goal:g}" for goal in GOALS)
+        print(f"strides of training seed {seed}: {took}")
+
+
+def show_subspaces() -> None:
+    """Print the quartiles of the trainings to 0.1 over random sub-spaces."""
+    source = sources[SOURCE]
+    space = SearchSpace.parse("default", source)
+    calibration = calibration_for(source, space, latency="recorded")
+    every = [candidate(costs_of(a, source, calibration), SIZE) for a in space]
+    answers = oracles.replayable(source, TASK, space, RECORDS)
+    took: dict[str, list[float]] = {}
+    for draw in range(SUBSPACES):
+        rng, oracle = np.random.default_rng(draw), answers[draw % len(answers)]
+        kept = np.sort(rng.permutation(len(every))[: round(0.85 * len(every))])
+        some = [every[n] for n in kept]
+        row, T = {xi.key: n for n, xi in enumerate(some)}, fptas.maximum_point(some)
+        truth = Truth(np.array([(xi.p, xi.i, oracle.r(xi.key)) for xi in some]))
+        ours = fptas.refine(some, oracle.errors, LONG, own=T.key, guess=guesser(some))
+        traces = {
+            OURS: [xi.key for xi in ours.errors],
+            "random": [T.key, *(some[n].key for n in rng.permutation(len(some)))],
+        }
+        for name in ("surface", "gp"):
+            traces[name] = ablations.sample(name, some, oracle.r, LONG, draw, T)
+        for name, trace in traces.items():
+            epsilons = truth.epsilons([row[key] for key in dict.fromkeys(trace)][:LONG])
+            took.setdefault(name, []).append(first_below(epsilons, 0.1))
+        tell({"done": draw + 1, "total": SUBSPACES, "detail": "sub-spaces"})
+    print(f"trainings of {LONG} to 0.1, quartiles over {SUBSPACES} sub-spaces of 85 %")
+    for name, counts in took.items():
+        quartiles = np.percentile(counts, [25, 50, 75], method="inverted_cdf")
+        print(f"{NAMES[name]:>17}: {' '.join(map(shown, quartiles))}")
+
+
 def main() -> None:
     start = perf_counter()
-    default = race(SOURCE, TASK, seeds=SEEDS, records=RECORDS, size=SIZE)
+    default = race(SOURCE, TASK, seeds=SEEDS, records=RECORDS, size=SIZE, on_progress=tell)
     default.summary()
     took = perf_counter() - start
     show_table(default)
@@ -82,16 +158,21 @@ def main() -> None:
     show_race(default)
     if os.environ.get("SAVE"):
         print(default.save(ASSETS / "recorded" / f"race-{SOURCE}-{TASK}.json"))
-    long = race(SOURCE, TASK, budget=LONG, seeds=SEEDS, records=RECORDS, size=SIZE)
-    for name, curves in long.curves.items():
-        for goal in sorted(GOALS, reverse=True):
-            trainings, seconds = (needed(curves, goal, by) for by in ("trainings", "seconds"))
-            spent = f"over {LONG} trainings"
-            if trainings is not None and seconds is not None:
-                spent = f"{trainings:g} trainings, {seconds:.0f} recorded seconds"
-            print(
-                f"{NAMES[name]:>14}: {spent} until the achieved epsilon is below {goal} (medians)"
-            )
+    for space in SPACES:
+        long = race(
+            SOURCE,
+            TASK,
+            ALL,
+            budget=LONG,
+            seeds=SEEDS,
+            records=RECORDS,
+            space=space,
+            size=SIZE,
+            on_progress=tell,
+        )
+        show_trainings(long)
+        show_strides(long)
+    show_subspaces()
 
 
 main()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bort_engine.encoder.space import Architecture, SearchSpace
     from bort_engine.finetune.agora import agora
     from bort_engine.runs.events import Cancelled
+    from bort_engine.search.cut import cut
     from bort_engine.search.front import front
     from bort_engine.search.race import race
     from bort_engine.search.result import Front
@@ -28,6 +29,7 @@ _HOME = {
     "Source": "encoder.sources",
     "agora": "finetune.agora",
     "build": "encoder.build",
+    "cut": "search.cut",
     "front": "search.front",
     "n_operations": "encoder.costs",
     "n_parameters": "encoder.costs",
@@ -42,6 +44,7 @@ __all__ = [
     "Source",
     "agora",
     "build",
+    "cut",
     "front",
     "n_operations",
     "n_parameters",

@@ -114,6 +114,7 @@ def fetch(*, on_progress: Progress = silent) -> Answer:
 VERBS: dict[str, Callable[..., Any] | str] = {
     "params": params,
     "front": "search.front",
+    "cut": "search.cut",
     "agora": "finetune.agora",
     "race": "search.race",
     "torus": "lab.torus",

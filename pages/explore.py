@@ -24,20 +24,20 @@ from pages.parts import form, runs
 PREDICTED = "glue"  # nothing is trained: errors from published scores, in Bort's own space
 TITLES = {name: task.title for name, task in TASKS.items()}
 TITLES[PREDICTED] = "GLUE average, predicted"
-PREFER = {"error": "accurate", "latency": "fast", "size": "small"}
+PREFER = {"latency": "fast", "size": "small", "error": "accurate"}
 EPSILON = (
-    "How much larger, slower and worse than any other architecture the nearest one shown may be. "
-    "Small: a finer front, more training. Large: a coarser one, sooner."
+    "How much larger and slower than any other architecture the nearest one shown may be, and how "
+    "much more it may lose of what lies between the source and guessing. Small: a finer front. "
+    "Large: a coarser one, sooner."
 )
 EFFECTIVE = "Leave the embeddings out of the size."
-SURROGATE = "The error that the search works on, instead of wrong answers on dev."
-START = {
-    "brief": "the source's own weights, sliced",
-    "elastic": "one student of which all are slices, trained together (space `fine`)",
-    "scratch": "random weights",
+ORACLES = {
+    "elastic": "elastic: slices of one student, all trained together",
+    "brief": "brief: each trained for a moment, from the source's weights",
+    "scratch": "scratch: each trained for a moment, from random weights",
 }
 SELECT = {
-    "cover": "cover: one of each cell, with the promise",
+    "cover": "cover: every cell is covered, with the promise",
     "stride": "stride: every 8th by size, as published",
     "exhaustive": "exhaustive: every architecture",
 }
@@ -116,19 +116,20 @@ def show_candidates(run: jobs.Run, events: list[runs.Event]) -> None:
 def show_form(source: str, task: str, epsilon: float) -> None:
     """What a front measured on this machine can be asked for."""
     st.markdown(
-        f"Train relatives of **{source}** on **{task}** at epsilon **{epsilon:g}**, "
-        "each for a moment, on this machine."
+        f"Train smaller relatives of **{source}** on **{task}** on this machine, and search them "
+        f"at epsilon **{epsilon:g}**."
     )
     left, right = st.columns(2)
     left.number_input("Latency: batch size", 1, 1024, 1, key="--batch-size")
     right.number_input("Latency: tokens", 1, 512, 128, key="--sequence-length")
     with st.expander("Advanced", icon=":material/tune:"):
-        grids = "`default`, `bort`, or a grid such as `D=1-6 A=2,12 H=96,384 I=192,1536`."
+        grids = "`default`, `fine`, `bort`, or a grid: `D=1-6 A=2,12 H=96,384 I=192,1536`."
         st.text_input("Search space", "default", key="--space", help=grids)
         form.select(st, "Selection", SELECT, "--selection")
-        st.checkbox("Skip what is already covered (lazy)", True, key="--lazy")
-        form.select(st, "Candidates start from", START, "--oracle")
-        st.number_input("Training steps of a candidate", 1, 100_000, 30, key="--steps")
+        st.checkbox("Only what is not covered yet (lazy)", True, key="--lazy")
+        form.select(st, "How errors are made", ORACLES, "--oracle")
+        steps = "0 means 300 for the elastic student, 30 for each of the others."
+        st.number_input("Training steps", 0, 100_000, 0, key="--steps", help=steps)
         once = "0 means two epochs. It is done once, and kept."
         label = "Training steps of the source"
         st.number_input(label, 0, 100_000, 0, key="--teacher-steps", help=once)
@@ -151,10 +152,7 @@ def show_chart(front: Front) -> None:
             views = list(figures.VIEWS)
             view = form.pick("Axes", views, "view", label_visibility="collapsed")
             effective = st.toggle("Encoder only", key="effective", help=EFFECTIVE)
-            surrogate = st.toggle(
-                "As ê", key="surrogate", disabled=words.predicted(front), help=SURROGATE
-            )
-        axes = figures.Axes(view, effective, surrogate)
+        axes = figures.Axes(view, effective)
         st.plotly_chart(
             figures.scatter(front, axes),
             key="chart",
@@ -192,19 +190,24 @@ def show_budgets(front: Front) -> None:
         for column, (name, budget) in zip(columns, words.budgets(front).items(), strict=False)
     }
     with columns[3]:
-        prefer = form.pick("Then prefer", PREFER, "prefer", "size")
+        prefer = form.pick("Then prefer", PREFER, "prefer", "latency")
     best = front.cheapest(prefer, limits["latency"], limits["size"] * 1e6, limits["lost"] / 100)
     if best is None and not words.above_chance(front):
         st.markdown("No point here is better than guessing, so none can be recommended.")
     elif best is None:
         st.markdown("No point of the front fits these budgets. Widen one of them.")
     else:
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(
-                f"Best within these budgets: **{best.architecture}** ({words.brief(front, best)})",
-                width="content",
-            )
-            st.button("Show it", on_click=choose, args=[best.architecture], key="show")
+        show_choice(front, "Best within these budgets", best)
+    if knee := front.knee:
+        show_choice(front, "The knee, beyond which each gain costs more", knee)
+
+
+def show_choice(front: Front, label: str, point: Point) -> None:
+    """Name a point, with a button that shows its card."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        text = f"{label}: **{point.architecture}** ({words.brief(front, point)})"
+        st.markdown(text, width="content")
+        st.button("Show it", on_click=choose, args=[point.architecture], key=f"show {label}")
 
 
 def show_finetune(front: Front, point: Point) -> None:
@@ -229,6 +232,9 @@ def show_card(front: Front, point: Point) -> None:
     st.caption(f"{words.shape(point)}{against}.")
     runs.show_facts(words.facts(front, point))
     st.markdown(words.why(front, point))
+    if command := words.cut_command(front, point):
+        st.caption("It is trained already, as accurate as shown. Save it as a checkpoint:")
+        st.code(command, language="shell")
     files: dict[str, tuple[str, Callable[[], str]]] = {
         "front": ("front.json", lambda: json.dumps(records.dump(front))),
         "table": ("front.csv", lambda: front.to_frame().to_csv(index=False)),
@@ -309,6 +315,8 @@ if front is not None:
     with st.container(border=True):
         show_budgets(front)
     point = front.recommended
+    if point == front.source_point and front.knee:
+        point = front.knee
     if text := st.query_params.get("point"):
         try:
             point = front[Architecture.parse(text)]

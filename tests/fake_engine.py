@@ -131,6 +131,7 @@ def synthetic_race(**change: Any) -> Any:
     from bort_engine.encoder.latency import LatencyReport
     from bort_engine.search.evaluate import BriefTraining
     from bort_engine.search.result import Costs
+    from bort_engine.search.scale import Scale
     from bort_engine.search.scores import Race, RaceProvenance
     from bort_engine.training.teacher import TeacherReport
 
@@ -158,6 +159,7 @@ def synthetic_race(**change: Any) -> Any:
         "latency": LatencyReport(
             1, 128, 2, "Synthetic CPU", 0.01, 0.02, 0.99, 8, "recorded", "2000-01-01", "torch 0"
         ),
+        "scale": Scale(0.0),  # r is the error itself
         "provenance": RaceProvenance(
             made=Provenance("Synthetic CPU", "made up for the tests", "2000-01-01"),
             space="default",
@@ -228,6 +230,7 @@ def play_front(job: jobs.Job, folder: Path, steps: int, pause: float) -> None:
 def play_race(job: jobs.Job, folder: Path, steps: int, pause: float) -> None:
     for done in range(1, steps + 1):
         trained = {"architecture": f"{done},12,384,1536", "error": 0.7 - 0.01 * done}
+        trained["dev_error"] = 0.3
         job.report({"stage": "evaluating candidates", "done": 0, "total": 0} | trained)
         detail = f"TPE, seed {done - 1}"
         report(job, pause, "search", stage="searching", done=done, total=steps, detail=detail)

@@ -60,13 +60,17 @@ def fronts() -> Any:
 
 def _front(found: Any) -> Any:
     knee = found.knee
-    names = ("n_parameters", "latency_ms", "error", "dev_error", "w", "pareto", "at_chance", "role")
+    names = ("n_parameters", "latency_ms", "error", "dev_error", "r", "w")
+    names += ("pareto", "at_chance", "role")
     return {
         "cells": found.n_cells,
         "evaluated": found.n_evaluated,
         "space": found.space_size,
         "achieved": found.achieved_epsilon,
-        "best": str(found.best),
+        "missed": [found.guarantee.n_missed, found.guarantee.most_uncovered],
+        "points of accuracy": found.promised_points,
+        "best": str(found.best.architecture),
+        "recommended": str(found.recommended.architecture),
         "knee": str(knee.architecture) if knee else None,
         "maximum": str(found.maximum),
         "points": {str(p.architecture): [getattr(p, name) for name in names] for p in found.points},

@@ -24,6 +24,7 @@ from bort_engine.runs.events import Cancelled
 ROOT = Path(__file__).parent.parent
 TINY = ["--steps", "2", "--teacher-steps", "4", "--space", "D=1-2 A=2 H=96 I=192"]
 TINY += ["--latency", "recorded", "--lazy", "off", "--epsilon", "0.05", "--json"]
+TINY += ["--oracle", "brief"]
 PREDICTED = ["front", "bert-large-uncased", "--space", "bort"]
 PREDICTED += ["--oracle", "glue", "--latency", "recorded"]
 AGORA = "agora minilm-l6 --architecture 3,12,384,768"
@@ -64,7 +65,10 @@ def test_params_as_text_sums_to_its_total(capsys):
         (f"{AGORA} --controls best", "allowed: plain|copied|random,..."),
         ("front minilm-l6 --out pyproject.toml", "--out is pyproject.toml, a file; give a folder"),
         ("ledger --lengths none", "0 lengths were given; allowed: 1 to"),
-        ("nope", "'nope' is not known; allowed: params, front, agora, race, torus, ledger, fetch"),
+        (
+            "nope",
+            "'nope' is not known; allowed: params, front, cut, agora, race, torus, ledger, fetch",
+        ),
         ("", "Missing command. See `"),
     ],
 )
@@ -173,7 +177,7 @@ def test_stopped_is_exit_code_130(monkeypatch, capsys, stop):
     assert "bort_engine: stopped" in capsys.readouterr().err
 
 
-def test_a_full_disk_is_one_clear_line(capsys, tmp_path, quick_evaluator, small_task):
+def test_a_full_disk_is_one_clear_line(capsys, tmp_path, small_task):
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full to stand in for a full disk")
     folder = tmp_path / "run"
@@ -183,9 +187,7 @@ def test_a_full_disk_is_one_clear_line(capsys, tmp_path, quick_evaluator, small_
     assert "the disk is full: free some space" in capsys.readouterr().err
 
 
-def test_a_killed_run_goes_on_without_repeating_and_stdout_is_json(
-    quick_evaluator, small_task, tmp_path, capsys
-):
+def test_a_killed_run_goes_on_without_repeating_and_stdout_is_json(small_task, tmp_path, capsys):
     folder = tmp_path / "run"
     record = folder / "evaluations.jsonl"
     arguments = ["front", "minilm-l6", "--task", small_task, *TINY, "--out", str(folder)]

@@ -4,33 +4,43 @@ Beside the paper (de Wynter 2020, [OSE], Algorithm 1). Letters as there:
 
     xi   a candidate architecture          p(xi)   parameter size
     Xi   all candidates                    i(xi)   inference cost
-    T    the maximum point                 e(xi)   surrogate error of xi, measured by brief training
-    W    the coefficient to maximise       epsilon the tolerated factor, 1 + epsilon
+    T    the maximum point                 e(xi)   error of xi, on a scale of its own
+    W    the coefficient to maximise       epsilon what is tolerated
 
 Nothing here knows of BERT, torch or text: any AB^nC family comes as `Candidate`s and an error
 function. The paper's own selection, every k-th architecture by size, is `selection="stride"`. The
-default, `"cover"`, is an approximation scheme in the usual sense: at most polynomially many cells
-in 1/epsilon are trained, and the result is within a factor 1 + epsilon of everything else.
+default, `"cover"`, is an approximation scheme in the usual sense. It returns a set S such that
+every xi has an s in S with
 
-In reading order: T and W; the cells and their representatives; `Cover`, the state of a search;
+    p(s) <= (1 + epsilon) p(xi),   i(s) <= (1 + epsilon) i(xi),   e(s) <= e(xi) + epsilon.
+
+That is a theorem if e never rises by more than the tolerance from an architecture to one that
+contains it. Costs fall into at most polynomially many cells in 1/epsilon; a cell is settled when
+every one of its members is covered, not its largest alone: two members of which neither contains
+the other say nothing of each other's errors.
+
+In reading order: T and W; the cells and their maximal members; `Cover`, the state of a search;
 `extract` and `refine`, the two loops over it. guarantee.py checks the result.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import gcd
+from statistics import mode
 from typing import Any
 
 import numpy as np
 
-from bort_engine.algorithms.lazy import Cell, Guess, Laziness
+from bort_engine.algorithms.lazy import Guess, Proofs
+from bort_engine.algorithms.pareto import nondominated
 
 SELECTIONS = ("cover", "stride", "exhaustive")
-# Of the errors' noise: on the recorded table two training seeds differ by 1.9 % in the median and
-# by 8.2 % at the 95th percentile.
-TOLERANCE = 0.05
+# How much more an architecture may err than one that it contains, on the errors' own scale.
+TOLERANCE = 0.03
 ERROR_FLOOR = 1e-3  # W divides by the error: below this, errors count as equal
 # What `refine` goes through. From 0.3: on the recorded table, wider ones first prove what the finer
 # ones have no use for.
@@ -42,7 +52,7 @@ class Candidate:
     """One xi: the error function is asked for `key`, which is hashable; p and i are its costs.
 
     `order` places it in the AB^nC order: componentwise not above another's means contained in it;
-    without one, laziness saves nothing.
+    without one, nothing measured says anything of its error.
     `tie` decides between candidates of equal p (larger wins).
     """
 
@@ -53,6 +63,7 @@ class Candidate:
     tie: tuple[float, ...] = ()
 
 
+Cell = tuple[int, int]
 Errors = Callable[[Sequence[Any]], Iterable[float]]  # of candidates' keys, in order
 
 
@@ -105,11 +116,17 @@ def cell_bound(candidates: Sequence[Candidate], epsilon: float) -> float:
     return (2 + math.log(max(p) / min(p)) / width) * (2 + math.log(max(i) / min(i)) / width)
 
 
-def representative(members: Iterable[Candidate], T: Candidate) -> Candidate:
-    """Return a cell's largest member, or T if that is one of them."""
-    # Any member covers the others in p and i. For e, take the one that should err least: whatever
-    # contains another has the larger p (or tie), so nothing in the cell contains its largest.
-    return max(members, key=lambda xi: (xi is T, xi.p, xi.tie, xi.i))
+def maximal(members: Sequence[Candidate]) -> list[Candidate]:
+    """Return those of a cell's members that no other one contains: none errs less than all of them.
+
+    Measuring them covers the cell: each member is contained in one of them, which costs less than
+    1 + epsilon times as much and errs no more. Along one axis that is one a cell, the largest.
+    """
+    if len(members) < 2 or not all(xi.order for xi in members):
+        return list(members)
+    # To be contained in another is to be dominated by it, where more is better.
+    mask = nondominated(-np.array([xi.order for xi in members], dtype=float))
+    return [xi for xi, on in zip(members, mask, strict=True) if on]
 
 
 class Cover:
@@ -119,56 +136,72 @@ class Cover:
 
     Attributes:
         errors: e of everything that is measured or was known before.
-        evaluated: e of the representatives that were needed, in the order they were asked for.
-        skipped: the cells that are proven covered, and their members.
+        evaluated: e of what was needed, in the order it was asked for.
     """
 
     def __init__(
         self,
+        candidates: Sequence[Candidate],
         groups: dict[Cell, list[Candidate]],
         T: Candidate,
         known: Mapping[Candidate, float],
-        laziness: Laziness | None = None,
+        proofs: Proofs | None = None,
     ) -> None:
         self.errors = dict(known)
         self.evaluated: dict[Candidate, float] = {}
-        self.skipped: dict[Cell, list[Candidate]] = {}
-        self._groups, self._laziness = groups, laziness
-        self._open = {cell: representative(members, T) for cell, members in groups.items()}
-        if laziness is None:
-            by_size = sorted(self._open.items(), key=lambda item: (item[1] is not T, -item[1].p))
-            self._open = dict(by_size)
-            self._first = list(self._open.values())
+        self._candidates, self._groups, self._proofs = candidates, groups, proofs
+        number = {xi: n for n, group in enumerate(groups.values()) for xi in group}
+        if proofs is None:
+            needed = [xi for group in groups.values() for xi in maximal(group)]
+            self._first = _by_size(dict.fromkeys([T, *needed]), T)
+            number = {xi: number[xi] for xi in needed}  # T may be beyond what its cell needs
+            # By cell, how many are still to be measured.
+            self._missing = np.bincount([number[xi] for xi in needed if xi not in known])
+            self._missing.resize(len(groups))
         else:
             # T first: it contains all others, so its error bounds theirs from below. Then the
             # smallest: nearly all others cost more, so it covers them if its error is low enough.
-            self._first = [T, min(self._open.values(), key=lambda xi: (xi.p * xi.i, xi.p))]
+            self._first = [T, min(candidates, key=lambda xi: (xi.p * xi.i, xi.p))]
             for xi, error in known.items():
-                laziness.tell(xi, error)
+                proofs.tell(xi, error)
+            self._cell = np.array([number[xi] for xi in candidates])
+        self._number = number  # of a candidate's cell
 
     def ask(self) -> list[Candidate]:
         """Return what to measure next: all at once or, lazily, one; none if all is settled."""
-        unmeasured = [xi for xi in self._first if xi not in self.errors]
-        if unmeasured:
-            return unmeasured if self._laziness is None else unmeasured[:1]
-        for cell, xi in list(self._open.items()):
-            if xi in self.errors:  # just told, or known before: that counts, but is not asked for
+        for xi in self._first:  # known before: that counts, but is not asked for
+            if xi in self.errors and xi not in self.evaluated:
                 self.evaluated[xi] = self.errors[xi]
-                del self._open[cell]
-        if self._laziness is None:
+        unmeasured = [xi for xi in self._first if xi not in self.errors]
+        if self._proofs is None or unmeasured:
+            return unmeasured if self._proofs is None else unmeasured[:1]
+        # One at a time from here on, since each error may prove others covered.
+        if not len(self._proofs.open):
             return []
-        # One at a time from here on, since each error may prove further cells covered.
-        for cell in self._laziness.covered(self._open):
-            self.skipped[cell] = self._groups[cell]
-            del self._open[cell]
-        still_open = list(self._open.values())
-        return [self._laziness.farthest(still_open, self.errors)] if still_open else []
+        return [self._candidates[self._proofs.likely_worst(self.errors)]]
 
     def tell(self, xi: Candidate, error: float) -> None:
         """Learn the error of a candidate that was asked for."""
         self.errors[xi] = self.evaluated[xi] = error
-        if self._laziness is not None:
-            self._laziness.tell(xi, error)
+        if self._proofs is not None:
+            self._proofs.tell(xi, error)
+        elif xi in self._number:
+            self._missing[self._number[xi]] -= 1
+
+    @property
+    def n_settled(self) -> int:
+        """How many cells have no member that is neither measured nor proven covered."""
+        if self._proofs is None:
+            return int((self._missing == 0).sum())
+        return len(self._groups) - len(np.unique(self._cell[self._proofs.open]))
+
+    def skipped(self) -> dict[Cell, list[Candidate]]:
+        """Return the cells of which no member was measured, with their members."""
+        return {
+            cell: group
+            for cell, group in self._groups.items()
+            if not any(xi in self.errors for xi in group)
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +213,10 @@ class Extraction:
         evaluated: e of everything that was trained for the cover, in the order it was asked for.
         known: e of what was known before and is no part of the above.
         checks: e of the spot-checked candidates; they test the cover and are no part of it.
-        n_cells: how many trainings the selection allows (cells; or strided, or all, candidates).
+        n_cells: how many cells there are (or strided, or all, candidates).
         bound: the stated upper bound of n_cells.
-        skipped: the cells that laziness proved covered, and their members.
+        skipped: the cells that were proven covered without a measurement in them, with their
+            members.
     """
 
     maximum: Candidate
@@ -219,17 +253,20 @@ def extract(
     guess: Guess | None = None,
     on_settled: Callable[[int, int], None] = lambda done, total: None,
 ) -> Extraction:
-    """Train as few candidates as the selection needs ([OSE], Algorithm 1).
+    """Measure as few candidates as the selection needs ([OSE], Algorithm 1).
 
     Args:
         errors: maps keys to their errors, in order; asked with one key at a time when lazy, else
             with all of them, so that several workers can share them.
-        epsilon: the tolerated factor minus one, in (0, 1].
-        selection: "cover" (one representative a cell), "stride" (the published one: sorted by p,
-            every `interval`-th from T down; the paper calls the interval epsilon and states the
-            bound rho <= |1 - epsilon| for it) or "exhaustive" (all: the ground truth).
-        lazy: skip cells that are proven covered while the error falls along the AB^nC order.
-        tolerance: relative noise of the errors that laziness allows for.
+        epsilon: what is promised, in (0, 1]: a share of size and cost, and of the errors' scale.
+        selection: "cover" (every cell is covered), "stride" (the published one: sorted by p, every
+            `interval`-th from T down; the paper calls the interval epsilon and states the bound
+            rho <= |1 - epsilon| for it; ours steps on by one more where equal p would come round)
+            or "exhaustive" (all: the ground truth).
+        lazy: measure one after another, and only what is not proven covered by then; else the
+            maximal members of every cell.
+        tolerance: how much more an architecture may err than one that it contains. The promise
+            holds for errors that rise by no more (not lazily, only for an epsilon of at least it).
         spot_checks: how many further candidates to measure, at random, to test the cover.
         known: errors from an earlier run over the same candidates; never asked for again, and kept
             in the cover, so refining epsilon step by step never worsens what was achieved. (Two
@@ -238,7 +275,7 @@ def extract(
         guess: predicts the errors of all candidates, shape (n,), in their order, from what is
             measured. When lazy, what it takes for the farthest from covered comes next; it never
             counts as a proof.
-        on_settled: told how many cells are measured or proven covered, and how many there are.
+        on_settled: told how many cells are settled, and how many there are.
 
     Raises:
         ValueError: epsilon, the selection, the interval or spot_checks is out of range, or there
@@ -246,21 +283,21 @@ def extract(
     """
     _check(candidates, epsilon, selection, interval, spot_checks)
     T = maximum_point(candidates, own)
-    groups, laziness = cells(candidates, epsilon), None
+    groups, proofs = cells(candidates, epsilon), None
     if selection != "cover":
         # Each of those selected has a cell to itself, so that the same loop measures them all.
-        every = _by_size(candidates, T)[:: interval if selection == "stride" else 1]
-        groups = {(rank, 0): [xi] for rank, xi in enumerate(every)}
+        step = _interval(candidates, interval) if selection == "stride" else 1
+        groups = {(rank, 0): [xi] for rank, xi in enumerate(_by_size(candidates, T)[::step])}
     elif lazy:
-        laziness = Laziness(candidates, groups, epsilon, tolerance, ERROR_FLOOR, guess)
+        proofs = Proofs(candidates, epsilon, tolerance, guess)
     # What is known of others than these candidates is none of ours.
     known_errors = {xi: known[xi.key] for xi in candidates if known and xi.key in known}
-    cover = Cover(groups, T, known_errors, laziness)
+    cover = Cover(candidates, groups, T, known_errors, proofs)
     on_settled(0, len(groups))
     while batch := cover.ask():
         for xi, error in _measured(batch, errors):
             cover.tell(xi, error)
-            on_settled(len(cover.evaluated) + len(cover.skipped), len(groups))
+            on_settled(cover.n_settled, len(groups))
     on_settled(len(groups), len(groups))  # also where the last was known, or proven covered
     # The spot-checks are drawn from all that the cover stands for without having measured it.
     unmeasured = [xi for xi in candidates if xi not in cover.errors]
@@ -272,7 +309,7 @@ def extract(
         checks=dict(_measured([unmeasured[row] for row in sample], errors)),
         n_cells=len(groups),
         bound=cell_bound(candidates, epsilon) if selection == "cover" else float(len(groups)),
-        skipped=cover.skipped,
+        skipped=cover.skipped(),
     )
 
 
@@ -293,6 +330,7 @@ def refine(
     budget: int,
     *,
     epsilons: Sequence[float] = EPSILONS,
+    tolerance: float = TOLERANCE,
     own: Any = None,
     guess: Guess | None = None,
 ) -> Refinement:
@@ -308,10 +346,9 @@ def refine(
     finished: dict[float, int] = {}
     for epsilon in epsilons:
         groups = cells(candidates, epsilon)
-        laziness = Laziness(candidates, groups, epsilon, TOLERANCE, ERROR_FLOOR, guess)
+        proofs = Proofs(candidates, epsilon, tolerance, guess)
         # Cells of two epsilons are not nested, so each cover begins anew, but trains nothing twice.
-        known = {xi: trained[xi] for xi in candidates if xi in trained}
-        cover = Cover(groups, T, known, laziness)
+        cover = Cover(candidates, groups, T, dict(trained), proofs)
         while batch := cover.ask():
             if len(trained) == budget:
                 return Refinement(trained, finished)
@@ -332,6 +369,18 @@ def _measured(batch: Sequence[Candidate], errors: Errors) -> Iterator[tuple[Cand
 
 def _by_size(candidates: Iterable[Candidate], T: Candidate) -> list[Candidate]:
     return sorted(candidates, key=lambda xi: (xi is not T, -xi.p, -xi.i))
+
+
+def _interval(candidates: Sequence[Candidate], interval: int) -> int:
+    """Return the step of a stride: the interval, or the next that is coprime to the ties in p.
+
+    BERT's heads add no parameters. With four head counts, every 8th by size is always the same one.
+    """
+    sizes = [xi.p for xi in candidates]
+    ties = mode(Counter(sizes).values())
+    while interval > 1 and gcd(interval, ties) > 1:
+        interval += 1
+    return interval
 
 
 def check_epsilon(epsilon: float) -> None:

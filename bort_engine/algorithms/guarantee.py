@@ -1,7 +1,7 @@
 """The promise of the FPTAS, and the assumption under it, checked on everything that was measured.
 
-In size and cost the promise is a theorem (the representative shares the cell); in the error it
-holds as far as that falls along the AB^nC order, so that is what is counted here.
+In size and cost the promise is a theorem; in the error it holds as far as that falls along the
+AB^nC order, so that is what is counted here.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import bdtri
 
-from bort_engine.algorithms.fptas import ERROR_FLOOR, TOLERANCE, Extraction
-from bort_engine.algorithms.pareto import achieved_epsilon
+from bort_engine.algorithms.fptas import TOLERANCE, Extraction
+from bort_engine.algorithms.pareto import achieved_epsilon, gaps
+
+CONFIDENCE = 0.95
 
 
 class Order(NamedTuple):
     """Pairs of which one contains the other; those where the container errs more, and by how much.
 
-    `worst` is a share of the smaller error, 0 where none errs more.
+    `worst` is on the errors' scale, 0 where none errs more.
     """
 
     pairs: int
@@ -31,9 +34,20 @@ def order_violations(order: np.ndarray, errors: np.ndarray, tolerance: float = T
     # inside[k, l]: k is contained in l. Equals contain each other and make no pair.
     inside = (order[:, None, :] <= order[None, :, :]).all(axis=2)
     inner, outer = np.nonzero(inside & ~inside.T)
-    excess = errors[outer] / np.maximum(errors[inner], ERROR_FLOOR) - 1
+    excess = errors[outer] - errors[inner]
     worst = max(0.0, float(excess.max(initial=0.0)))
     return Order(len(excess), int((excess > tolerance).sum()), worst)
+
+
+def most_uncovered(n_missed: int, n_checks: int) -> float:
+    """Return the largest share not covered that so many random checks leave possible, at 95 %.
+
+    The upper end of Clopper and Pearson's one-sided interval: with it, so few misses or fewer have
+    a probability of 5 %.
+    """
+    if n_missed == n_checks:
+        return 1.0
+    return float(bdtri(n_missed, n_checks, 1 - CONFIDENCE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,26 +57,34 @@ class Guarantee:
     Attributes:
         achieved: the smallest epsilon for which the returned set covers all that was measured.
         n_measured: how many that is, spot-checks and known ones included.
+        n_missed: how many of the spot-checks are not covered at the promised epsilon.
+        most_uncovered: the largest share of what was not measured that the checks leave possible.
         order_pairs: measured pairs of which one contains the other.
         order_violations: those where the container's error is higher by more than the tolerance.
-        worst_violation: by what share, at most.
+        worst_violation: by how much, at most.
     """
 
     achieved: float
     n_measured: int
+    n_missed: int
+    most_uncovered: float
     order_pairs: int
     order_violations: int
     worst_violation: float
 
 
-def guarantee(extraction: Extraction, tolerance: float = TOLERANCE) -> Guarantee:
+def guarantee(extraction: Extraction, epsilon: float, tolerance: float = TOLERANCE) -> Guarantee:
     """Check an extraction's promise, and the assumption under it, on everything measured."""
-    measured = extraction.measured
-    # Below the floor errors count as equal, as in W: a ratio of two of them would mean nothing.
-    cover, costs = (
-        np.array([(xi.p, xi.i, max(e, ERROR_FLOOR)) for xi, e in errors.items()])
-        for errors in (extraction.cover, measured)
+    cover, checks, measured = (
+        np.array([(xi.p, xi.i, e) for xi, e in errors.items()]).reshape(-1, 3)
+        for errors in (extraction.cover, extraction.checks, extraction.measured)
     )
-    order, errors = np.array([xi.order for xi in measured]), np.array(list(measured.values()))
-    pairs = order_violations(order, errors, tolerance)
-    return Guarantee(achieved_epsilon(cover, costs), len(measured), *pairs)
+    n_missed = int((gaps(cover, checks).min(axis=0) > epsilon + 1e-12).sum())
+    order = np.array([xi.order for xi in extraction.measured])
+    return Guarantee(
+        achieved_epsilon(cover, measured),
+        len(measured),
+        n_missed,
+        most_uncovered(n_missed, len(checks)),
+        *order_violations(order, measured[:, 2], tolerance),
+    )

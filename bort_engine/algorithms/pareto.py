@@ -1,6 +1,7 @@
 """Dominance and hypervolume, by moocore, and the one epsilon-indicator.
 
-Everything is minimised: every row of costs is (size, inference cost, error), all positive.
+Everything is minimised. A row of costs is (size, inference cost, error): the first are positive and
+compared by their ratio; the last is an error on a scale of its own, compared by the difference.
 """
 
 from __future__ import annotations
@@ -9,10 +10,21 @@ import moocore
 import numpy as np
 
 
-def nondominated(costs: np.ndarray) -> np.ndarray:
-    """Return a mask of the rows (shape (n,)) that no other row beats; equal rows all stay."""
+def nondominated(costs: np.ndarray, tie: float = 0.0) -> np.ndarray:
+    """Return a mask of the rows (shape (n,)) that no other row beats; equal rows all stay.
+
+    Second columns that differ by less than the share `tie` count as equal.
+    """
     costs = np.atleast_2d(np.asarray(costs, dtype=float))
-    return moocore.is_nondominated(costs, maximise=False, keep_weakly=True)
+    if not tie:
+        return moocore.is_nondominated(costs, maximise=False, keep_weakly=True)
+    # Not transitive any more, so every pair is looked at. There are no circles: around one, first
+    # and last columns could not fall, so the second would have to, by more than the tie each time.
+    p, i, e = costs.T
+    shorter = np.multiply.outer(i, np.full(len(i), 1 + tie)) < i  # [k, l]: k is, by more than that
+    no_worse = (p[:, None] <= p) & (e[:, None] <= e) & ~shorter.T
+    better = (p[:, None] < p) | (e[:, None] < e) | shorter
+    return ~(no_worse & better).any(axis=0)
 
 
 def hypervolume(costs: np.ndarray, reference: np.ndarray) -> float:
@@ -21,39 +33,43 @@ def hypervolume(costs: np.ndarray, reference: np.ndarray) -> float:
     return float(moocore.hypervolume(costs, ref=np.asarray(reference, dtype=float)))
 
 
-def factors(costs: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Return by which factor each row must be allowed to be worse to stand in for each other.
+def gaps(costs: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Return by how much each row must be allowed to be worse to stand in for each other.
 
-    Shapes: costs (n, d), reference (m, d); the result is (n, m). The entry (i, j) is the largest
-    of the d ratios costs[i] / reference[j]; it is below 1 where row i is better in everything.
+    Shapes: costs (n, d), reference (m, d); the result is (n, m). The entry (i, j) is the largest of
+    costs[i] / reference[j] - 1, by column, and, in the last column, costs[i] - reference[j]; it is
+    negative where row i is better in everything.
     """
-    columns = zip(np.transpose(costs), np.transpose(reference), strict=True)
-    # One (n, m) table of ratios a column: faster than a maximum along a last axis of length d.
-    return np.maximum.reduce([np.divide.outer(own, other) for own, other in columns])
+    *columns, errors = zip(np.transpose(costs), np.transpose(reference), strict=True)
+    # One (n, m) table a column: faster than a maximum along a last axis of length d.
+    ratios = [np.divide.outer(own, other) - 1 for own, other in columns]
+    return np.maximum.reduce([*ratios, np.subtract.outer(*errors)])
 
 
 def achieved_epsilons(trace: np.ndarray, costs: np.ndarray) -> np.ndarray:
     """Return `achieved_epsilon` of the first row of `trace` (n, d), of the first two, ... (n,)."""
-    nearest = np.minimum.accumulate(factors(trace, costs), axis=0)  # of the rows so far, to each
-    return np.maximum(nearest.max(axis=1) - 1.0, 0.0)
+    nearest = np.minimum.accumulate(gaps(trace, costs), axis=0)  # of the rows so far, to each
+    return np.maximum(nearest.max(axis=1), 0.0)
 
 
 def achieved_epsilon(cover: np.ndarray, costs: np.ndarray) -> float:
     """Return the smallest epsilon for which `cover` (n, d) is an epsilon-cover of `costs` (m, d).
 
-    That is: each row of `costs` has a row in `cover` within a factor 1 + epsilon in all columns
-    (the multiplicative epsilon-indicator, Zitzler et al. 2003, minus one; never negative).
+    That is: each row of `costs` has a row in `cover` that costs at most 1 + epsilon times as much
+    and errs at most epsilon more (the epsilon-indicator, Zitzler et al. 2003, multiplicative in
+    costs and additive in the error; never negative).
     """
     return float(achieved_epsilons(cover, costs)[-1])
 
 
 def knee(costs: np.ndarray) -> int:
-    """Return the row of a front (n, d) farthest below the plane through its extremes, in logs.
+    """Return the row of a front (n, d) farthest below the plane through its extremes.
 
-    The knee of Das 1999. Logarithms are scaled to 0..1 in each column, so that the distance from
-    the plane is the sum of the columns but for a constant: the least sum is the farthest below.
+    The knee of Das 1999, on the logarithms of the costs and the error as it is. Columns are scaled
+    to 0..1, so that the distance from the plane is their sum but for a constant: the least sum is
+    the farthest below.
     """
-    logs = np.log(costs)
-    spread = np.ptp(logs, axis=0)
-    scaled = (logs - logs.min(axis=0)) / np.where(spread > 0, spread, 1.0)
+    columns = np.column_stack([np.log(costs[:, :-1]), costs[:, -1]])
+    spread = np.ptp(columns, axis=0)
+    scaled = (columns - columns.min(axis=0)) / np.where(spread > 0, spread, 1.0)
     return int(scaled.sum(axis=1).argmin())

@@ -82,6 +82,15 @@ class Shaped(Protocol):
     def architecture(self) -> Architecture: ...
 
 
+def check_slice(architecture: Architecture, source: Shaped) -> None:
+    """Raise a ValueError unless the architecture is a slice of the source."""
+    if not architecture.is_slice_of(source.architecture):
+        raise ValueError(
+            f"{architecture} is no slice of {source.name} ({source.architecture}): it has more of "
+            "something, or wider heads. Choose a smaller one, or the oracle brief."
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class SearchSpace:
     """A finite product grid where heads must divide the hidden size; iterates in grid order.

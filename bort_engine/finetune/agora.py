@@ -91,7 +91,7 @@ def _score(runs: Sequence[SeedRun]) -> Scores:
         name: [run.best[name]() for run in runs] for name in runs[0].best
     }
     arms["labeller"] = [run.labeller.teacher.model for run in runs]
-    if request.plan.initialisation == "task":
+    if request.plan.starts_trained:
         arms["start"] = [run.initial for run in runs]
     right = score_test(request.task, tokenizer, arms)
     return Scores(right["agora"].shape[1], compare_arms(right))
@@ -117,7 +117,7 @@ def _models(request: Request) -> Models:
 def _save(run: SeedRun) -> Checkpoint:
     """Save the first seed's best model with its card, and open it again in a new process.
 
-    A student that was distilled on the task is saved as it was before Agora, too, in `start`: where
+    A student that had learned the task is saved as it was before Agora, too, in `start`: where
     all labels are known, Agora does not always better it, and the test rows say which is which.
     """
     from bort_engine.encoder.checkpoint import write
@@ -125,10 +125,10 @@ def _save(run: SeedRun) -> Checkpoint:
 
     card = _card(run.file.report)
     models = {"model": (run.best["agora"](), card)}
-    if run.request.plan.initialisation == "task":
+    if run.request.plan.starts_trained:
         method = (
-            f"Initialisation: task. This is the “{NAMES['start']}”: it imitates the "
-            f"“{NAMES['labeller']}”."
+            f"Initialisation: {run.request.plan.initialisation}. This is the “{NAMES['start']}”: "
+            f"it imitates the “{NAMES['labeller']}”."
         )
         models["start"] = run.initial, replace(card, method=method)
     tokenizer, folder = run.labeller.teacher.tokenizer, run.file.folder

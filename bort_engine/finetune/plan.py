@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, Le
 from bort_engine.algorithms.fptas import check_epsilon
 from bort_engine.data.tasks import find_task
 from bort_engine.encoder.sources import Source
-from bort_engine.encoder.space import Architecture
+from bort_engine.encoder.space import Architecture, check_slice
 from bort_engine.training.distil import INITIALISATIONS
 
 Control = Literal["plain", "copied", "random"]
@@ -137,6 +137,11 @@ class Plan:
             )
 
     @property
+    def starts_trained(self) -> bool:
+        """Has the student learned the task before its fine-tuning? Then it is a result, too."""
+        return self.initialisation in ("task", "elastic")
+
+    @property
     def all_seeds(self) -> range:
         return range(self.seed, self.seed + self.seeds)
 
@@ -162,6 +167,8 @@ class Request:
                 f"architecture {self.architecture} does not fit in {self.source.name} "
                 f"({self.source.architecture}); choose one with no more of anything."
             )
+        if self.plan.initialisation == "elastic":
+            check_slice(self.architecture, self.source)
         if self.epsilon is not None:
             check_epsilon(self.epsilon)
 
@@ -178,7 +185,7 @@ class Request:
         source = Source.load(source) if isinstance(source, str) else source
         if isinstance(architecture, str):
             architecture = Architecture.parse(architecture)
-        named = "gentle" if plan.initialisation == "task" else "quick"
+        named = "gentle" if plan.starts_trained else "quick"
         configs = CONFIGS[named if plan.configs == "auto" else plan.configs]
         return cls(source, find_task(task).name, architecture, plan, epsilon, configs)
 

@@ -1,7 +1,8 @@
 """What a table of a whole space says of the assumptions: noise, order, predictor, covers.
 
 A table is recorded once (`front --exhaustive`, one a training seed); everything here is computed
-from it, so that the promises of the FPTAS are held against every architecture there is.
+from it, so that the promises of the FPTAS are held against every architecture there is. Errors are
+r, from the source's (0) to guessing's (1), unless it says otherwise.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ EPSILONS = (1.0, 0.5, 0.3, 0.2, 0.1, 0.05)
 class Noise(NamedTuple):
     """How far the errors of two training seeds are apart, over the whole space.
 
-    `median` and `p95` are of the relative difference; `kendall_tau` is of the two rankings.
+    `median` and `p95` are of the difference; `kendall_tau` is of the two rankings.
     """
 
     median: float
@@ -46,9 +47,8 @@ def noise(first: np.ndarray, second: np.ndarray) -> Noise:
     """Compare two tables of errors, shape (n,) each."""
     from scipy.stats import kendalltau
 
-    difference = np.abs(first - second) / ((first + second) / 2)
     tau: Any = kendalltau(first, second)
-    median, p95 = np.percentile(difference, [50, 95])
+    median, p95 = np.percentile(np.abs(first - second), [50, 95])
     return Noise(float(median), float(p95), float(tau.statistic))
 
 
@@ -61,7 +61,7 @@ def order(
 
 
 def surface(candidates: Sequence[Candidate], errors: Sequence[float]) -> ErrorPredictor:
-    """Fit a predictor to the whole table, by `Architecture`s as keys: see its leave-one-out."""
+    """Fit a predictor to a table of positive errors, by `Architecture`s: see its leave-one-out."""
     return ErrorPredictor.fit([shape_features(xi.key) for xi in candidates], errors)
 
 

@@ -30,6 +30,7 @@ from bort_engine.search.evaluate import (
     check_setup,
 )
 from bort_engine.search.predictor import ErrorPredictor, published_predictor
+from bort_engine.search.scale import Scale
 from bort_engine.training.precision import precision
 from bort_engine.training.teacher import RECIPE_VERSION, TeacherReport
 
@@ -43,6 +44,7 @@ class Oracle:
 
     Attributes:
         name: how errors are made, one of `ORACLES`; `origin` is where these come from.
+        scale: of r, in which a search compares errors.
         note: what the data are, or how the error is predicted.
         evaluations: what is known so far, in the order in which it became known.
         evaluate_new: evaluates an architecture that is not; None where only the table can be asked.
@@ -52,6 +54,7 @@ class Oracle:
     name: OracleName
     origin: Origin
     task: str
+    scale: Scale
     note: str
     seed: int
     made: Provenance
@@ -80,9 +83,13 @@ class Oracle:
         )
         return evaluation
 
+    def r(self, architecture: Architecture) -> float:
+        """Return an architecture's error on the scale that searches compare."""
+        return self.scale.r(self.evaluate(architecture).wrong)
+
     def errors(self, architectures: Iterable[Architecture]) -> Iterator[float]:
-        """Map architectures to their errors, in order: what the FPTAS asks for."""
-        return (self.evaluate(architecture).error for architecture in architectures)
+        """Map architectures to their r, in order: what the FPTAS asks for."""
+        return map(self.r, architectures)
 
     def settled(self, done: int, total: int) -> None:
         """Note how much of the search is done; the next event says so."""
@@ -138,6 +145,7 @@ def recorded(table: EvaluationTable) -> Oracle:
         name=setup.oracle,
         origin="recorded",
         task=setup.task,
+        scale=Scale.of(table.header.teacher),
         note=find_task(setup.task).note,
         seed=setup.seed,
         made=table.header.made,
@@ -159,6 +167,7 @@ def glue(source: Source) -> Oracle:
         name="glue",
         origin="predicted",
         task="GLUE",
+        scale=Scale(predictor.predict([n_parameters(source.architecture, source).encoder])),
         note=f"predicted from the published GLUE test scores of {predictor.n_points} pretrained "
         f"BERTs by their encoder parameters; leave-one-out error {predictor.leave_one_out:.1%}",
         seed=0,
@@ -179,20 +188,21 @@ def recorded_tasks() -> list[tuple[str, str]]:
     return list(dict.fromkeys((setup.source, setup.task) for setup in setups))
 
 
-def shipped(source: str, task: str, seed: int = 0) -> Oracle:
-    """Return the oracle of the shipped table of this source and task with this training seed.
+def shipped(source: str, task: str, seed: int = 0, oracle: OracleName = "brief") -> Oracle:
+    """Return what the shipped table of this source, task and training seed says.
 
     Raises:
         ValueError: there is none.
     """
     for table in map(EvaluationTable, tables()):
         setup = table.header.setup
-        if (setup.source, setup.task, setup.seed) == (source, task, seed):
+        key = (setup.source, setup.task, setup.seed, setup.oracle)
+        if key == (source, task, seed, oracle):
             return recorded(table)
     raise ValueError(
-        f"no evaluations of {source!r} on {task!r} with seed {seed} are shipped; on record: "
-        f"{', '.join(' on '.join(pair) for pair in recorded_tasks()) or 'none'}. Take "
-        "--errors measured for others."
+        f"no evaluations of {source!r} on {task!r} with seed {seed} by the oracle {oracle} are "
+        f"shipped; on record: {', '.join(map(' on '.join, recorded_tasks())) or 'none'}, by the "
+        "oracle brief. Take --errors measured for others."
     )
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from bort_engine.training.elastic import Elastic
     from bort_engine.training.trainer import Recipe
 
+USUAL = ((30, 5e-4), (300, 4e-4))  # steps and learning rate: of a candidate, of the elastic student
 # How errors are made: the first two train each candidate, the third trains all of them together,
 # and the last is a line through published GLUE scores.
 OracleName = Literal["brief", "scratch", "elastic", "glue"]
@@ -44,7 +45,7 @@ class BriefTraining:
     Args:
         steps: training steps of each candidate, or of the elastic student; 0 for 30, or 300.
         train_batch_size: sentences a step.
-        learning_rate: the highest of the schedule.
+        learning_rate: the highest of the schedule; 0 for 5e-4, or 4e-4 of the elastic student.
         teacher_steps: training steps of the source; 0 for two epochs. Small numbers are for tests.
 
     Raises:
@@ -53,7 +54,7 @@ class BriefTraining:
 
     steps: int = 0
     train_batch_size: int = 64
-    learning_rate: float = 5e-4
+    learning_rate: float = 0.0
     teacher_steps: int = 0
 
     def __post_init__(self) -> None:
@@ -65,10 +66,8 @@ class BriefTraining:
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
                 raise ValueError(f"{name} is {value!r}; allowed: {low} to {high}.")
-        if not 0 < self.learning_rate <= 1:
-            raise ValueError(
-                f"learning_rate is {self.learning_rate!r}; allowed: above 0, at most 1. Try 5e-4."
-            )
+        if not 0 <= self.learning_rate <= 1:
+            raise ValueError(f"learning_rate is {self.learning_rate!r}; allowed: 0 to 1. Try 5e-4.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +81,11 @@ class Evaluation:
     error: Positive
     dev_error: Share | None
     seconds: NonNegative = 0.0
+
+    @property
+    def wrong(self) -> float:
+        """The share of wrong answers, measured on dev or predicted."""
+        return self.error if self.dev_error is None else self.dev_error
 
     AGAIN: ClassVar[str] = "move the file away to start anew"
 
@@ -102,9 +106,13 @@ class Setup:
     task_digest: str = ""
 
     def __post_init__(self) -> None:
-        if not self.training.steps:
-            usual = replace(self.training, steps=300 if self.oracle == "elastic" else 30)
-            object.__setattr__(self, "training", usual)  # the way in when frozen
+        steps, rate = USUAL[self.oracle == "elastic"]
+        training = replace(
+            self.training,
+            steps=self.training.steps or steps,
+            learning_rate=self.training.learning_rate or rate,
+        )
+        object.__setattr__(self, "training", training)  # the way in when frozen
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,16 +253,20 @@ class Evaluator:
                 its training diverged.
             Cancelled: a stop was asked for.
         """
-        from bort_engine.training.trainer import predict
-
-        start = perf_counter()
-        T = self.teacher
+        start, T = perf_counter(), self.teacher
         if architecture == self.source.architecture and self.setup.oracle != "scratch":
             return Evaluation(architecture, T.error, T.dev_error, round(perf_counter() - start, 3))
-        if self.setup.oracle == "elastic":
-            model = self.student.cut(architecture)
-        else:
-            model = self._trained(architecture)
+        elastic = self.setup.oracle == "elastic"
+        model = self.student.cut(architecture) if elastic else self._trained(architecture)
+        return self.measure(architecture, model, start)
+
+    def measure(
+        self, architecture: Architecture, model: PreTrainedModel, start: float | None = None
+    ) -> Evaluation:
+        """Measure a model on dev; its seconds count from `start`. Raises as `evaluate` does."""
+        from bort_engine.training.trainer import predict
+
+        start, T = perf_counter() if start is None else start, self.teacher
         logits = predict(model, T.dev_data, T.tokenizer)
         if not np.isfinite(logits).all():
             raise ValueError(f"the training of {architecture} diverged; lower the learning rate.")

@@ -44,7 +44,7 @@ def front(
     task: str = "rotten-tomatoes",
     epsilon: float = 0.2,
     *,
-    oracle: OracleName = "brief",
+    oracle: OracleName | None = None,
     errors: Literal["measured", "recorded"] = "measured",
     latency: Literal["measured", "recorded"] | None = None,
     search: Search | None = None,
@@ -61,10 +61,13 @@ def front(
     Args:
         source: a reference name, a local folder, or a hub id (see `Source.load`).
         task: what the error is measured on: a name, or a file or folder of your own.
-        epsilon: the promised factor minus one, in (0, 1]: smaller costs more trainings.
-        oracle: how errors are made: brief (short distillation from slices of the source), scratch
-            (the same from random weights), elastic (slices of one student in which all are trained
-            together; its default space is "fine") or glue (predicted from published GLUE scores).
+        epsilon: what is promised, in (0, 1]: for every architecture of the space, a returned one at
+            most 1 + epsilon times as large and as slow, which loses at most epsilon more of what
+            lies between the source's error and guessing's.
+        oracle: how errors are made: elastic (slices of one student in which all are trained
+            together; its default space is "fine"), brief (short distillation from slices of the
+            source), scratch (the same from random weights) or glue (predicted from published GLUE
+            scores). By default elastic, or brief where errors are recorded.
         errors: measured (now, here), or recorded (read from the shipped table).
         latency: measured (this machine's calibration, made now if there is none yet), or recorded
             (the shipped one); by default where the errors are from.
@@ -79,6 +82,7 @@ def front(
     start = perf_counter()
     search, training = search or Search(), training or BriefTraining()
     source = Source.load(source) if isinstance(source, str) else source
+    oracle = oracle or ("brief" if errors == "recorded" else "elastic")
     if oracle == "elastic" and search.space == "default":
         search = replace(search, space="fine")
     space = SearchSpace.parse(search.space, source)
@@ -91,7 +95,7 @@ def front(
     if oracle == "glue":
         answers = oracles.glue(source)
     elif errors == "recorded":
-        answers = oracles.shipped(source.name, task, seed)
+        answers = oracles.shipped(source.name, task, seed, oracle)
     else:
         if oracle != "scratch":
             space.within(source)
@@ -119,12 +123,12 @@ def _known(
     """
     if oracle.origin == "predicted":
         bort = sources["bort"].architecture
-        return {a: oracle.evaluate(a).error for a in [bort] if a in space}
+        return {a: oracle.r(a) for a in [bort] if a in space}
     if folder is None or not (folder / "front.json").is_file():
         return {}
     earlier = Front.load(folder / "front.json")
     roles = {"known"} if earlier.epsilon == epsilon else {"known", "representative"}
-    return {p.architecture: p.error for p in earlier.points if p.role in roles}
+    return {p.architecture: p.r for p in earlier.points if p.role in roles}
 
 
 def search_front(
@@ -146,7 +150,7 @@ def search_front(
         epsilon=epsilon,
         selection=search.selection,
         interval=search.interval,
-        lazy=search.lazy,
+        lazy=search.lazy and oracle.origin != "predicted",  # to predict them all costs nothing
         tolerance=search.tolerance,
         spot_checks=search.spot_checks if oracle.origin != "predicted" else 0,
         known=known,
@@ -155,10 +159,9 @@ def search_front(
         guess=guesser(candidates),
         on_settled=oracle.settled,
     )
-    check = guarantee(extraction, search.tolerance)
-    points = _points(extraction, oracle, search, costs)
-    worthy = [p for p in points if p.pareto and not p.at_chance] or points
-    best = max(worthy, key=lambda p: (p.w, -p.error, -p.latency_ms))
+    check = guarantee(extraction, epsilon, search.tolerance)
+    latency = calibration.report()
+    points = _points(extraction, oracle, search, costs, tie=latency.median_relative_error)
     return Front(
         source=source.name,
         task=oracle.task,
@@ -166,14 +169,14 @@ def search_front(
         oracle=oracle.name,
         origin=oracle.origin,
         selection=search.selection,
-        lazy=search.lazy and search.selection == "cover",
+        lazy=search.lazy and search.selection == "cover" and oracle.origin != "predicted",
         size=search.size,
         space_size=len(costs),
         n_evaluated=len(extraction.evaluated),
         points=points,
         maximum=extraction.maximum.key,
-        best=best.architecture,
-        latency=calibration.report(),
+        scale=oracle.scale,
+        latency=latency,
         guarantee=FrontGuarantee(
             achieved=check.achieved,
             n_evaluated=check.n_measured,
@@ -184,6 +187,8 @@ def search_front(
             cell_bound=extraction.bound,
             n_skipped_cells=len(extraction.skipped),
             n_spot_checks=len(extraction.checks),
+            n_missed=check.n_missed,
+            most_uncovered=check.most_uncovered,
         ),
         provenance=FrontProvenance(
             made=oracle.made,
@@ -204,6 +209,7 @@ def _points(
     oracle: Oracle,
     search: Search,
     costs: dict[Architecture, Costs],
+    tie: float,
 ) -> tuple[Point, ...]:
     """Return everything evaluated, with W and the front marked."""
     roles: dict[Architecture, Role] = {xi.key: "spot-check" for xi in extraction.checks}
@@ -213,13 +219,18 @@ def _points(
     sizes = {a: point.size(search.w_size) for a, point in costs.items()}
     T = replace(extraction.maximum, p=sizes[extraction.maximum.key])
     points = []
-    for xi, error in extraction.measured.items():
-        dev_error = oracle.evaluations[xi.key].dev_error
-        w = fptas.w_coefficient(sizes[xi.key], xi.i, error - floor, T)
-        role = roles.get(xi.key, "representative")
-        at_chance = oracle.at_chance(dev_error)
-        points.append(costs[xi.key].point(error, dev_error, at_chance, w, role))
-    return mark_pareto(points, search.size)
+    for xi, r in extraction.measured.items():
+        found = oracle.evaluations[xi.key]
+        point = costs[xi.key].point(
+            found.error,
+            found.dev_error,
+            r=r,
+            w=fptas.w_coefficient(sizes[xi.key], xi.i, found.error - floor, T),
+            role=roles.get(xi.key, "representative"),
+            at_chance=oracle.at_chance(found.dev_error),
+        )
+        points.append(point)
+    return mark_pareto(points, search.size, tie)
 
 
 def _fitted(points: Sequence[Point]) -> ErrorPredictor | None:

@@ -7,7 +7,7 @@ trained, and are scored against all of it together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -17,17 +17,18 @@ from bort_engine.data.tasks import find_task
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture, SearchSpace
 from bort_engine.runs.events import Progress, Stop, check, never, silent
+from bort_engine.search import ablations, rivals
 from bort_engine.search import errors as oracles
-from bort_engine.search import rivals
 from bort_engine.search.candidates import calibration_for, candidate, costs_of
 from bort_engine.search.errors import Oracle
-from bort_engine.search.evaluate import BriefTraining, Setup
+from bort_engine.search.evaluate import BriefTraining, Evaluation, Setup
 from bort_engine.search.front import ERRORS
 from bort_engine.search.predictor import guesser
 from bort_engine.search.result import SIZES, Costs, Size, check_choice
 from bort_engine.search.scores import NAMES, OURS, Race, RaceProvenance
 
-SAMPLERS = ("random", "tpe", "nsga2", "local")
+SAMPLERS = ("random", "tpe", "nsga2", "local", "surface", "gp")
+ALL = (*rivals.SAMPLERS, *ablations.SAMPLERS)
 STAGE = "searching"
 
 
@@ -53,10 +54,11 @@ def race(
     Args:
         source: a reference name, a local folder, or a hub id.
         task: what the error is measured on.
-        samplers: of random, tpe, nsga2, local, brute; the FPTAS always takes part.
+        samplers: of random, tpe, nsga2, local, brute, surface, gp, fptas-no-surface, grid, stride;
+            the FPTAS always takes part.
         budget: trainings of each search.
-        seeds: how many times each sampler searches. Where several training seeds are on record,
-            search k sees the errors of training seed k modulo their number.
+        seeds: how many times each sampler searches that draws at random. Where several training
+            seeds are on record, search k sees the errors of training seed k modulo their number.
         errors: recorded (replay tables), or measured (train now).
         records: the tables to replay, evaluations.jsonl of an exhaustive front; by default the
             shipped ones.
@@ -82,11 +84,13 @@ def race(
         answers = oracles.replayable(source, task, grid, records)
     else:
         grid.within(source)
-        setup = Setup(source.name, task, training=training or BriefTraining(), seed=seed)
+        setup = Setup(source.name, task, "brief", training=training or BriefTraining(), seed=seed)
         answers = [oracles.measured(source, setup, folder, on_progress, stop)]
     calibration = calibration_for(source, grid, None, errors, on_progress=on_progress)
     costs = [costs_of(architecture, source, calibration) for architecture in grid]
-    count = _Count(budget * (len(answers) + len(samplers) * seeds), errors, on_progress)
+    times = {name: len(answers) if name in ablations.FIXED else seeds for name in samplers}
+    searches = len(answers) + sum(times.values())
+    count = _Count(budget * searches, errors, on_progress)
     tables = [_Table(costs, oracle, size, count, stop) for oracle in answers]
     own = fptas.maximum_point(tables[0].candidates, source.architecture).key
     refinements = [table.refined(budget, own) for table in tables]
@@ -94,7 +98,8 @@ def race(
     journals = folder / "journals" if folder and errors == "measured" else None
     for name in samplers:
         traces[name] = [
-            tables[k % len(tables)].sampled(name, budget, k, journals, own) for k in range(seeds)
+            tables[k % len(tables)].sampled(name, budget, k, journals, own)
+            for k in range(times[name])
         ]
     row = {point.architecture: number for number, point in enumerate(costs)}
     first = answers[0]
@@ -106,12 +111,13 @@ def race(
         size=size,
         budget=budget,
         points=tuple(costs),
-        errors=tuple(table.column("error") for table in tables),
-        seconds=tuple(table.column("seconds") for table in tables),
+        errors=tuple(table.column(lambda row: row.wrong) for table in tables),
+        seconds=tuple(table.column(lambda row: row.seconds) for table in tables),
         traces={
             name: tuple(tuple(row[a] for a in trace) for trace in by_seed)
             for name, by_seed in traces.items()
         },
+        scale=first.scale,
         finished=tuple(refinement.finished for refinement in refinements),
         latency=calibration.report(),
         provenance=RaceProvenance(
@@ -160,7 +166,7 @@ class _Table:
         check(self.stop)
         self.oracle.settled(self.count.done, self.count.total)
         self.count.done += 1
-        return self.oracle.evaluate(architecture).error
+        return self.oracle.r(architecture)
 
     def errors(self, architectures: Iterable[Architecture]) -> Iterator[float]:
         return map(self.error, architectures)
@@ -177,28 +183,32 @@ class _Table:
     ) -> list[Architecture]:
         """Let a sampler spend the budget; return what it asked for, in that order."""
         self.count.report(f"{NAMES[name]}, seed {seed}")
+        if name in ablations.SAMPLERS:
+            candidates = self.candidates
+            T = fptas.maximum_point(candidates, first)
+            return ablations.sample(name, candidates, self.error, budget, seed, T)
         by_shape = {point.architecture: point for point in self.costs}
 
         def ask(architecture: Architecture) -> rivals.CostTriple:
-            error, point = self.error(architecture), by_shape[architecture]
-            return point.size(self.size), point.latency_ms, error
+            r, point = self.error(architecture), by_shape[architecture]
+            return point.size(self.size), point.latency_ms, r
 
         journal = journals / f"{name}-{seed}.log" if journals else None
         return list(rivals.sample(name, list(by_shape), ask, budget, seed, journal, first))
 
-    def column(self, name: str) -> tuple[float | None, ...]:
-        """Return the errors, or what they took, of all architectures that have one."""
+    def column(self, value: Callable[[Evaluation], float]) -> tuple[float | None, ...]:
+        """Return a value of each architecture's evaluation, None where there is none."""
         known = self.oracle.evaluations
         rows = (known.get(point.architecture) for point in self.costs)
-        return tuple(getattr(row, name) if row else None for row in rows)
+        return tuple(value(row) if row else None for row in rows)
 
 
 def _check(samplers: Sequence[str], seeds: int, budget: int, most: int) -> None:
     for name in samplers:
-        if name not in rivals.SAMPLERS:
+        if name not in ALL:
+            allowed = ", ".join(ALL)
             raise ValueError(
-                f"sampler is {name!r}; allowed: {', '.join(rivals.SAMPLERS)} (the FPTAS always "
-                "takes part)."
+                f"sampler is {name!r}; allowed: {allowed} (the FPTAS always takes part)."
             )
     for name, value, limit in (("seeds", seeds, 1000), ("budget", budget, most)):
         if type(value) is not int or not 1 <= value <= limit:

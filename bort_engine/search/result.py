@@ -9,9 +9,10 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from annotated_types import Gt, Lt
 
 from bort_engine.algorithms import fptas
 from bort_engine.algorithms.pareto import knee, nondominated
@@ -22,6 +23,7 @@ from bort_engine.runs.provenance import Origin, Provenance
 from bort_engine.runs.records import Count, NonNegative, Positive, PositiveCount, Share
 from bort_engine.search.evaluate import BriefTraining, OracleName
 from bort_engine.search.predictor import ErrorPredictor
+from bort_engine.search.scale import Scale
 from bort_engine.training.teacher import TeacherReport
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ Size = Literal["total", "effective"]
 Role = Literal["representative", "spot-check", "known"]
 SIZES: tuple[Size, ...] = ("total", "effective")
 W_ERRORS = ("excess", "cross-entropy")
+AFFORDABLE = 0.01  # what the recommended point may lose: one percentage point
 
 
 def check_choice(name: str, value: str, allowed: Iterable[str]) -> None:
@@ -57,27 +60,27 @@ class Costs:
         self,
         error: float,
         dev_error: float | None = None,
-        at_chance: bool = False,
-        w: float = 0.0,
-        role: Role = "representative",
+        **more: Any,
     ) -> Point:
         """Return this architecture, evaluated."""
         costs = {name: getattr(self, name) for name in Costs.__slots__}
-        return Point(**costs, error=error, dev_error=dev_error, at_chance=at_chance, w=w, role=role)
+        return Point(**costs, error=error, dev_error=dev_error, **more)
 
 
 @dataclass(frozen=True, slots=True)
 class Point(Costs):
     """An evaluated architecture.
 
-    `error` is what the search works on: the cross-entropy against T's predictions (nats), or a
-    predicted GLUE error. `dev_error` is the share of wrong answers on dev, None where nothing was
-    trained. `role` is "representative", "spot-check" (evaluated to test the guarantee) or "known"
+    `dev_error` is the share of wrong answers on dev, None where nothing was trained, and `r` the
+    same from 0 (the source's) to 1 (guessing), which is what the search works on. `error`, which W
+    divides by, is the cross-entropy against T's predictions (nats), or a predicted GLUE error.
+    `role` is "representative", "spot-check" (evaluated to test the guarantee) or "known"
     (from an earlier search in the same folder).
     """
 
     error: Positive
     dev_error: Share | None = None
+    r: Annotated[float, Gt(-1e18), Lt(1e18)] = 0.0  # finite
     w: NonNegative = 0.0
     pareto: bool = False
     at_chance: bool = False
@@ -95,10 +98,10 @@ class Search:
 
     Args:
         space: default, fine, bort, or a grid such as D=1-6 A=2,12 H=96,384 I=192,1536.
-        selection: cover (one representative a cell), stride (the published one) or exhaustive.
+        selection: cover (every cell is covered), stride (the published one) or exhaustive.
         interval: of the stride: every so-manyth architecture by size.
-        lazy: skip cells that are proven covered.
-        tolerance: relative noise of the errors that laziness allows for.
+        lazy: evaluate one after another, and only what is not proven covered by then.
+        tolerance: in r, how much more an architecture may err than one that it contains.
         spot_checks: how many further candidates are evaluated, at random, to test the cover.
         size: total parameters, or effective (encoder only).
         w_size: the size that W counts, total or effective.
@@ -113,7 +116,7 @@ class Search:
     interval: int = 8
     lazy: bool = True
     tolerance: float = fptas.TOLERANCE
-    spot_checks: int = 4
+    spot_checks: int = 30
     size: Size = "total"
     w_size: Size = "effective"
     w_error: str = "excess"
@@ -131,9 +134,11 @@ class Search:
 class FrontGuarantee:
     """What was promised, and how it stood up to checking (see algorithms/guarantee.py).
 
-    `achieved` is the smallest epsilon for which the points cover everything evaluated; `order_*`
-    count pairs of which one contains the other, and those where the larger one errs more.
-    `cell_bound` is the most cells there can be.
+    `achieved` is the smallest epsilon for which the points cover everything evaluated. Of the
+    spot-checks, which are random, `n_missed` are not covered at the promised epsilon, so at most
+    the share `most_uncovered` of what was not evaluated is not either (95 %). `order_*` count pairs
+    of which one contains the other, and those where the larger one errs more; `cell_bound` is the
+    most cells there can be.
     """
 
     achieved: NonNegative
@@ -145,6 +150,8 @@ class FrontGuarantee:
     cell_bound: NonNegative
     n_skipped_cells: Count
     n_spot_checks: Count
+    n_missed: Count
+    most_uncovered: Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +176,7 @@ class FrontProvenance:
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """What the FPTAS returned. `maximum` is T's architecture, `best` the W-optimum.
+    """What the FPTAS returned. `maximum` is T's architecture; `scale` is that of r.
 
     `oracle` says how errors are made: "brief" (short distillation from slices of T), "scratch"
     (the same from random weights), "elastic" (slices of one student) or "glue" (a line through
@@ -177,7 +184,7 @@ class Front:
     latencies are in `latency_unit`.
 
     Raises:
-        ValueError: there are no points, or `maximum` or `best` is not among them.
+        ValueError: `maximum` is not among the points.
     """
 
     source: str
@@ -192,18 +199,17 @@ class Front:
     n_evaluated: Count
     points: tuple[Point, ...]
     maximum: Architecture
-    best: Architecture
+    scale: Scale
     latency: LatencyReport
     guarantee: FrontGuarantee
     provenance: FrontProvenance
     latency_unit: Literal["ms"] = "ms"
-    schema: Literal[2] = 2
+    schema: Literal[3] = 3
 
     AGAIN: ClassVar[str] = "delete it and run `front` again to make one"
 
     def __post_init__(self) -> None:
-        for architecture in (self.maximum, self.best):
-            self[architecture]
+        self[self.maximum]  # raises
 
     @property
     def achieved_epsilon(self) -> float:
@@ -222,6 +228,11 @@ class Front:
     def source_point(self) -> Point:
         """T, the maximum point."""
         return self[self.maximum]
+
+    @property
+    def promised_points(self) -> float:
+        """How many percentage points of accuracy epsilon is."""
+        return self.scale.points(self.epsilon)
 
     def __getitem__(self, architecture: Architecture) -> Point:
         for point in self.points:
@@ -261,26 +272,30 @@ class Front:
 
     @property
     def knee(self) -> Point | None:
-        """The front point farthest below the plane through the extremes (Das 1999), in logs."""
+        """The front point farthest below the plane through the extremes (see pareto.py)."""
         points = [p for p in self.pareto if not p.at_chance]
         if not points:
             return None
-        # An error of 0 has no logarithm; none that a person could tell from it is below 1e-6.
-        costs = [(p.n_parameters, p.latency_ms, max(p.shown_error, 1e-6)) for p in points]
+        costs = [(p.n_parameters, p.latency_ms, p.r) for p in points]
         return points[knee(np.array(costs))]
 
     @property
+    def best(self) -> Point:
+        """The W-optimum of the front."""
+        points = [p for p in self.pareto if not p.at_chance] or self.points
+        return max(points, key=lambda p: (p.w, -p.error, -p.latency_ms))
+
+    @property
     def recommended(self) -> Point:
-        """What to look at first: the W-optimum, else the knee, else the source; never a guesser."""
-        best = self[self.best]
-        return best if not best.at_chance else self.knee or self.source_point
+        """What to look at first: the fastest that loses at most a point, else the source."""
+        return self.cheapest("latency", max_error_gain=AFFORDABLE) or self.source_point
 
     def rivals(self, point: Point) -> list[tuple[Point, list[str]]]:
         """Return the nearest front neighbours in size and the axes on which `point` beats each."""
         axes: dict[str, Callable[[Point], float]] = {
             "smaller": lambda p: p.size(self.size),
             "faster": lambda p: p.latency_ms,
-            "more accurate": lambda p: p.error,
+            "more accurate": lambda p: p.r,
         }
         nearest = sorted(
             (p for p in self.pareto if p != point),
@@ -313,21 +328,24 @@ class Front:
             f"{self.source} on {self.task}: {len(self.pareto)} non-dominated of "
             f"{len(self.points)} evaluated, {self.n_evaluated} of them for the cover "
             f"({self.space_size} in the space); "
-            f"epsilon {self.epsilon:g}, achieved {self.achieved_epsilon:.3f}"
+            f"epsilon {self.epsilon:g} ({self.promised_points:.1f} points of accuracy), achieved "
+            f"{self.achieved_epsilon:.3f}"
         )
-        title = (
-            f"{'D,A,H,I':>14} {'parameters':>12} {'ms':>8} {'error':>7} {'dev error':>9} {'W':>6}"
-        )
+        title = f"{'D,A,H,I':>14} {'parameters':>12} {'ms':>8} {'wrong':>7} {'r':>6} {'W':>6}"
+        marked = {self.recommended.architecture: "  recommended"}
+        if self.knee:
+            marked[self.knee.architecture] = marked.get(self.knee.architecture, "") + "  knee"
         rows = [
-            f"{p.architecture!s:>14} {p.n_parameters:>12,} {p.latency_ms:>8.2f} {p.error:>7.3f} "
-            f"{'-' if p.dev_error is None else format(p.dev_error, '.3f'):>9} {p.w:>6.3f}"
-            f"{'  at chance' if p.at_chance else '  best' * (p.architecture == self.best)}"
+            f"{p.architecture!s:>14} {p.n_parameters:>12,} {p.latency_ms:>8.2f} "
+            f"{p.shown_error:>7.1%} {p.r:>6.3f} {p.w:>6.3f}"
+            f"{'  at chance' if p.at_chance else marked.get(p.architecture, '')}"
             for p in sorted(self.pareto, key=lambda p: p.n_parameters)
         ]
         report = self.latency
         place = "elsewhere" if report.origin == "recorded" else "here"
         foot = (
-            f"errors {self.origin}; ms predicted from parts timed "
+            f"wrong answers on dev {self.origin}, by the oracle {self.oracle}; recommended: the "
+            f"fastest that loses at most {100 * AFFORDABLE:g} point; ms predicted from parts timed "
             f"{place} ({report.device}, {report.threads} "
             f"threads, batch {report.batch_size}, {report.sequence_length} tokens), median error "
             f"{report.median_relative_error:.1%} on {report.n_held_out} held-out shapes"
@@ -335,8 +353,13 @@ class Front:
         return "\n".join([head, title, *rows, foot])
 
 
-def mark_pareto(points: Iterable[Point], size: Size = "total") -> tuple[Point, ...]:
-    """Return the points with `pareto` set from their own costs."""
+def mark_pareto(
+    points: Iterable[Point], size: Size = "total", tie: float = 0.0
+) -> tuple[Point, ...]:
+    """Return the points with `pareto` set from their own costs.
+
+    Latencies that differ by less than the share `tie` are equal.
+    """
     points = tuple(points)
-    mask = nondominated(np.array([(p.size(size), p.latency_ms, p.error) for p in points]))
+    mask = nondominated(np.array([(p.size(size), p.latency_ms, p.r) for p in points]), tie)
     return tuple(replace(p, pareto=bool(on)) for p, on in zip(points, mask, strict=True))

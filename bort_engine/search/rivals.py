@@ -1,4 +1,4 @@
-"""The FPTAS's rivals on the same space and the same errors: Optuna's samplers, and local search.
+"""Rivals that know no cost before they have asked: Optuna's samplers, and local search.
 
 Whoever searches asks for one architecture after another and is told its size, latency and error.
 Asked for again, an architecture is answered from memory and not charged. A sampler that keeps

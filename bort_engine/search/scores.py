@@ -1,7 +1,8 @@
 """A race's result and its scores: how near each search is to the truth, training by training.
 
-Everything is minimised. Costs are (size, latency, error). The truth is everything that was measured
-with the same training seed: the whole space where it is on record.
+Everything is minimised. Costs are (size, latency, r), where r is the error from the source's (0) to
+guessing's (1). The truth is everything that was measured with the same training seed: the whole
+space where it is on record.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from bort_engine.algorithms.pareto import achieved_epsilons, hypervolume, nondom
 from bort_engine.encoder.latency import LatencyReport
 from bort_engine.runs import records
 from bort_engine.runs.provenance import Origin, Provenance
-from bort_engine.runs.records import Count, NonNegative, Positive, PositiveCount
+from bort_engine.runs.records import Count, NonNegative, PositiveCount, Share
 from bort_engine.search.evaluate import BriefTraining
 from bort_engine.search.result import Costs, Size
+from bort_engine.search.scale import Scale
 from bort_engine.training.teacher import TeacherReport
 
 OURS = "fptas"
@@ -32,6 +34,11 @@ NAMES = {
     "nsga2": "NSGA-II",
     "local": "Local search",
     "brute": "Brute force",
+    "surface": "Surface alone",
+    "gp": "Gaussian process",
+    "fptas-no-surface": "FPTAS, no surface",
+    "grid": "Random by cell",
+    "stride": "Stride (paper)",
 }
 GOALS = (0.1, 0.2)  # achieved epsilons whose price in trainings is reported
 MOST_BYTES = 16 * 2**20
@@ -56,8 +63,7 @@ class Truth:
     def epsilons(self, trace: Sequence[int]) -> np.ndarray:
         """Return the achieved epsilon after each training of a trace (its rows, in order).
 
-        The multiplicative epsilon-indicator of what is trained against the truth, minus one
-        (Zitzler et al. 2003).
+        The epsilon-indicator of what is trained against the truth (see pareto.py).
         """
         return achieved_epsilons(self.costs[list(trace)], self.front)
 
@@ -119,7 +125,8 @@ class Race:
 
     Attributes:
         points: the space with its costs.
-        errors: by training seed and point (nats), None where it was not measured.
+        errors: by training seed and point, the share of wrong answers on dev, None where it was
+            not measured; `scale` turns them into r.
         seconds: what measuring that took.
         traces: by searcher and seed, the rows of `points` in the order they were trained. Seed k
             sees the errors of training seed k modulo their number.
@@ -135,13 +142,14 @@ class Race:
     size: Size
     budget: PositiveCount
     points: tuple[Costs, ...]
-    errors: tuple[tuple[Positive | None, ...], ...]
+    errors: tuple[tuple[Share | None, ...], ...]
     seconds: tuple[tuple[NonNegative | None, ...], ...]
     traces: dict[str, tuple[tuple[Count, ...], ...]]
     finished: tuple[dict[float, PositiveCount], ...]
     latency: LatencyReport
+    scale: Scale
     provenance: RaceProvenance
-    schema: Literal[2] = 2
+    schema: Literal[3] = 3
 
     AGAIN: ClassVar[str] = "delete it and run `race` again to make one"
 
@@ -186,7 +194,8 @@ class Race:
     @cached_property
     def truths(self) -> tuple[Truth, ...]:
         costs = [(point.size(self.size), point.latency_ms) for point in self.points]
-        columns = [np.array(table, dtype=float) for table in self.errors]
+        # None, which was not measured, becomes nan.
+        columns = [self.scale.r(np.array(table, dtype=float)) for table in self.errors]
         return tuple(Truth(np.column_stack([costs, column])) for column in columns)
 
     @cached_property
@@ -222,7 +231,7 @@ class Race:
             f"{self.source} on {self.task}: {self.budget} trainings each in a space of "
             f"{len(self.points)}, {self.seeds} seeds, errors {self.origin}"
         )
-        title = f"{'':>14} hypervolume   quartiles        epsilon  to 0.2  to 0.1"
+        title = f"{'':>17} hypervolume   quartiles        epsilon  to 0.2  to 0.1"
         lines = [_line(name, _summary(curves)) for name, curves in self.curves.items()]
         foot = (
             "medians over seeds; hypervolume as a share of the truth's, epsilon against the truth; "
@@ -236,7 +245,7 @@ def _line(name: str, row: dict[str, Any]) -> str:
     low, high = row["hypervolume_iqr"]
     trainings = [row[f"trainings_to_{goal}"] for goal in sorted(GOALS, reverse=True)]
     return (
-        f"{NAMES[name]:>14} {row['hypervolume_median']:>11.4f}   {low:.4f} to {high:.4f} "
+        f"{NAMES[name]:>17} {row['hypervolume_median']:>11.4f}   {low:.4f} to {high:.4f} "
         f"{row['epsilon_median']:>7.3f} "
         + " ".join(f"{'-' if n is None else format(n, 'g'):>7}" for n in trainings)
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from bort_engine.encoder.sources import sources
 from bort_engine.runs.text import literal
-from bort_engine.search.result import Costs, Front, Point
+from bort_engine.search.evaluate import Setup
+from bort_engine.search.result import AFFORDABLE, Costs, Front, Point
 from bort_engine.show.theme import count, millions
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ FORMATS = {
     "Latency (ms)": "%.2f",
     "Wrong on dev (%)": "%.1f",
     "Predicted error (%)": "%.1f",
-    "ê (nats)": "%.3f",
     "W": "%.2f",
 }
 
@@ -43,12 +44,11 @@ def source_is_maximum(front: Front) -> bool:
 
 
 def landmarks(front: Front) -> dict[str, Point]:
-    """Return the points that have a name: what all are compared with, best W, knee, Bort."""
-    best = front[front.best]
+    """Return the points with a name: what all are compared with, recommended, knee, Bort."""
     bort = next((p for p in front.points if p.architecture == sources["bort"].architecture), None)
     points = {
         "Source" if source_is_maximum(front) else "Largest": front.source_point,
-        "Best W": None if best.at_chance else best,
+        "Recommended": None if front.recommended == front.source_point else front.recommended,
         "Knee": front.knee,
         "Bort": bort if predicted(front) else None,
     }
@@ -88,33 +88,36 @@ def why(front: Front, point: Point) -> str:
         )
     costs = _costs(front, point)
     if not point.pareto:
+        size, latency, r = costs
+        # Latencies that the calibration cannot tell apart are equal.
+        limits = (size, latency * (1 + front.latency.median_relative_error), r)
         for other in front.pareto:
-            if all(a <= b for a, b in zip(_costs(front, other), costs, strict=True)):
+            if all(a <= b for a, b in zip(_costs(front, other), limits, strict=True)):
                 lead = _lead(front, other, point) or "equal in all three"
-                return f"Not on the front: {other.architecture} is {lead}."
+                return f"Not on the front: {other.architecture} is {lead}, and no worse otherwise."
         return f"{BEATEN}."  # in a file from elsewhere the flags need not be true
     leads = [
         f"{lead} than {rival.architecture}"
         for rival, _ in front.rivals(point)
         if not rival.at_chance and (lead := _lead(front, point, rival))
     ]
-    start = "On the front: nothing measured is as small, as fast and as low in ê at once."
-    if predicted(front):
-        start = "On the front: nothing predicted is as small, as fast and as accurate at once."
+    known = "predicted" if predicted(front) else "measured"
+    start = f"On the front: nothing {known} is as small, as fast and as accurate at once."
     return f"{start} It is {'; '.join(leads)}." if leads else start
 
 
 def _costs(front: Front, point: Point) -> tuple[float, float, float]:
     """Return what dominance was judged by: the front's own size, the latency, the error."""
-    return point.size(front.size), point.latency_ms, point.error
+    return point.size(front.size), point.latency_ms, point.r
 
 
 def _lead(front: Front, point: Point, other: Point) -> str:
     """Say on which axes the first beats the second, and by how much."""
-    error = "predicted error" if predicted(front) else "error ê"
-    words = ("{:.0f} % smaller", "{:.0f} % faster", f"{{:.1f}} % lower in {error}")
-    costs = zip(words, _costs(front, point), _costs(front, other), strict=True)
-    return " and ".join(text.format(100 * (1 - a / b)) for text, a, b in costs if a < b)
+    costs = zip(("smaller", "faster"), _costs(front, point), _costs(front, other), strict=False)
+    leads = [f"{100 * (1 - a / b):.0f} % {word}" for word, a, b in costs if a < b]
+    if (gain := front.scale.points(other.r - point.r)) > 0:
+        leads.append(f"{gain:.1f} points more accurate")
+    return " and ".join(leads)
 
 
 def reference(front: Front) -> str:
@@ -170,20 +173,35 @@ def promise(front: Front) -> str:
     check, whole = front.guarantee, _larger_space(front)
     part = f" on record, of the space's {whole}," if whole else ""
     text = (
-        f"Every one of the {front.space_size} architectures{part} has one here that is "
-        f"at most {100 * front.epsilon:.0f} % larger, slower and worse. "
+        f"Every one of the {front.space_size:,} architectures{part} has one here that is at most "
+        f"{100 * front.epsilon:.0f} % larger, at most {100 * front.epsilon:.0f} % slower, and "
+        f"loses at most **{front.promised_points:.1f} points** more. "
     )
     if predicted(front):
         return text
     text += (
         f"**{front.n_evaluated}** of them were evaluated for that ({front.n_cells} cells). On all "
-        f"{check.n_evaluated} that were measured, "
-        f"**{100 * front.achieved_epsilon:.0f} %** was enough."
+        f"{check.n_evaluated} that were measured, **{100 * front.achieved_epsilon:.0f} %** and "
+        f"{front.scale.points(front.achieved_epsilon):.1f} points were enough."
     )
-    if check.order_pairs:
+    if check.n_spot_checks and check.n_evaluated < front.space_size:
         text += (
-            f" The promise for the error rests on larger being no worse: "
-            f"{check.order_violations} of {check.order_pairs} pairs break that."
+            f" {check.n_spot_checks} others were drawn at random and measured: "
+            f"{check.n_missed or 'none'} broke the promise, so with 95 % confidence it holds for "
+            f"all but at most {100 * check.most_uncovered:.0f} % of what was not measured."
+        )
+    if check.order_pairs:
+        tolerance = front.scale.points(front.provenance.search.tolerance)
+        text += (
+            " For the error it is a theorem as long as no architecture errs more, by over "
+            f"{tolerance:.1f} points, than one that it contains: {check.order_violations:,} of "
+            f"{check.order_pairs:,} measured pairs do."
+        )
+    if teacher := front.provenance.teacher:
+        deviation = 100 * (teacher.dev_error * (1 - teacher.dev_error) / teacher.n_dev) ** 0.5
+        text += (
+            f" All of this is about {teacher.n_dev:,} dev sentences; on others, accuracies differ "
+            f"by {deviation:.1f} points (one standard error)."
         )
     return text
 
@@ -200,24 +218,40 @@ def summary(front: Front) -> str:
     )
 
 
+def cut_command(front: Front, point: Point) -> str:
+    """Return what saves a point of an elastic front as a checkpoint; nothing for other fronts."""
+    training = front.provenance.training
+    if front.oracle != "elastic" or training is None:
+        return ""
+    usual = Setup(front.source, front.task, "elastic").training
+    options = {
+        "task": front.task,
+        "architecture": point.architecture,
+        "seed": front.provenance.seed,
+    }
+    options |= {
+        name: value for name, value in asdict(training).items() if value != getattr(usual, name)
+    }
+    texts = (f"--{name.replace('_', '-')} {quote(str(value))}" for name, value in options.items())
+    return " ".join(["python -m bort_engine cut", quote(front.source), *texts])
+
+
 def table(front: Front) -> pd.DataFrame:
     """Return the points as a person reads them: the front first, then by size."""
     import pandas as pd
 
     error = "Predicted error (%)" if predicted(front) else "Wrong on dev (%)"
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         {
             "D,A,H,I": str(p.architecture),
             "Note": ", ".join(names(front, p)),
             "Size (M)": p.n_parameters / 1e6,
             "Latency (ms)": p.latency_ms,
             error: 100 * p.shown_error,
-            "ê (nats)": p.error,
             "W": p.w,
         }
         for p in sorted(front.points, key=lambda p: (not p.pareto or p.at_chance, p.n_parameters))
     )
-    return frame.drop(columns="ê (nats)") if predicted(front) else frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,15 +308,15 @@ def budgets(front: Front) -> dict[str, Range]:
     return {
         "latency": _range("At most (ms)", min(times), max(times)),
         "size": _range("At most (million parameters)", min(sizes), max(sizes)),
-        "lost": _range(f"At most ({lost})", 0.0, 100 * max(worst, 0.001), start=0.5),
+        "lost": _range(f"At most ({lost})", 0.0, 100 * max(worst, 0.001), 100 * AFFORDABLE),
     }
 
 
-def _range(label: str, low: float, high: float, start: float = 1.0) -> Range:
-    """Round outwards to 100 to 1000 steps, each a power of ten; `start` is a share of the way."""
+def _range(label: str, low: float, high: float, start: float = math.inf) -> Range:
+    """Round outwards to 100 to 1000 steps, each a power of ten."""
     digits = -math.floor(math.log10(max(high - low, 1e-3) / 100))
     step = 10.0**-digits
     first = math.floor(low / step)
     last = max(math.ceil(high / step), first + 1)
-    steps = (first, last, first + round(start * (last - first)), 1)
+    steps = (first, last, round(min(start / step, last)), 1)
     return Range(label, *(round(n * step, max(digits, 0)) for n in steps))

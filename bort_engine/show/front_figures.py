@@ -31,7 +31,7 @@ VIEWS = {  # x, y and colour
 RINGS = {
     "Source": ("square-open", theme.PURPLE),
     "Largest": ("square-open", theme.PURPLE),
-    "Best W": ("circle-open", theme.ORANGE),
+    "Recommended": ("circle-open", theme.ORANGE),
     "Knee": ("diamond-open", theme.BLUE),
     "Bort": ("hexagon-open", theme.GREEN),
 }
@@ -55,7 +55,6 @@ ENCODER = Measure(
     "effective", "Encoder parameters (millions)", lambda p: p.n_encoder_parameters / 1e6
 )
 DEV = Measure("dev", "Wrong answers on dev (%)", lambda p: 100 * p.shown_error)
-SURROGATE = Measure("surrogate", "Surrogate error ê (nats)", lambda p: p.error)
 PREDICTED = Measure(
     "predicted", "Predicted error (%, from published GLUE scores)", lambda p: 100 * p.error
 )
@@ -63,21 +62,19 @@ PREDICTED = Measure(
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """What is drawn where: a view, and which of two sizes and of two errors it shows."""
+    """What is drawn where: a view, and which of two sizes it shows."""
 
     view: str = "Size / latency"
     effective: bool = False
-    surrogate: bool = False
 
     def measures(self, front: Front) -> dict[str, Measure]:
         """Return what shows size, latency and error."""
         batch, tokens = front.latency.batch_size, front.latency.sequence_length
         label = f"Latency (ms, batch {batch}, {tokens} tokens)"
-        error = SURROGATE if self.surrogate else DEV
         return {
             "size": ENCODER if self.effective else TOTAL,
             "latency": Measure("latency", label, lambda p: p.latency_ms),
-            "error": PREDICTED if words.predicted(front) else error,
+            "error": PREDICTED if words.predicted(front) else DEV,
         }
 
 
@@ -164,7 +161,7 @@ def scatter(front: Front, axes: Axes) -> go.Figure:
 
 
 def _draw_epsilon(figure: go.Figure, front: Front, x: Measure, y: Measure) -> None:
-    """Show what epsilon means here: the cells, or how much lower the untrained can lie.
+    """Show what epsilon means here: the cells, or how much lower the others can lie.
 
     Both are promised for the size that the search minimised; for the other one nothing is drawn.
     """
@@ -179,7 +176,7 @@ def _draw_epsilon(figure: go.Figure, front: Front, x: Measure, y: Measure) -> No
         figure.update_yaxes(showgrid=False, minor=grid | {"tickvals": rows})
         name = f"Cells (steps of {100 * front.epsilon:.0f} %)"
         figure.add_scatter(x=[None], y=[None], mode="lines", line=thin, name=name)  # legend only
-    elif x.name in (own_size, "latency") and y.name in ("surrogate", "predicted"):
+    elif x.name in (own_size, "latency") and y.name in ("dev", "predicted"):
         # At each x the least y of all points not to the right; drawn as steps (shape "hv").
         xs, ys = np.array(sorted((x.value(p), y.value(p)) for p in front.pareto)).T
         ys = np.minimum.accumulate(ys)
@@ -187,8 +184,8 @@ def _draw_epsilon(figure: go.Figure, front: Front, x: Measure, y: Measure) -> No
         figure.add_scatter(x=[*xs, xs[-1]], y=[*ys, ys[-1]], showlegend=False, **step)
         figure.add_scatter(
             x=[*xs / reach, xs[-1]],
-            y=[*ys / reach, ys[-1] / reach],
-            name=f"Where the untrained can lie (epsilon {front.epsilon:g})",
+            y=[*ys - front.promised_points, ys[-1] - front.promised_points],
+            name=f"Where others can lie (epsilon {front.epsilon:g})",
             fill="tonexty",
             fillcolor=theme.pale(theme.GREY, 0.13),
             **step,

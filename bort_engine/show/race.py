@@ -36,6 +36,11 @@ IN_TEXT = NAMES | {
     "random": "random search",
     "local": "local search",
     "brute": "brute force",
+    "surface": "the surface alone",
+    "gp": "the Gaussian process",
+    "fptas-no-surface": "the FPTAS without its surface",
+    "grid": "random by cell",
+    "stride": "the paper's stride",
 }
 HEADS = {"trainings": "Trainings", "seconds": "Recorded seconds"}
 FORMATS = {
@@ -200,8 +205,9 @@ def _scope(race: Race) -> Finding:
     text = (
         f"one source, one task, {_space(race)}; {count(race.seeds, 'seed')} of each sampler on the "
         f"errors of {count(len(race.errors), 'training seed')}. The FPTAS draws nothing at random, "
-        "so its quartiles span the training seeds alone. Seconds are those of the trainings; what "
-        "the searches themselves take to think is left out."
+        "so its quartiles span the training seeds alone. Optuna's samplers and local search do not "
+        "use that costs are known before any training; the others do. Seconds are those of the "
+        "trainings; what the searches themselves take to think is left out."
     )
     return Finding("What it speaks for", text)
 
@@ -241,8 +247,10 @@ def provenance(race: Race) -> dict[str, str]:
         "Errors": f"{race.origin} on {record.made}",
         "Each training": f"{record.training.steps} steps of {record.training.train_batch_size} "
         f"sentences, training seeds {', '.join(map(str, record.training_seeds))}",
-        "Source": f"{race.source} on {race.task}: {100 * (1 - teacher.dev_error):.1f} % right on "
-        f"dev, error {teacher.error} nats",
+        "Source": f"{race.source} on {race.task}: {100 * teacher.dev_error:.1f} % wrong on dev; "
+        f"guessing: {100 * teacher.chance_error:.1f} %",
+        "Epsilon": f"0.1 is 10 % in size, 10 % in latency and {race.scale.points(0.1):.1f} points "
+        "of wrong answers on dev",
         "Latency": f"batch {latency.batch_size}, {latency.sequence_length} tokens, "
         f"{count(latency.threads, 'thread')}, {latency.device}, "
         f"{timed if latency.origin == 'recorded' else 'measured here'}",

@@ -28,7 +28,12 @@ MARKS = {
     "tpe": (theme.BLUE, "diamond"),
     "nsga2": (theme.GREEN, "square"),
     "local": (theme.PURPLE, "triangle-up"),
-    "brute": (theme.VERMILION, "star"),
+    "surface": (theme.VERMILION, "star"),
+    "gp": ("#999933", "pentagon"),
+    "fptas-no-surface": ("#B15928", "hexagon"),
+    "grid": ("#44AA99", "triangle-down"),
+    "stride": ("#882255", "star-diamond"),
+    "brute": ("#6F63BB", "hourglass"),
 }
 BUDGETS = {"trainings": "Trainings (count)", "seconds": "Recorded training time (s)"}
 UNITS = {"trainings": "trainings", "seconds": "s"}
@@ -122,14 +127,14 @@ def true_front(race: Race, seed: int) -> list[int]:
 
 
 def attained(race: Race, name: str) -> dict[int, np.ndarray]:
-    """Return by percentile p the corners (latency, error) that p % of a searcher's seeds attain.
+    """Return by percentile p the corners (ms, % wrong) that p % of a searcher's seeds attain.
 
     The empirical attainment function at the end of the budget (Grunert da Fonseca et al. 2001):
     right of and above the corners of 50, half of the seeds found something at least as good.
     """
     costs, seeds = [], []
     for seed, trace in enumerate(race.traces[name]):
-        costs.append(race.truths[race.table(seed)].costs[list(trace), 1:])
+        costs.append(_drawn(race, race.table(seed))[list(trace), 1:])
         seeds += [seed] * len(trace)
     # One row for each corner: its latency, its error, and the percentile that it belongs to.
     corners = moocore.eaf(np.vstack(costs), seeds, percentiles=list(PERCENTILES))
@@ -214,14 +219,14 @@ def front_figure(race: Race, view: str, seed: int, trainings: int) -> go.Figure:
     import plotly.graph_objects as go
 
     figure, axes, table = go.Figure(), list(VIEWS[view]), race.table(seed)
-    costs = (race.truths[table].costs / (1e6, 1, 1))[:, axes]
-    truth = true_front(race, seed)
+    drawn = _drawn(race, table)
+    costs, truth = drawn[:, axes], true_front(race, seed)
 
     def hover(row: int) -> str:
-        point, error = race.points[row], race.errors[table][row]
+        point = race.points[row]
         return (
             f"<b>{point.architecture}</b><br>{theme.millions(point.size(race.size))} parameters · "
-            f"{point.latency_ms:.2f} ms · ê {error:.3f}"
+            f"{point.latency_ms:.2f} ms · {drawn[row, 2]:.1f} % wrong"
         )
 
     ring = {"symbol": "circle-open", "color": GREY, "size": 17, "line": {"width": 1.5}}
@@ -266,7 +271,7 @@ def attainment_figure(race: Race, rival: str) -> go.Figure:
         half = f"{NAMES[name]}, half of the seeds"
         line = {"color": colour, "width": 2.5, "dash": "solid" if name == OURS else "dot"}
         inner = len(x) - 2  # the staircase's ends are no corners: no marker, no hover text
-        hover = f"{half}: ê %{{y:.3f}} at %{{x:.2f}} ms<extra></extra>"
+        hover = f"{half}: %{{y:.1f}} % wrong at %{{x:.2f}} ms<extra></extra>"
         figure.add_scatter(
             x=x,
             y=y,
@@ -287,7 +292,13 @@ def _labels(race: Race) -> tuple[str, str, str]:
     latency = race.latency
     size = "Parameters" if race.size == "total" else "Encoder parameters"
     ms = f"Latency (ms, batch {latency.batch_size}, {latency.sequence_length} tokens)"
-    return f"{size} (millions)", ms, "Surrogate error ê (nats)"
+    return f"{size} (millions)", ms, "Wrong answers on dev (%)"
+
+
+def _drawn(race: Race, table: int) -> np.ndarray:
+    """Return the costs as they are drawn: million parameters, ms, and % wrong on dev."""
+    errors = 100 * np.array(race.errors[table], dtype=float)
+    return np.column_stack([race.truths[table].costs[:, :2] / (1e6, 1), errors])
 
 
 def _framed(figure: go.Figure, height: int) -> go.Figure:
@@ -324,9 +335,9 @@ def attainment_summary(race: Race, rival: str) -> str:
     parts = []
     for name in dict.fromkeys((OURS, rival)):
         least = [
-            race.truths[race.table(seed)].costs[list(trace), 2].min()
+            _drawn(race, race.table(seed))[list(trace), 2].min()
             for seed, trace in enumerate(race.traces[name])
         ]
         half = np.percentile(least, 50, method="inverted_cdf")  # a seed's own, as in `attained`
-        parts.append(f"{NAMES[name]} {half:.3f}")
-    return f"Least error that half of the seeds attain: {'; '.join(parts)}"
+        parts.append(f"{NAMES[name]} {half:.1f} %")
+    return f"Least wrong on dev that half of the seeds attain: {'; '.join(parts)}"

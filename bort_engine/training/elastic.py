@@ -3,7 +3,8 @@
 It starts as a copy of T. Slices are nested, since each holds T's most important units, and they are
 trained together by the sandwich rule (Yu and Huang 2019, "Universally Slimmable Networks and
 Improved Training Techniques", section 3.1): each step trains the smallest slice, some random ones
-and, at times, the largest, all against T's soft labels. After that, to evaluate an architecture
+and, at times, the largest, all against T's soft labels. Larger ones are drawn more often: drawn
+evenly, the small ones pull the large ones away from T. After that, to evaluate an architecture
 takes a forward pass on dev, and what was evaluated is an ordinary trained model: see `cut`.
 """
 
@@ -26,8 +27,9 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from bort_engine.encoder.build import Slice, blank, inherit
 from bort_engine.encoder.checkpoint import os_errors
+from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.sources import Source
-from bort_engine.encoder.space import Architecture, SearchSpace
+from bort_engine.encoder.space import Architecture, SearchSpace, check_slice
 from bort_engine.runs import records
 from bort_engine.runs.events import Progress, Stop, never, silent, step_events
 from bort_engine.runs.records import NonNegative
@@ -36,9 +38,10 @@ from bort_engine.training.teacher import RECIPE_VERSION, Teacher
 from bort_engine.training.trainer import Recipe, train_module, without_dropout, words_in_use
 
 STAGE = "training the elastic student"
-RECIPE = Recipe(steps=300, batch_size=64, learning_rate=5e-4)
-N_RANDOM = 2  # random slices a step, beside the smallest
-LARGEST_EVERY = 3  # so many steps, on average, train the largest slice once
+VERSION = 2  # part of the cache key: raise it when the training changes
+RECIPE = Recipe(steps=300, batch_size=64, learning_rate=4e-4)
+N_RANDOM = 2  # random slices a step, beside the smallest; each the larger one of two
+LARGEST_EVERY = 2  # so many steps, on average, train the largest slice once
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,21 +91,12 @@ class Elastic:
         Raises:
             Cancelled: a stop was asked for; the next call goes on from there.
         """
-        key = json.dumps([RECIPE_VERSION, asdict(recipe), seed])
+        key = json.dumps([RECIPE_VERSION, VERSION, asdict(recipe), seed])
         name = f"elastic-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
         folder = teacher.folder / name
         if not folder.is_dir():
             _train(source, teacher, recipe, seed, folder, on_progress, stop)
         return cls(folder, teacher, source)
-
-
-def check_slice(architecture: Architecture, source: Source) -> None:
-    """Raise a ValueError unless the architecture is a slice of the source."""
-    if not architecture.is_slice_of(source.architecture):
-        raise ValueError(
-            f"{architecture} is no slice of {source.name} ({source.architecture}): it has more of "
-            "something, or wider heads. Choose a smaller one, or the oracle brief."
-        )
 
 
 def _train(
@@ -148,14 +142,15 @@ class _Sandwich(torch.nn.Module):
         student.set_attn_implementation("eager")
         self.student = student
         self._source, self._importance = source, teacher.importance
-        self._shapes = list(SearchSpace.fine(source))
-        self._smallest, self._largest = self._shapes[0], self._shapes[-1]
+        fine = SearchSpace.fine(source)
+        self._by_size = sorted(fine, key=lambda shape: n_parameters(shape, source).encoder)
+        self._smallest, self._largest = min(fine), max(fine)
         self._slice = cache(self._slice_of)
 
     def forward(self, input_ids: Any, attention_mask: Any) -> Any:
         # Of torch's random numbers, which a training that is resumed takes up where they were.
-        drawn = torch.randint(len(self._shapes), (N_RANDOM,)).tolist()
-        chosen = [self._smallest, *(self._shapes[n] for n in drawn)]
+        drawn = torch.randint(len(self._by_size), (N_RANDOM, 2)).amax(1).tolist()
+        chosen = [self._smallest, *(self._by_size[n] for n in drawn)]
         if torch.rand(()) < 1 / LARGEST_EVERY:
             chosen.append(self._largest)
         weights = dict(self.student.named_parameters())
@@ -174,4 +169,8 @@ class _Sandwich(torch.nn.Module):
         """Return which units a slice holds, and a model of its shape for weights to be put in."""
         model = without_dropout(blank(self.student, shape, self._source)).train()
         model.set_attn_implementation("eager")
+        for parameter in model.parameters():
+            # Others are put in their place, so they need a shape and no memory: models are kept of
+            # hundreds of slices, 10 GB in all.
+            parameter.data = parameter.new_empty(1).expand(parameter.shape)
         return Slice.of(self._source.architecture, shape, self._importance), model

@@ -1,18 +1,16 @@
-"""Dominance by hand and against pymoo; the epsilon-indicator by hand and by brute force."""
+"""Dominance by hand and against pymoo; the epsilon-indicator and the knee by hand."""
 
-import moocore
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from pymoo.indicators.hv import HV
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from bort_engine.algorithms.pareto import (
     achieved_epsilon,
     achieved_epsilons,
-    factors,
+    gaps,
     hypervolume,
+    knee,
     nondominated,
 )
 
@@ -40,7 +38,35 @@ def test_dominance_and_hypervolume_agree_with_pymoo(lattice):
         costs = rng.integers(1, 7, shape) / 2 if lattice else rng.uniform(1, 9, shape)
         front = NonDominatedSorting().do(costs, only_non_dominated_front=True)
         assert np.flatnonzero(nondominated(costs)).tolist() == sorted(front)
+        # So small a tie takes the other way round, to the same end.
+        assert nondominated(costs, tie=1e-12).tolist() == nondominated(costs).tolist()
         assert hypervolume(costs, reference) == pytest.approx(HV(ref_point=reference)(costs))
+
+
+@pytest.mark.parametrize(
+    ("costs", "front"),
+    [
+        # Slower by less than 10 %, so equally slow: the larger or the more wrong is beaten.
+        ([(1, 10.9, 0.1), (2, 10.0, 0.1)], [0]),
+        ([(1, 10.9, 0.1), (1, 10.0, 0.2)], [0]),
+        # By more than 10 %: the faster stays.
+        ([(1, 11.1, 0.1), (2, 10.0, 0.1)], [0, 1]),
+        # Equal in all else: within the tie both stay, beyond it the slower goes.
+        ([(1, 10.9, 0.1), (1, 10.0, 0.1)], [0, 1]),
+        ([(1, 11.1, 0.1), (1, 10.0, 0.1)], [1]),
+        # A beats B and B beats C, within the tie; A is slower than C by more than it.
+        ([(1, 12.0, 0.1), (2, 11.0, 0.1), (3, 10.0, 0.1)], [0]),
+    ],
+)
+def test_latencies_within_the_tie_are_equal(costs, front):
+    assert np.flatnonzero(nondominated(np.array(costs), tie=0.1)).tolist() == front
+
+
+def test_whatever_the_tie_something_stays():
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        costs = rng.uniform(1, 2, (12, 3))
+        assert nondominated(costs, tie=rng.uniform(0, 1)).any()
 
 
 def test_hypervolume_by_hand_is_in_the_units_of_the_rows():
@@ -49,30 +75,31 @@ def test_hypervolume_by_hand_is_in_the_units_of_the_rows():
     assert hypervolume(np.array([(4, 5)]), np.array([4, 5])) == 0
 
 
-positive_rows = st.lists(st.tuples(*[st.floats(0.01, 100)] * 3), min_size=1, max_size=8)
+def test_gaps_are_shares_of_the_costs_and_differences_of_the_error():
+    # Against (2, 2, 0.1): (4, 2, 0.2) costs 1 + 1.0 and 1 + 0 times as much and errs 0.1 more.
+    costs = np.array([(4, 2, 0.2), (1, 1, 0.0)])
+    reference = np.array([(2, 2, 0.1), (4, 2, -0.5), (4, 4, 0.3)])
+    expected = [[1.0, 0.7, 0.0], [-0.1, 0.5, -0.3]]
+    assert gaps(costs, reference) == pytest.approx(np.array(expected))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(positive_rows, positive_rows)
-def test_the_indicator_is_that_of_brute_force_and_moocores_after_each_row(cover, costs):
-    worst = max(min(max(a / b for a, b in zip(s, x, strict=True)) for s in cover) for x in costs)
-    running = achieved_epsilons(np.array(cover), np.array(costs))
-    assert running[-1] == achieved_epsilon(np.array(cover), np.array(costs))
-    assert running[-1] == pytest.approx(max(0.0, worst - 1))
-    theirs = [moocore.epsilon_mult(cover[: n + 1], ref=costs) - 1 for n in range(len(cover))]
-    assert running == pytest.approx(np.maximum(theirs, 0), abs=1e-9)
-    assert (np.diff(running) <= 0).all()
-    assert achieved_epsilon(np.array(cover + costs), np.array(costs)) == 0
+def test_the_achieved_epsilon_by_hand_after_each_row():
+    truth = np.array([(2, 6, 0.1), (1, 9, 0.4)])
+    # (2, 6, 0.1) is reached from (3, 6, 0.1) at 3 / 2 - 1, then from (2, 6, 0.4) at 0.4 - 0.1;
+    # (1, 9, 0.4) from the first at 3 / 1 - 1, from the second at 2 / 1 - 1, from itself at 0.
+    trace = np.array([(3, 6, 0.1), (2, 6, 0.4), (1, 9, 0.4)])
+    assert achieved_epsilons(trace, truth) == pytest.approx([2.0, 1.0, 0.3])
+    assert achieved_epsilon(trace, truth) == pytest.approx(0.3)
+    assert achieved_epsilon(truth, truth) == 0
+    assert achieved_epsilon([[1, 1, 0.0]], truth) == 0  # better than asked: never negative
 
 
-def test_factors_say_how_much_worse_each_row_is_than_each_other():
-    # (2, 4) against (2, 2): 1 and 2 times; (3, 1) against (1, 4): 3 and a quarter; ...
-    expected = [[2, 2, 4 / 6], [1.5, 3, 0.5]]
-    measured = factors(np.array([(2, 4), (3, 1)]), np.array([(2, 2), (1, 4), (6, 6)]))
-    assert measured == pytest.approx(np.array(expected))
-
-
-def test_the_achieved_epsilon_by_hand():
-    # (2, 6) is reached from (3, 5) at 3 / 2 and from (1, 9) at 9 / 6, so at 0.5; (1, 9) is itself
-    assert achieved_epsilon([[3, 5], [1, 9]], [[2, 6], [1, 9]]) == pytest.approx(0.5)
-    assert achieved_epsilon([[1, 1]], [[2, 6]]) == 0  # better than asked: never negative
+def test_the_knee_is_in_logs_of_the_costs_and_the_error_as_it_is():
+    # Scaled to 0..1 the ends come to 1 + 1 + 0 and 0 + 0 + 1; what lies between, in logs to
+    # 0.5 + 0.5 + 0.1 and 0.2 + 0.2 + 0.5, without them to 0.09 + 0.09 + 0.1 and 0.02 + 0.02 + 0.5.
+    ends = [(100, 100, 0.0), (1, 1, 1.0)]
+    assert knee(np.array([*ends, (10, 10, 0.1), (10**0.4, 10**0.4, 0.5)])) == 3
+    # 0.35 + 0.35 + 0.09 and 0.48 + 0.48 + 0; in the log of the error the first is more.
+    ends = [(100, 100, 0.01), (1, 1, 1.0)]
+    assert knee(np.array([*ends, (5, 5, 0.1), (9, 9, 0.011)])) == 2
+    assert knee(np.array([(7, 7, 0.5)])) == 0

@@ -151,7 +151,9 @@ def click_a_point(page) -> str:
 def test_a_recorded_front_is_there_at_once_and_a_point_can_be_clicked(server, page):
     assert oracles.recorded_tasks(), "no recorded table ships: the first look would be empty"
     visit(page, server.url)
-    best = str(extract.front("minilm-l6", errors="recorded").best)
+    front = extract.front("minilm-l6", errors="recorded")
+    assert front.recommended == front.source_point and front.knee  # so the knee is shown
+    best = str(front.knee.architecture)
     assert card(page) == best
     clicked = click_a_point(page)
     assert f"point={clicked.replace(',', '%2C')}" in page.url
@@ -193,7 +195,7 @@ def test_a_real_extraction_is_started_stopped_resumed_and_its_front_clicked(
     for label, value in (
         ("Latency: tokens", "16"),  # quicker to time
         ("Search space", "D=1 A=12 H=96,192 I=192"),
-        ("Training steps of a candidate", "2"),
+        ("Training steps", "2"),
         ("Training steps of the source", "4"),
     ):
         field = page.locator(f'input[aria-label="{label}"]')

@@ -19,6 +19,7 @@ from tests.conftest import synthetic_front
 pytestmark = pytest.mark.usefixtures("quiet")
 front_at = cache(synthetic_front)
 FRONT = front_at(0.2)
+assert FRONT.knee and FRONT.recommended == FRONT.source_point
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_opening_shows_the_recorded_front_at_once(calls):
     at = opened()
     assert calm(at) and calls == [("minilm-l6", "rotten-tomatoes", 0.2, {"errors": "recorded"})]
     assert "Recorded on Synthetic CPU, 2000-01-01" in words(at)
-    assert card(at) == str(FRONT.best)
+    assert card(at) == str(FRONT.knee.architecture)
     assert len(at.dataframe[0].value) == len(FRONT.points)
     assert len(at.metric) == 4 and all(m.delta for m in at.metric)
 
@@ -58,7 +59,7 @@ def test_another_epsilon_is_another_front_and_the_same_one_is_not_asked_for_twic
 
 
 def test_a_point_in_the_address_is_shown(calls):
-    other = next(p for p in FRONT.pareto if p.architecture != FRONT.best)
+    other = next(p for p in FRONT.pareto if p.architecture != FRONT.knee.architecture)
     at = opened(point=str(other.architecture))
     assert card(at) == str(other.architecture) and "Here is another one" not in words(at)
     at = opened(point="6,12,384,1536")
@@ -70,7 +71,7 @@ def test_a_point_in_the_address_is_shown(calls):
 @pytest.mark.parametrize("point", ["![](http://x)", "1,1,1,1"])
 def test_any_other_text_in_the_address_leads_to_the_recommended_point(calls, point):
     at = opened(point=point)
-    assert not at.exception and card(at) == str(FRONT.best)
+    assert not at.exception and card(at) == str(FRONT.knee.architecture)
     assert "Here is another one." in words(at)
     assert not [c for c in at.caption if "![](http://x)" in c.value]  # shown, not fetched
 
@@ -81,7 +82,7 @@ def test_budgets_name_the_best_point_and_show_it(calls):
     next(s for s in at.slider if s.label == "At most (ms)").set_value(5.0)
     at.segmented_control(key="prefer").set_value("error").run()
     best = FRONT.cheapest("error", max_latency_ms=5.0, max_error_gain=0.19)
-    assert best is not None and best.architecture != FRONT.best
+    assert best is not None and best.architecture != FRONT.knee.architecture
     assert f"Best within these budgets: **{best.architecture}**" in words(at)
     button(at, "Show it").click().run()
     assert card(at) == str(best.architecture)
@@ -132,9 +133,9 @@ def test_the_form_starts_a_run_which_is_watched_stopped_resumed_and_shown(
     at.number_input(key="--batch-size").set_value(4)
     run, command = started(at, "Extract the front")
     assert command == (
-        "front minilm-l6 --batch-size 4 --epsilon 0.2 --lazy on --oracle brief --seed 0 "
+        "front minilm-l6 --batch-size 4 --epsilon 0.2 --lazy on --oracle elastic --seed 0 "
         "--selection cover --sequence-length 128 --space D=1-2 A=2,12 H=96,192 I=192,384 "
-        "--steps 30 --task rotten-tomatoes --teacher-steps 0"
+        "--steps 0 --task rotten-tomatoes --teacher-steps 0"
     )
 
     wait(lambda: run.status().done >= 3)

@@ -82,7 +82,7 @@ def test_a_table_of_another_version_or_set_up_is_refused(tmp_path):
     [
         ({"steps": -1}, r"steps is -1; allowed: 0 to"),
         ({"train_batch_size": 2.5}, r"train_batch_size is 2.5; allowed: 1 to 1024"),
-        ({"learning_rate": 0}, r"learning_rate is 0; allowed: above 0"),
+        ({"learning_rate": -1}, r"learning_rate is -1; allowed: 0 to 1"),
     ],
 )
 def test_settings_out_of_range_are_named(change, text):

@@ -11,6 +11,7 @@ from bort_engine.encoder.space import SearchSpace
 from bort_engine.runs.events import Cancelled
 from bort_engine.runs.provenance import Provenance
 from bort_engine.search.evaluate import BriefTraining, Evaluation, EvaluationTable, Header, Setup
+from bort_engine.search.scale import Scale
 from bort_engine.search.scores import Race
 from bort_engine.training.teacher import RECIPE_VERSION, TeacherReport
 
@@ -27,7 +28,7 @@ def a_table(folder: Path, seed: int = 0, **changes) -> Path:
     for number, a in enumerate(SearchSpace.parse(GRID, sources["minilm-l6"])):
         volume = a.num_hidden_layers * a.hidden_size * a.intermediate_size
         error = 3 / volume**0.15 * (1 + 0.01 * ((number * 7 + seed) % 5))
-        table.add(Evaluation(a, error, 0.3, 2.0))
+        table.add(Evaluation(a, error, error / 2, 2.0))
     return path
 
 
@@ -40,8 +41,8 @@ def replayed(tmp_path, **options) -> Race:
 
 def test_every_search_trains_its_budget_on_the_table_of_its_seed(tmp_path):
     result = replayed(tmp_path)
-    assert result.searchers == ("fptas", "random", "tpe", "nsga2", "local")
-    assert [len(result.traces[name]) for name in result.searchers] == [2, 4, 4, 4, 4]
+    assert result.searchers == ("fptas", "random", "tpe", "nsga2", "local", "surface", "gp")
+    assert [len(result.traces[name]) for name in result.searchers] == [2, *[4] * 6]
     assert len(result.errors) == 2 and result.errors[0] != result.errors[1]
     assert {len(set(trace)) for traces in result.traces.values() for trace in traces} == {8}
     firsts = {trace[0] for traces in result.traces.values() for trace in traces}
@@ -49,6 +50,13 @@ def test_every_search_trains_its_budget_on_the_table_of_its_seed(tmp_path):
     assert result.curves["tpe"].seconds[0].tolist() == [2.0 * n for n in range(1, 9)]
     assert result.provenance.training_seeds == (0, 1)
     assert replayed(tmp_path).traces == result.traces
+
+
+def test_what_draws_nothing_at_random_searches_once_a_table(tmp_path):
+    result = replayed(tmp_path, samplers=["stride", "fptas-no-surface", "grid"], seeds=3)
+    assert [len(traces) for traces in result.traces.values()] == [2, 2, 2, 3]
+    strides = result.traces["stride"]
+    assert strides[0] == strides[1] and str(result.points[strides[0][-1]].architecture)[0] == "1"
 
 
 def test_with_the_whole_space_as_budget_everyone_finds_the_truth(tmp_path):
@@ -64,8 +72,8 @@ def test_the_fptas_says_when_each_cover_was_whole(tmp_path):
         counts = list(finished.values())
         assert counts == sorted(counts) and next(iter(finished)) == fptas.EPSILONS[0]
         for epsilon, trainings in finished.items():
-            # Errors rise by up to 4 % where they should fall; laziness allows for 3.
-            assert result.curves["fptas"].epsilon[seed, trainings - 1] <= (1 + epsilon) * 1.05 - 1
+            # Where r should fall it rises by up to 0.04; the proofs allow for 0.03.
+            assert result.curves["fptas"].epsilon[seed, trainings - 1] <= epsilon + 0.011
 
 
 @pytest.mark.parametrize(
@@ -103,8 +111,10 @@ def test_where_no_table_ships_the_way_out_is_named():
 
 
 def test_a_live_race_shares_what_it_trains_and_goes_on_after_a_stop(
-    quick_evaluator, small_task, tmp_path
+    quick_evaluator, small_task, tmp_path, monkeypatch
 ):
+    # After 4 steps T does no better than guessing.
+    monkeypatch.setattr(Scale, "of", lambda teacher: Scale(teacher.dev_error))
     out, trained = tmp_path / "run", []
 
     def run(stop_after: int = 99) -> Race:

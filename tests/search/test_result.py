@@ -12,11 +12,19 @@ from hypothesis import strategies as st
 from bort_engine.encoder.space import Architecture
 from bort_engine.runs import records
 from bort_engine.search.result import Front, Point, mark_pareto
+from bort_engine.search.scale import Scale
 from tests import conftest
 
+SCALE = Scale(0.10, 0.4)  # the source errs on 10 %, guessing on 50 %
 
-def point(text: str, size: int, ms: float, error: float, dev: float | None, **more: Any) -> Point:
-    return Point(Architecture.parse(text), size, size // 2, 10 * size, ms, error, dev, **more)
+
+def point(text: str, size: int, ms: float, error: float, dev: float, **more: Any) -> Point:
+    costs = (Architecture.parse(text), size, size // 2, 10 * size, ms)
+    return Point(*costs, error, dev, SCALE.r(dev), **more)
+
+
+def erring(point: Point, dev: float) -> Point:
+    return replace(point, dev_error=dev, r=SCALE.r(dev))
 
 
 T = point("4,2,64,128", 1000, 8.0, 0.20, 0.10)
@@ -25,7 +33,7 @@ SMALL = point("2,2,64,64", 200, 1.6, 0.50, 0.40, w=1.25, role="known")
 BEATEN = point("2,1,64,64", 260, 2.5, 0.60, 0.41, role="spot-check")  # by BENT, in all three
 CHANCE = point("1,2,32,64", 100, 0.8, 0.69, 0.50, at_chance=True)
 # The least encoder, the most parameters, and slower and worse than T.
-THIN = replace(BENT, n_parameters=2000, n_encoder_parameters=10, latency_ms=9.0, error=0.4)
+THIN = replace(BENT, n_parameters=2000, n_encoder_parameters=10, latency_ms=9.0)
 SEARCHED = conftest.synthetic_front()  # only its points are replaced
 
 
@@ -33,8 +41,8 @@ def synthetic_front(*points: Point, **changes: Any) -> Front:
     """Build a front from made-up points, which are marked as the engine marks them."""
     points = mark_pareto(points or (T, BENT, SMALL, BEATEN, CHANCE))
     shapes = [p.architecture for p in points]
-    maximum, best = (p.architecture if p.architecture in shapes else shapes[0] for p in (T, BENT))
-    return replace(SEARCHED, **{"points": points, "maximum": maximum, "best": best} | changes)
+    maximum = T.architecture if T.architecture in shapes else shapes[0]
+    return replace(SEARCHED, **{"points": points, "maximum": maximum, "scale": SCALE} | changes)
 
 
 def named(points: Any) -> list[str]:
@@ -48,6 +56,12 @@ def test_what_another_point_beats_in_all_three_is_not_on_the_front():
 def test_the_front_is_of_the_size_that_is_asked_for():
     assert [p.pareto for p in mark_pareto([T, THIN])] == [True, False]
     assert [p.pareto for p in mark_pareto([T, THIN], size="effective")] == [True, True]
+
+
+def test_latencies_that_cannot_be_told_apart_count_as_equal():
+    faster = replace(BENT, n_parameters=300, latency_ms=1.9)
+    assert [p.pareto for p in mark_pareto([BENT, faster])] == [True, True]
+    assert [p.pareto for p in mark_pareto([BENT, faster], tie=0.1)] == [True, False]
 
 
 def test_a_point_is_found_by_its_architecture():
@@ -82,7 +96,7 @@ def test_the_best_under_budgets_is_named_and_never_one_at_chance(budget, expecte
 
 def test_a_budget_of_two_points_allows_two_points_whatever_floats_add_up_to():
     assert 0.12 + 0.02 < 0.14
-    front = synthetic_front(replace(T, dev_error=0.12), replace(BENT, dev_error=0.14))
+    front = synthetic_front(erring(T, 0.12), erring(BENT, 0.14))
     assert named([front.cheapest("size", max_error_gain=0.02)]) == named([BENT])
 
 
@@ -102,20 +116,33 @@ def test_the_error_shown_is_devs_where_it_was_measured_else_the_predicted_one():
     assert replace(T, dev_error=0.0).shown_error == 0.0
 
 
-def test_the_knee_is_the_bend():
-    # in logs, each axis from 0 to 1: T 1 + 1 + 0, SMALL 0 + 0 + 1, BENT 0.14 + 0.14 + 0.07
+def test_the_knee_is_the_bend_of_those_that_do_not_guess():
+    # each axis from 0 to 1: T 1 + 1 + 0, SMALL 0 + 0 + 1, BENT 0.14 + 0.14 + 0.03
     assert named([synthetic_front().knee]) == named([BENT])
     assert synthetic_front(CHANCE, replace(T, at_chance=True)).knee is None
     assert named([synthetic_front(T).knee]) == named([T])
 
 
-def test_the_knee_is_sought_in_logs_where_factors_count_and_not_differences():
-    thrifty = point("2,2,64,64", 30, 0.24, 0.20, 0.20)  # 0.24 + 0.24 + 0.50 in logs, 0.37 without
-    lavish = point("3,2,64,64", 100, 0.80, 0.11, 0.11)  # 0.50 + 0.50 + 0.07 in logs, 0.21 without
-    smallest = point("1,2,64,64", 10, 0.08, 0.40, 0.40)  # 0 + 0 + 1
-    largest = replace(T, error=0.10)  # 1 + 1 + 0
-    front = synthetic_front(largest, lavish, thrifty, smallest, best=lavish.architecture)
-    assert named([front.knee]) == named([thrifty])
+def test_the_best_has_the_largest_w_of_the_front_guessing_only_where_all_do():
+    assert synthetic_front().best == synthetic_front()[BENT.architecture]
+    beaten = replace(BEATEN, w=9.0)
+    guessing = replace(BENT, at_chance=True)
+    assert named([synthetic_front(T, guessing, SMALL, beaten).best]) == named([SMALL])
+    assert named([synthetic_front(replace(T, at_chance=True), guessing).best]) == named([BENT])
+
+
+def test_the_fastest_that_loses_at_most_a_point_is_recommended_else_the_source():
+    assert named([synthetic_front().recommended]) == named([BENT])  # 0.10 + 0.01
+    faster = erring(replace(SMALL, latency_ms=0.5), 0.105)
+    assert named([synthetic_front(T, BENT, faster).recommended]) == named([faster])
+    assert named([synthetic_front(T, erring(BENT, 0.111), SMALL).recommended]) == named([T])
+    guessing = replace(BENT, at_chance=True)
+    assert named([synthetic_front(T, guessing, SMALL).recommended]) == named([T])
+    assert named([synthetic_front(replace(T, at_chance=True)).recommended]) == named([T])
+
+
+def test_epsilon_in_points_is_a_share_of_what_there_is_to_lose():
+    assert synthetic_front(epsilon=0.25).promised_points == pytest.approx(10)  # of 40 points
 
 
 def test_rivals_are_the_two_nearest_in_size_with_what_beats_them():
@@ -132,12 +159,6 @@ def test_rivals_are_the_two_nearest_in_size_with_what_beats_them():
     assert rivals(replace(bent)) == rivals(bent)  # an equal point is not its own rival
 
 
-def test_the_recommended_point_is_the_best_unless_that_guesses():
-    assert synthetic_front().recommended.architecture == BENT.architecture
-    guessing = synthetic_front(T, replace(BENT, at_chance=True), SMALL)
-    assert guessing.recommended == guessing.knee
-
-
 def test_rivals_are_compared_by_the_size_that_was_searched():
     front = synthetic_front(T, THIN, size="effective")
     front = replace(front, points=mark_pareto(front.points, "effective"))
@@ -148,9 +169,9 @@ def test_a_front_prints_its_points_smallest_first():
     lines = str(synthetic_front()).splitlines()
     shapes = [line.split()[0] for line in lines[2:6]]
     assert shapes == ["1,2,32,64", "2,2,64,64", "3,2,64,64", "4,2,64,128"]
-    assert lines[4].split() == ["3,2,64,64", "250", "2.00", "0.220", "0.110", "1.500", "best"]
-    assert lines[2].endswith("at chance")
-    assert str(synthetic_front(replace(T, dev_error=None))).splitlines()[2].split()[4] == "-"
+    assert lines[4].split()[:6] == ["3,2,64,64", "250", "2.00", "11.0%", "0.025", "1.500"]
+    marked = ["at chance" in lines[2], "recommended" in lines[4], "knee" in lines[4]]
+    assert all(marked) and not any("knee" in line for line in lines[5:6])
 
 
 def test_a_front_is_a_table_smallest_first():
@@ -158,7 +179,7 @@ def test_a_front_is_a_table_smallest_first():
     assert table["n_parameters"].tolist() == [100, 200, 250, 260, 1000]
     assert table["architecture"].tolist()[0] == "1,2,32,64"
     assert table["role"].tolist()[1] == "known"
-    assert {"latency_ms", "dev_error", "w"} <= set(table.columns)
+    assert {"latency_ms", "dev_error", "r", "w"} <= set(table.columns)
 
 
 def test_a_front_survives_being_saved_and_loaded(tmp_path):
@@ -178,16 +199,18 @@ def with_point(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"schema": 1}, "another version.*run `front` again"),
+        ({"schema": 2}, "another version.*run `front` again"),
         ({"latency": {}}, r"latency\."),
         ({"surprise": 1}, "surprise"),
         ({"points": []}, "4,2,64,128 is not a point of this front"),
-        ({"best": "9,1,8,8"}, "9,1,8,8 is not a point of this front"),
-        ({"best": "4,3,10,1"}, "num_attention_heads 3 does not divide"),
+        ({"maximum": "9,1,8,8"}, "9,1,8,8 is not a point of this front"),
+        ({"maximum": "4,3,10,1"}, "num_attention_heads 3 does not divide"),
+        ({"scale": {"source_error": 0.1, "span": 0}}, r"scale\.span"),
         ({"oracle": "guess"}, "oracle"),
         ({"epsilon": "0.5"}, "epsilon"),
         (with_point(architecture="4,3"), "not of the form D,A,H,I"),
         (with_point(error=math.nan), "error"),
+        (with_point(r=math.nan), r"points\.0\.r"),
         (with_point(latency_ms=math.inf), "latency_ms"),
         (with_point(n_parameters=10**400), "n_parameters"),
         (with_point(dev_error=1.5), "dev_error"),
@@ -238,6 +261,7 @@ def test_a_mutated_record_is_either_refused_or_usable(data):
         return
     assert str(front) and len(front.to_frame()) == len(front.points)
     assert front.knee is None or front.knee in front.pareto
+    assert front.best in front.points and front.recommended in front.points
     assert front.cheapest() is None or front.rivals(front.source_point) is not None
 
 

@@ -1,11 +1,15 @@
 """The rivals: each asks within its budget, never twice, the same again with the same seed."""
 
+from dataclasses import astuple
 from itertools import product
 
+import numpy as np
 import pytest
 
+from bort_engine.algorithms.fptas import Candidate, maximum_point
 from bort_engine.algorithms.pareto import nondominated
 from bort_engine.encoder.space import Architecture
+from bort_engine.search import ablations
 from bort_engine.search.rivals import SAMPLERS, sample
 
 GRID = [
@@ -41,6 +45,34 @@ def test_each_asks_for_its_budget_of_different_ones_by_its_seed(sampler):
     first = Architecture(2, 4, 128, 384)
     assert next(iter(sample(sampler, GRID, law, budget=6, first=first))) == first
     assert set(sample(sampler, GRID, law, budget=len(GRID))) == set(GRID)
+
+
+CANDIDATES = [Candidate(a, *law(a)[:2], order=astuple(a)) for a in GRID]
+
+
+@pytest.mark.parametrize("sampler", ablations.SAMPLERS)
+def test_each_ablation_asks_for_its_budget_of_different_ones_by_its_seed(sampler):
+    def order(budget: int, seed: int = 3) -> list[Architecture]:
+        asked: list[Architecture] = []
+
+        def error(a: Architecture) -> float:
+            asked.append(a)
+            return law(a)[2]
+
+        T = maximum_point(CANDIDATES)
+        found = ablations.sample(sampler, CANDIDATES, error, budget, seed, T)
+        assert found == asked and len(set(asked)) == budget and asked[0] == T.key
+        return asked
+
+    assert order(12) == order(12)
+    assert (order(12) == order(12, seed=4)) == (sampler in ablations.FIXED)
+    assert set(order(len(GRID))) == set(GRID) and len(order(2)) == 2
+
+
+def test_a_gaussian_process_guesses_a_smooth_law():
+    errors = {xi: law(xi.key)[2] for xi in CANDIDATES[::3]}
+    guess = ablations.gaussian_process(CANDIDATES)(errors)
+    assert np.corrcoef(guess, [law(xi.key)[2] for xi in CANDIDATES])[0, 1] > 0.9
 
 
 def test_local_search_begins_in_the_corners_and_goes_step_by_step():

@@ -8,7 +8,9 @@ import pytest
 
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import Architecture
+from bort_engine.search.evaluate import Setup
 from bort_engine.search.result import Front, Point, mark_pareto
+from bort_engine.search.scale import Scale
 from bort_engine.show import front as words
 from bort_engine.show import front_figures as figures
 from bort_engine.show.front_figures import Axes
@@ -18,23 +20,27 @@ BORT = sources["bort"].architecture
 
 def small_point(text: str, m: int, ms: float, error: float, dev: float, **more) -> Point:
     n, half = m * 10**6, m * 10**6 // 2
-    return Point(Architecture.parse(text), n, half, n, ms, error, dev, **more)
+    r = (dev - 0.10) / 0.40
+    return Point(Architecture.parse(text), n, half, n, ms, error, dev, r=r, **more)
 
 
 @pytest.fixture(scope="module")
 def small(front: Front) -> Front:
-    """Five points whose relations can be read off: millions of parameters, ms, error, dev error."""
+    """Five points whose relations can be read off: millions of parameters, ms, ê, dev error.
+
+    From the source's dev error, 10 %, it is 40 points to guessing's, 50 %.
+    """
     points = mark_pareto(
         [
             small_point("6,2,8,8", 8, 8.0, 0.40, 0.10),  # the largest, T
-            small_point("4,2,8,8", 6, 6.0, 0.44, 0.15, w=0.5),  # on the front, best W
+            small_point("4,2,8,8", 6, 6.0, 0.44, 0.11, w=0.5),  # on the front, a point behind T
             small_point("3,2,8,8", 6, 7.0, 0.48, 0.20),  # beaten by 4,2,8,8 on all but size
             small_point("2,2,8,8", 4, 4.0, 0.50, 0.25, w=0.4),  # on the front
             small_point("1,2,8,8", 2, 2.0, 0.69, 0.50, at_chance=True),  # on it, a mere guess
         ]
     )
-    maximum, best = Architecture.parse("6,2,8,8"), Architecture.parse("4,2,8,8")
-    return replace(front, points=points, maximum=maximum, best=best, epsilon=0.5)
+    maximum, scale = Architecture.parse("6,2,8,8"), Scale(0.10, 0.40)
+    return replace(front, points=points, maximum=maximum, scale=scale, epsilon=0.5)
 
 
 def point(front: Front, text: str) -> Point:
@@ -57,12 +63,13 @@ def test_every_point_is_drawn_once_and_classes_differ_in_colour_and_symbol(small
     assert len({layer.colour for layer in every}) == len(every)
 
 
-def test_landmarks_are_what_all_is_compared_with_the_optimum_the_knee_and_bort(
+def test_landmarks_are_what_all_is_compared_with_the_recommended_one_the_knee_and_bort(
     small, front, predicted_front
 ):
     named = words.landmarks(small)
-    assert (named.keys(), named["Largest"]) == ({"Largest", "Best W", "Knee"}, small.source_point)
-    assert str(named["Best W"].architecture) == "4,2,8,8" and named["Knee"] == small.knee
+    assert named.keys() == {"Largest", "Recommended", "Knee"}
+    assert named["Largest"] == small.source_point and named["Knee"] == small.knee
+    assert str(named["Recommended"].architecture) == "4,2,8,8"
     assert words.reference(small) == "the largest of the space, 6,2,8,8"
     assert words.landmarks(front)["Source"] == front.source_point
     assert words.reference(front) == "the source, 6,12,384,1536"
@@ -71,33 +78,30 @@ def test_landmarks_are_what_all_is_compared_with_the_optimum_the_knee_and_bort(
     assert words.landmarks(replace(predicted_front, points=(*others, bort)))["Bort"] == bort
 
 
-def test_an_optimum_at_chance_has_no_name_and_is_not_recommended(small):
-    hopeless = replace(small, best=Architecture.parse("1,2,8,8"))
-    assert "Best W" not in words.landmarks(hopeless)
-    assert small.recommended.architecture == small.best
-    assert hopeless.recommended == hopeless.knee
+def test_where_all_lose_more_than_a_point_the_source_is_recommended_and_has_no_ring_for_it(small):
+    others = tuple(p for p in small.points if str(p.architecture) != "4,2,8,8")
+    dear = replace(small, points=others)
+    assert dear.recommended == dear.source_point
+    assert "Recommended" not in words.landmarks(dear)
 
 
 def test_the_scatter_shows_what_its_axes_say(small):
     figure = figures.scatter(small, Axes())
     on = trace(figure, "On the front")
     assert list(on.x) == [8, 6, 4] and list(on.y) == [8, 6, 4]
-    assert list(on.marker.color) == [10, 15, 25]  # % wrong on dev
+    assert list(on.marker.color) == [10, 11, 25]  # % wrong on dev
     assert [row[0] for row in on.customdata] == ["6,2,8,8", "4,2,8,8", "2,2,8,8"]
     assert figure.layout.xaxis.title.text == "Parameters (millions)"
     assert figure.layout.yaxis.title.text == "Latency (ms, batch 1, 128 tokens)"
 
     encoder = trace(figures.scatter(small, Axes("Size / error", effective=True)), "On the front")
-    assert list(encoder.x) == [4, 3, 2] and list(encoder.y) == [10, 15, 25]
+    assert list(encoder.x) == [4, 3, 2] and list(encoder.y) == [10, 11, 25]
     assert list(encoder.marker.color) == [8, 6, 4]
-    nats = figures.scatter(small, Axes("Latency / error", surrogate=True))
-    assert list(trace(nats, "On the front").y) == [0.40, 0.44, 0.50]
-    assert nats.layout.yaxis.title.text == "Surrogate error ê (nats)"
 
 
 def test_the_volume_shows_the_same_points(small):
     on = trace(figures.volume(small, Axes()), "On the front")
-    assert (list(on.x), list(on.y), list(on.z)) == ([8, 6, 4], [8, 6, 4], [10, 15, 25])
+    assert (list(on.x), list(on.y), list(on.z)) == ([8, 6, 4], [8, 6, 4], [10, 11, 25])
 
 
 def test_the_cells_are_powers_of_one_plus_epsilon_around_all_points(small):
@@ -112,27 +116,22 @@ def test_the_cells_are_powers_of_one_plus_epsilon_around_all_points(small):
     assert encoder.layout.xaxis.minor.tickvals is None
 
 
-def test_the_band_is_the_staircase_divided_by_one_plus_epsilon(small):
-    figure = figures.scatter(small, Axes("Size / error", surrogate=True))
-    band = trace(figure, "Where the untrained can lie (epsilon 0.5)")
+def test_the_band_is_epsilon_smaller_and_as_many_points_lower_than_the_staircase(small):
+    figure = figures.scatter(small, Axes("Size / error"))
+    band = trace(figure, "Where others can lie (epsilon 0.5)")
     assert list(band.x) == pytest.approx([2 / 1.5, 4 / 1.5, 6 / 1.5, 8 / 1.5, 8])
-    assert list(band.y) == pytest.approx(
-        [0.69 / 1.5, 0.50 / 1.5, 0.44 / 1.5, 0.40 / 1.5, 0.40 / 1.5]
-    )
-    dev = figures.scatter(small, Axes("Size / error"))
-    assert not [t for t in dev.data if t.name and "untrained" in t.name]  # no promise about dev
+    assert list(band.y) == pytest.approx([30, 5, -9, -10, -10])  # half of 40 points lower
 
 
 def test_predicted_points_never_look_measured(front, predicted_front):
     drawn = figures.layers(predicted_front)
     assert not {layer.symbol for layer in drawn} & {layer.symbol for layer in figures.layers(front)}
     assert all("predicted" in layer.name for layer in drawn)
-    figure = figures.scatter(predicted_front, Axes(surrogate=True))
+    figure = figures.scatter(predicted_front, Axes())
     bar = trace(figure, "Front (error predicted)").marker.colorbar.title.text
     assert bar == "Predicted error (%, from published GLUE scores)"
     assert words.badge(predicted_front) == "Predicted"
     assert "nothing was trained" in words.origin(predicted_front)
-    assert "ê (nats)" not in words.table(predicted_front)
     assert "measured" not in words.why(predicted_front, predicted_front.pareto[0])
 
 
@@ -165,12 +164,12 @@ def test_the_card_compares_with_the_source(small):
 def test_why_says_what_a_point_beats(small):
     on = words.why(small, point(small, "4,2,8,8"))
     assert "25 % smaller and 25 % faster than 6,2,8,8" in on
-    assert "12.0 % lower in error ê than 2,2,8,8" in on  # 1 - 0.44 / 0.50
+    assert "14.0 points more accurate than 2,2,8,8" in on
     off = words.why(small, point(small, "3,2,8,8"))
-    assert off == "Not on the front: 4,2,8,8 is 14 % faster and 8.3 % lower in error ê."
+    assert off.startswith("Not on the front: 4,2,8,8 is 14 % faster and 9.0 points more accurate")
     assert "never recommended" in words.why(small, point(small, "1,2,8,8"))
     flagged = replace(small.source_point, pareto=False)  # as a file from elsewhere may say
-    alone = replace(small, points=(flagged,), best=small.maximum)
+    alone = replace(small, points=(flagged,))
     assert words.why(alone, flagged) == "Not on the front."
 
 
@@ -181,7 +180,7 @@ def test_why_judges_by_the_size_that_the_search_minimised(small):
     points = mark_pareto([small.source_point, a, b], "effective")
     effective = replace(small, points=points, size="effective")
     off = words.why(effective, effective[b.architecture])
-    assert off.endswith("4,2,8,8 is 50 % smaller and 14 % faster and 8.3 % lower in error ê.")
+    assert "4,2,8,8 is 50 % smaller and 14 % faster and 9.0 points more accurate" in off
 
 
 def test_why_has_an_answer_for_every_point(front, predicted_front):
@@ -195,14 +194,14 @@ def test_the_table_starts_with_the_front_and_flags_the_rest(small):
     notes = dict(zip(table["D,A,H,I"], table["Note"], strict=True))
     assert notes["1,2,8,8"] == "No better than guessing"
     assert notes["3,2,8,8"] == "Not on the front"
-    assert "Largest" in notes["6,2,8,8"] and "Best W" in notes["4,2,8,8"]
+    assert "Largest" in notes["6,2,8,8"] and "Recommended" in notes["4,2,8,8"]
     assert set(words.FORMATS) >= set(table.columns) - {"D,A,H,I", "Note"}
 
 
-def test_budgets_start_with_everything_in_reach(small, front, predicted_front):
+def test_budgets_start_at_a_point_of_accuracy_and_any_cost(small, front, predicted_front):
     budgets = words.budgets(small)
     assert budgets["latency"][1:] == (4.0, 8.0, 8.0, 0.01)  # the guess is left out
-    assert budgets["lost"][1:] == (0.0, 15.0, 7.5, 0.1)
+    assert budgets["lost"][1:] == (0.0, 15.0, 1.0, 0.1)
     for each in (small, front, predicted_front):
         most = words.budgets(each)
         assert all(p.latency_ms <= most["latency"].high for p in words.above_chance(each))
@@ -212,12 +211,12 @@ def test_budgets_start_with_everything_in_reach(small, front, predicted_front):
 
 
 def test_a_front_of_one_point_or_of_guesses_only_can_be_shown(small):
-    alone = replace(small, points=(replace(small.source_point, pareto=True),), best=small.maximum)
+    alone = replace(small, points=(replace(small.source_point, pareto=True),))
     points = mark_pareto(replace(p, at_chance=True) for p in small.points)
     hopeless = replace(small, points=points)
     for each in (alone, hopeless):
         for view in figures.VIEWS:
-            json.loads(figures.scatter(each, Axes(view, surrogate=True)).to_json())
+            json.loads(figures.scatter(each, Axes(view)).to_json())
         json.loads(figures.volume(each, Axes()).to_json())
         assert all(r.low < r.high and r.low <= r.start for r in words.budgets(each).values())
         assert each.recommended == each.source_point
@@ -236,3 +235,15 @@ def test_the_words_carry_origin_and_unit(front):
     assert f"**{front.n_evaluated}** of them" in words.promise(front)
     title = words.title(replace(front, task="![x](http://a)"))
     assert title == r"minilm-l6 on \!\[x\](http\://a), epsilon 0.5"
+
+
+def test_a_point_of_an_elastic_front_comes_with_the_command_that_saves_it(small):
+    half = point(small, "2,2,8,8")
+    assert words.cut_command(small, half) == ""  # made by brief trainings
+    training = Setup("x", "y", "elastic").training
+    made = replace(small.provenance, training=replace(training, steps=5))
+    elastic = replace(small, oracle="elastic", task="my file.csv", provenance=made)
+    assert words.cut_command(elastic, half) == (
+        "python -m bort_engine cut minilm-l6 --task 'my file.csv' --architecture 2,2,8,8 --seed 0 "
+        "--steps 5"
+    )

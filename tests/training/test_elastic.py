@@ -35,7 +35,7 @@ def test_a_slice_is_part_of_every_larger_one(source, teacher):
 def test_a_step_trains_what_its_slices_hold_and_nothing_else(source, teacher, batch):
     sandwich = _Sandwich(teacher.model, teacher, source)
     sandwich._smallest = sandwich._largest = Architecture(1, 2, 8, 6)
-    sandwich._shapes = [sandwich._smallest]
+    sandwich._by_size = [sandwich._smallest]
     sandwich(**batch)["logits"].sum().backward()
     gradients = {n: p.grad for n, p in sandwich.student.bert.encoder.layer.named_parameters()}
     lower, upper = (gradients[f"{layer}.intermediate.dense.weight"] for layer in (0, 1))

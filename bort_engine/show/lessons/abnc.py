@@ -28,6 +28,7 @@ from bort_engine.runs.provenance import Provenance
 from bort_engine.runs.records import Positive
 from bort_engine.search.candidates import candidate, costs_of
 from bort_engine.search.evaluate import EvaluationTable, Setup
+from bort_engine.search.scale import Scale
 from bort_engine.show.lessons.anatomy import (
     CostSplits,
     Split,
@@ -172,7 +173,8 @@ def check_errors(record: EvaluationTable) -> list[Check]:
     calibration = calibration_of(source)
     assert calibration, f"{MEASURED}'s calibration ships"
     evaluations = [e for a, e in record.evaluations.items() if calibration.covers([a])]
-    errors = [evaluation.error for evaluation in evaluations]
+    scale = Scale.of(record.header.teacher)
+    errors = [scale.r(evaluation.wrong) for evaluation in evaluations]
     points = [costs_of(e.architecture, source, calibration) for e in evaluations]
     candidates = [candidate(point) for point in points]
     correlation: Any = kendalltau([point.n_encoder_parameters for point in points], errors)
@@ -193,9 +195,9 @@ def check_errors(record: EvaluationTable) -> list[Check]:
             "Larger never errs more",
             _verdict(not order.violations, share <= FEW),
             f"of {order.pairs:,} pairs of which one contains the other, {order.violations:,} "
-            f"({100 * share:.1f} %) have the larger one err more by over "
-            f"{100 * fptas.TOLERANCE:.0f} %, at worst by {100 * order.worst:.0f} %; "
-            f"{any_rise:,} at all ({on}).",
+            f"({100 * share:.1f} %) have the larger one lose over "
+            f"{scale.points(fptas.TOLERANCE):.1f} points of accuracy more, at worst "
+            f"{scale.points(order.worst):.1f}; {any_rise:,} at all ({on}).",
         ),
     ]
 

@@ -173,7 +173,7 @@ def picks(choice: Choice, lost: float) -> dict[str, ValuedShape]:
     The budget is points of dev accuracy lost; within it, the least i is picked.
     """
     able = [shape for shape in choice.shapes if shape.pareto and not shape.at_chance]
-    costs = np.array([(shape.p, shape.i, max(shape.wrong, 1e-6)) for shape in able])
+    costs = np.array([(shape.p, shape.i, shape.wrong) for shape in able])
     limit = choice.source.wrong + lost / 100 + 1e-12
     within = [shape for shape in able if shape.wrong <= limit]
     shapes = (
@@ -245,7 +245,9 @@ def verdict(choice: Choice) -> str:
     best, guesser, rule = choice.best, choice.guesser, choice.rule
     published = (rule.size, rule.error) == ("total", "cross-entropy")
     how = "As published, W" if published else "W"
-    chance = f"always naming the more frequent class: {100 * choice.table.chance:.1f} %"
+    scale = choice.table.scale
+    guessing = 100 * (scale.source_error + scale.span)
+    chance = f"always naming the more frequent class: {guessing:.1f} %"
     if best.at_chance:
         return (
             f"**{how} picks {best.architecture}, which guesses:** it is wrong on "
@@ -269,6 +271,20 @@ def spread(choice: Choice) -> str:
     return (
         f"From the best shape to the worst, the source aside, the error that counts grows "
         f"{max(others) / min(others):.1f} times. The less it differs, the more the savings decide."
+    )
+
+
+def other_seed(choice: Choice, other: Choice) -> str:
+    """Say what W picks by another training seed's errors, and where it puts this one's pick."""
+    here = choice.best.architecture
+    w = next(shape.w for shape in other.shapes if shape.architecture == here)
+    place = 1 + sum(shape.w > w for shape in other.shapes)
+    text = f"With training seed {other.table.seed} instead of {choice.table.seed}, W picks "
+    if place == 1:
+        return f"{text}the same."
+    return (
+        f"{text}{other.best.architecture}, and {here} is number {place} of {len(other.shapes)}: "
+        "the seed alone moves W's choice."
     )
 
 

@@ -15,13 +15,12 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from bort_engine.algorithms import fptas
-from bort_engine.algorithms.pareto import factors, nondominated
+from bort_engine.algorithms.pareto import gaps, nondominated
 from bort_engine.lab import ground_truth
 from bort_engine.search.candidates import candidate
 from bort_engine.search.predictor import guesser
 from bort_engine.show.lessons.table import SOURCE, Table
 from bort_engine.show.theme import (
-    BLUE,
     GREEN,
     GREY,
     ORANGE,
@@ -34,9 +33,8 @@ from bort_engine.show.theme import (
     pale,
 )
 
-EPSILONS = (1.0, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05)
+EPSILONS = (0.5, 0.3, 0.2, 0.1, 0.05, 0.02)
 COSTS = ("latency", "operations")
-WORSE = 3  # times: how much more the made-up errors let a cell's largest shape err
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +42,9 @@ class DialCover:
     """What the FPTAS trained at an epsilon; shapes are named by their row of `table.points`.
 
     Attributes:
-        costs: size, latency or operations, and error ê of every shape, shape (n, 3).
-        order: how often a larger shape errs more than one that it contains.
-        cells: every cell, and whether its largest shape was trained.
-        trained, skipped: the largest shapes of the cells that were, or that need not be.
+        costs: size, latency or operations, and r of every shape, shape (n, 3).
+        order: how often a shape errs more than one that it contains.
+        cells: every cell, and whether a shape in it was trained.
         front: of the trained ones, those that no other trained one beats.
         bound: the most cells there can be.
         achieved: the least epsilon for which the trained ones cover the whole table.
@@ -57,12 +54,10 @@ class DialCover:
     table: Table
     epsilon: float
     cost: str
-    made_up: bool
     costs: np.ndarray
     order: ground_truth.Order
     cells: dict[fptas.Cell, bool]
     trained: tuple[int, ...]
-    skipped: tuple[int, ...]
     front: tuple[int, ...]
     bound: float
     achieved: float
@@ -75,8 +70,9 @@ class DialCover:
         return self.achieved <= self.epsilon + 1e-9
 
     @property
-    def errors_are(self) -> str:
-        return "made up" if self.made_up else "recorded"
+    def n_skipped(self) -> int:
+        """How many cells were settled without a training in them."""
+        return len(self.cells) - sum(self.cells.values())
 
     @property
     def cost_label(self) -> str:
@@ -86,9 +82,7 @@ class DialCover:
         return f"Latency (ms, batch {at.batch_size}, {at.sequence_length} tokens)"
 
 
-def cover(
-    table: Table, epsilon: float, lazy: bool = True, cost: str = "latency", made_up: bool = False
-) -> DialCover:
+def cover(table: Table, epsilon: float, lazy: bool = True, cost: str = "latency") -> DialCover:
     """Run the FPTAS on a table, and hold what it trained against all of it.
 
     Raises:
@@ -102,12 +96,7 @@ def cover(
             replace(xi, i=float(point.operations))
             for xi, point in zip(candidates, table.points, strict=True)
         ]
-    T = fptas.maximum_point(candidates, SOURCE.architecture)
-    grouped = fptas.cells(candidates, epsilon)
-    largest = {cell: fptas.representative(members, T) for cell, members in grouped.items()}
-    errors = {xi.key: p.error for xi, p in zip(candidates, table.points, strict=True)}
-    if made_up:
-        errors |= {xi.key: WORSE * errors[xi.key] for xi in largest.values() if xi != T}
+    errors = {point.architecture: point.r for point in table.points}
     extraction = fptas.extract(
         candidates,
         lambda keys: [errors[key] for key in keys],
@@ -118,24 +107,21 @@ def cover(
     )
     row = {xi: number for number, xi in enumerate(candidates)}
     trained = np.array([row[xi] for xi in extraction.evaluated])
-    costs = np.array([(xi.p, xi.i, max(errors[xi.key], fptas.ERROR_FLOOR)) for xi in candidates])
-    # By which factor each trained shape misses each shape of the table, at the worst of the three.
-    missed_by = factors(costs[trained], costs)
-    nearest = missed_by.min(axis=0)  # minus one, its largest is the epsilon that is achieved
+    costs = np.array([(xi.p, xi.i, errors[xi.key]) for xi in candidates])
+    missed_by = gaps(costs[trained], costs)
+    nearest = missed_by.min(axis=0)  # its largest is the epsilon that is achieved
     worst = int(nearest.argmax())
     return DialCover(
         table,
         epsilon,
         cost,
-        made_up,
         costs,
         ground_truth.order(candidates, costs[:, 2].tolist()),
-        cells={cell: cell not in extraction.skipped for cell in grouped},
+        cells={cell: cell not in extraction.skipped for cell in fptas.cells(candidates, epsilon)},
         trained=tuple(trained.tolist()),
-        skipped=tuple(row[largest[cell]] for cell in extraction.skipped),
         front=tuple(trained[nondominated(costs[trained])].tolist()),
         bound=extraction.bound,
-        achieved=max(0.0, float(nearest[worst]) - 1),
+        achieved=max(0.0, float(nearest[worst])),
         worst=worst,
         stand_in=int(trained[missed_by[:, worst].argmin()]),
     )
@@ -144,26 +130,24 @@ def cover(
 def compare(lazily: DialCover, every_cell: DialCover) -> pd.DataFrame:
     """Return what each way of going about it trains, and the epsilon that it achieves."""
     rows = [
-        ("One a cell, lazily", len(lazily.trained), lazily.achieved),
-        ("One a cell", len(every_cell.trained), every_cell.achieved),
+        ("Every cell, lazily", len(lazily.trained), lazily.achieved),
+        ("Every cell", len(every_cell.trained), every_cell.achieved),
         ("Every shape", len(lazily.costs), 0.0),
     ]
     return pd.DataFrame(rows, columns=["Way", "Trainings", "Achieved epsilon"])
 
 
 def to_frame(cover: DialCover) -> pd.DataFrame:
-    """Return every shape with its costs, its cell's fate, and whether it is on the front."""
-    roles = dict.fromkeys(cover.trained, "trained")
-    roles |= dict.fromkeys(cover.skipped, "its cell was skipped")
+    """Return every shape with its costs, whether it was trained, and whether it is on the front."""
     points, rows = cover.table.points, range(len(cover.costs))
     return pd.DataFrame(
         {
             "D,A,H,I": [str(point.architecture) for point in points],
             "Parameters": [point.n_parameters for point in points],
             cover.cost_label: cover.costs[:, 1],
-            "Error (nats)": cover.costs[:, 2].round(6),
-            "Errors are": cover.errors_are,
-            "Role": [roles.get(row, "not trained") for row in rows],
+            "Wrong on dev": [point.shown_error for point in points],
+            "r": cover.costs[:, 2].round(6),
+            "Trained": [row in cover.trained for row in rows],
             "On the front": [row in cover.front for row in rows],
         }
     )
@@ -173,24 +157,29 @@ def verdict(cover: DialCover) -> str:
     """Say what was promised, what was achieved, and which shape fares worst."""
     shapes, outcome = cover.table.points, "kept" if cover.kept else "broken"
     worst, near = shapes[cover.worst].architecture, shapes[cover.stand_in].architecture
-    ratios = cover.costs[cover.stand_in] / cover.costs[cover.worst]
-    scales = ("as large", "as slow" if cover.cost == "latency" else "as much work", "as wrong (ê)")
-    more = [(ratio, scale) for ratio, scale in zip(ratios, scales, strict=True) if ratio >= 1.005]
-    times = ", ".join(f"{ratio:.2f} times {scale}" for ratio, scale in more)
+    slower = "slower" if cover.cost == "latency" else "more work"
+    most, points = f"at most {100 * cover.epsilon:.0f} %", cover.table.scale.points
+    stand_in, missed = cover.costs[cover.stand_in], cover.costs[cover.worst]
+    shares = zip(100 * (stand_in / missed - 1)[:2], ("larger", slower), strict=True)
+    more = [f"{share:.0f} % {word}" for share, word in shares if share >= 0.5]
+    if (lost := points(stand_in[2] - missed[2])) >= 0.05:
+        more.append(f"{lost:.1f} points less accurate")
     return (
-        f"**The promise of {cover.epsilon:g} is {outcome}: {cover.achieved:.2f} is achieved** on "
-        f"all {len(shapes)} shapes. Covered worst is {worst}: the trained {near} stands in for it, "
-        f"{times or 'no worse in anything'}."
+        f"For each of the {len(shapes)} shapes, a trained one is to be {most} larger, {most} "
+        f"{slower}, and at most {points(cover.epsilon):.1f} points less accurate. **The promise of "
+        f"{cover.epsilon:g} is {outcome}: {cover.achieved:.3f} is achieved.** Covered worst is "
+        f"{worst}: the trained {near} stands in for it, "
+        f"{', '.join(more) or 'no worse in anything'}."
     )
 
 
 def assumption(cover: DialCover) -> str:
-    """Say how often a larger network errs more than one it contains."""
-    order = cover.order
+    """Say how often a shape errs more than one that it contains."""
+    order, points = cover.order, cover.table.scale.points
     return (
-        f"Larger should err less. Of {order.pairs:,} pairs of which one shape contains the other, "
-        f"**{order.violations:,}** break that by more than {100 * fptas.TOLERANCE:.0f} % "
-        f"(errors: {cover.errors_are}), at worst by {100 * order.worst:.0f} %."
+        "No shape should err more than one that it contains. Of "
+        f"{order.pairs:,} such pairs **{order.violations:,}** break that by more than "
+        f"{points(fptas.TOLERANCE):.1f} points, at worst by {points(order.worst):.1f}."
     )
 
 
@@ -199,8 +188,8 @@ def summary(cover: DialCover) -> str:
     return (
         f"{len(cover.costs)} shapes by parameters and {cover.cost}, in {len(cover.cells)} cells "
         f"of epsilon {cover.epsilon:g}: {len(cover.trained)} shapes are trained, "
-        f"{len(cover.skipped)} cells skipped, {len(cover.front)} of the trained are on the "
-        f"front. Errors are {cover.errors_are}; the achieved epsilon is {cover.achieved:.2f}."
+        f"{cover.n_skipped} cells skipped, {len(cover.front)} of the trained are on the front. "
+        f"The achieved epsilon is {cover.achieved:.3f}."
     )
 
 
@@ -208,8 +197,8 @@ def figure(cover: DialCover) -> go.Figure:
     """Draw the cells on logarithmic axes, the shapes in them, and what became of each."""
     chart, units = go.Figure(), _units(cover)
     for name, is_trained, colour, dash in (
-        ("Cell, trained", True, ORANGE, "solid"),
-        ("Cell, skipped", False, SKY, "dot"),
+        ("Trained cell", True, ORANGE, "solid"),
+        ("Skipped cell", False, SKY, "dot"),
     ):
         xs, ys = outlines([c for c, trained in cover.cells.items() if trained == is_trained], cover)
         line = {"color": colour, "width": 1, "dash": dash}
@@ -218,11 +207,10 @@ def figure(cover: DialCover) -> go.Figure:
                 x=xs, y=ys, mode="lines", line=line, fill="toself", fillcolor=pale(colour),
                 hoverinfo="skip", name=name,
             )  # fmt: skip
-    rest = sorted({*range(len(cover.costs))} - {*cover.trained, *cover.skipped})
+    rest = sorted({*range(len(cover.costs))} - {*cover.trained})
     ring: dict[str, Any] = {"line": {"width": 2}}
     layers: tuple[tuple[str, Sequence[int], dict[str, Any]], ...] = (
         ("Not trained", rest, {"symbol": "circle", "color": GREY, "size": 4}),
-        ("Skipped", cover.skipped, {"symbol": "diamond-open", "color": BLUE, "size": 9} | ring),
         ("Trained", cover.trained, {"symbol": "square", "color": ORANGE, "size": 8}),
         ("Front", cover.front, {"symbol": "circle-open", "color": GREEN, "size": 16} | ring),
         ("Covered worst", [cover.worst], {"symbol": "x", "color": VERMILION, "size": 11}),
@@ -254,9 +242,9 @@ def _units(cover: DialCover) -> tuple[float, float]:
 
 
 def _hover(cover: DialCover, row: int) -> str:
-    point, error, cost = cover.table.points[row], cover.costs[row, 2], cover.costs[row, 1]
+    point, cost = cover.table.points[row], cover.costs[row, 1]
     work = f"{millions(cost)} operations" if cover.cost == "operations" else f"{cost:.2f} ms"
     return (
         f"<b>{point.architecture}</b><br>{millions(point.n_parameters)} parameters · {work} · "
-        f"ê {error:.3f}{' (made up)' * cover.made_up}"
+        f"{100 * point.shown_error:.1f} % wrong on dev"
     )

@@ -13,6 +13,7 @@ from bort_engine.search import errors as oracles
 from bort_engine.search.candidates import calibration_for, costs_of
 from bort_engine.search.errors import Oracle
 from bort_engine.search.result import Costs, Point
+from bort_engine.search.scale import Scale
 
 SOURCE, TASK = sources["minilm-l6"], "rotten-tomatoes"
 SPACE = SearchSpace.of(SOURCE)
@@ -24,14 +25,14 @@ class Table:
 
     Attributes:
         floor: T's own entropy, below which no cross-entropy falls.
-        chance: the share of dev that is wrong if one always names the more frequent class.
+        scale: of r: from the source's share of wrong answers on dev to guessing's.
         errors_from: where, when and with what the errors were measured.
     """
 
     seed: int
     points: tuple[Point, ...]
     floor: float
-    chance: float
+    scale: Scale
     calibration: Calibration
     errors_from: str
 
@@ -65,14 +66,12 @@ def _table(oracle: Oracle, costs: Sequence[Costs], calibration: Calibration) -> 
     points = []
     for shape in costs:
         evaluation = oracle.evaluate(shape.architecture)
-        guesses = oracle.at_chance(evaluation.dev_error)
-        points.append(shape.point(evaluation.error, evaluation.dev_error, guesses))
-    assert oracle.teacher, "a recorded table has one"
-    return Table(
-        oracle.seed,
-        tuple(points),
-        oracle.floor,
-        oracle.teacher.chance_error,
-        calibration,
-        str(oracle.made),
-    )
+        point = shape.point(
+            evaluation.error,
+            evaluation.dev_error,
+            r=oracle.r(shape.architecture),
+            at_chance=oracle.at_chance(evaluation.dev_error),
+        )
+        points.append(point)
+    made = str(oracle.made)
+    return Table(oracle.seed, tuple(points), oracle.floor, oracle.scale, calibration, made)

@@ -185,8 +185,8 @@ def race_stop(race: Race) -> TourStop:
 def lessons_stop() -> TourStop:
     return TourStop(
         "Lessons: why it works, and where it does not",
-        "Every other lesson here is one idea with one thing to move, and a setting that breaks it "
-        "on purpose. Look at the last one, the ledger, where Bort's parameters are counted again: "
+        "Every other lesson here is one idea with one thing to move, and a setting that breaks it. "
+        "Look at the last one, the ledger, where Bort's parameters are counted again: "
         "three numbers that should be one.",
         (
             ("Published", f"{claims.published()['parameters_m'].value} M"),

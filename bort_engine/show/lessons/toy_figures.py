@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from bort_engine.lab.toy import Comparison, Network, ToyShape, idle
+from bort_engine.algorithms.guarantee import Guarantee
+from bort_engine.lab.toy import EPSILON, Comparison, Network, ToyShape, idle
 from bort_engine.show.theme import BLUE, GREEN, GREY, VERMILION, laid_out
 
 NAMES = ("T", "T, pruned", "FPTAS's choice")
@@ -35,6 +37,19 @@ def to_frame(comparison: Comparison) -> pd.DataFrame:
             "Of them zero": [network.n_zero for network in comparison.networks],
             "Multiplications": [network.shape.n_operations for network in comparison.networks],
             "Error": [percent(error) for error in comparison.errors],
+        }
+    )
+
+
+def draws(promises: Sequence[Guarantee]) -> pd.DataFrame:
+    """Return what becomes of the promise, and of the assumption under it, in every draw."""
+    return pd.DataFrame(
+        {
+            "Draw": range(len(promises)),
+            "Achieved epsilon": [promise.achieved for promise in promises],
+            "Promise": ["broken" if promise.achieved > EPSILON else "kept" for promise in promises],
+            "Pairs out of order": [promise.order_violations for promise in promises],
+            "At worst by": [percent(promise.worst_violation) for promise in promises],
         }
     )
 

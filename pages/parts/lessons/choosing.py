@@ -66,8 +66,7 @@ def show() -> None:
             usual = choosing.picks(choosing.choose(table), lost)
             st.markdown(choosing.changes(picks, usual))
         for other in others:
-            best = choosing.choose(tables[other], rule).best.architecture
-            st.markdown(f"With training seed {other} instead of {seed}, W picks {best}.")
+            st.markdown(choosing.other_seed(choice, choosing.choose(tables[other], rule)))
         records = f"errors: {table.errors_from}; latency: {table.latency_from}."
         lesson.origin("recorded", literal(records))
         lesson.origin("computed", f"sizes, W and the front. {choosing.cost_words(choice)}")

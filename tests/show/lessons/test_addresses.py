@@ -16,8 +16,7 @@ ADDRESSES = {
         "Moved: 9,4,512,768",
     ),
     dial.TITLE: (
-        {"dial_eps": "0.1", "dial_lazy": "false", "dial_cost": "Operations", "dial_seed": "1"}
-        | {"dial_errors": "Made up"},
+        {"dial_eps": "0.1", "dial_lazy": "false", "dial_cost": "Operations", "dial_seed": "1"},
         "The promise of 0.1",
     ),
     choosing.TITLE: (

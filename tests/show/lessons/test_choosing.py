@@ -7,6 +7,7 @@ import pytest
 from bort_engine.encoder.latency import LatencySettings
 from bort_engine.encoder.space import Architecture
 from bort_engine.search.result import Point
+from bort_engine.search.scale import Scale
 from bort_engine.show.lessons import choosing, choosing_figures
 from bort_engine.show.lessons.choosing import Rule
 from bort_engine.show.lessons.table import SOURCE, Table
@@ -24,7 +25,7 @@ def two(dev_error: float = 0.3) -> Table:
     T = Point(SOURCE.architecture, 100, 80, 1000, 10.0, error=0.2, dev_error=0.1)
     guesses = dev_error > 0.4
     small = Point(SMALL, 40, 20, 100, 4.0, error=0.5, dev_error=dev_error, at_chance=guesses)
-    return Table(0, (T, small), 0.2, 0.45, calibration, "by hand")
+    return Table(0, (T, small), 0.2, Scale(0.1, 0.35), calibration, "by hand")
 
 
 @pytest.mark.parametrize(
@@ -83,6 +84,16 @@ def test_how_near_a_guesser_comes_is_said():
     assert published.endswith("1,2,96,384, comes to 83 % of that W.")  # 0.5 / 0.6
     usual = choosing.verdict(choosing.choose(table))
     assert usual.endswith("comes to 75 % of that W.")  # (0.5 - 0.2) / (0.6 - 0.2)
+
+
+def test_by_another_seed_it_is_said_where_this_ones_pick_stands():
+    T, small = two().points
+    other = replace(small, architecture=Architecture(1, 2, 96, 384), error=0.4)
+    here = choosing.choose(replace(two(), points=(T, small, replace(other, error=0.6))))
+    there = choosing.choose(replace(two(), seed=1, points=(T, small, other)))
+    said = choosing.other_seed(here, there)
+    assert "seed 1 instead of 0, W picks 1,2,96,384, and 1,2,96,192 is number 2 of 3" in said
+    assert choosing.other_seed(here, here).endswith("picks the same.")
 
 
 def test_a_rule_that_does_not_exist_is_one_line():

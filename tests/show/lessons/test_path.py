@@ -55,7 +55,7 @@ def test_the_point_is_the_one_trained_next_where_the_front_has_it_else_the_neare
     gaps = [abs(p.n_encoder_parameters - 3_550_000) for p in FRONT.pareto if not p.at_chance]
     assert abs(chosen.n_encoder_parameters - 3_550_000) == min(gaps)
     assert "trains a near relative, 3,12,384,768" in tour.stop(2).text
-    assert tour.point(FRONT, None).architecture == FRONT.best
+    assert tour.point(FRONT, None) == FRONT.recommended
 
 
 def test_a_walk_leads_from_stop_to_stop_to_the_pages_and_into_a_lesson():
@@ -114,7 +114,7 @@ def test_a_damaged_record_is_as_none(tmp_path):
     (tmp_path / f"{tour.AGORA}.json").write_text("{")
     (tmp_path / "race.json").write_text("[]")
     assert "not on record" in tour.stop(3).text and "not on record" in tour.stop(4).text
-    assert tour.stop(2).query["point"] == str(FRONT.best)
+    assert tour.stop(2).query["point"] == str(FRONT.recommended.architecture)
 
 
 def test_names_on_record_are_no_markup(tmp_path):

@@ -1,0 +1,46 @@
+"""The verb `cut`, with the real training on a small task."""
+
+import pytest
+
+from bort_engine.encoder.space import Architecture
+from bort_engine.runs import records
+from bort_engine.runs.events import Cancelled
+from bort_engine.search.cut import Cut, cut
+from bort_engine.search.evaluate import BriefTraining, Evaluator, Setup
+
+SHAPE = Architecture.parse("1,12,96,192")
+TRAINING = BriefTraining(steps=2, teacher_steps=4)
+
+
+def test_a_slice_is_saved_that_a_front_measured_as_so_accurate(
+    quick_evaluator, small_task, tmp_path
+):
+    result = cut(
+        "minilm-l6", small_task, architecture=SHAPE, polish=2, training=TRAINING, out=tmp_path
+    )
+    setup = Setup("minilm-l6", small_task, "elastic", TRAINING)
+    assert result.front_error == Evaluator(quick_evaluator.source, setup).evaluate(SHAPE).dev_error
+    assert records.read(tmp_path / "cut.json", Cut) == result
+    assert "opens in a new process" in result.reloaded
+
+
+def test_a_polish_can_be_stopped(quick_evaluator, small_task, tmp_path):
+    with pytest.raises(Cancelled):
+        cut(
+            "minilm-l6", small_task, architecture=SHAPE, polish=5, training=TRAINING, out=tmp_path,
+            stop=lambda: True,
+        )  # fmt: skip
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("shape", "polish", "cause"),
+    [
+        ("7,12,384,1536", 0, "is no slice"),
+        ("1,2,96,192", 0, "wider heads"),
+        ("1,12,96,192", -1, "0 to"),
+    ],
+)
+def test_mistakes_are_found_before_anything_is_trained(shape, polish, cause, tmp_path):
+    with pytest.raises(ValueError, match=cause):
+        cut("minilm-l6", architecture=Architecture.parse(shape), polish=polish, out=tmp_path)
