@@ -272,7 +272,7 @@ class Front:
 
     @property
     def knee(self) -> Point | None:
-        """The front point farthest below the plane through the extremes (see pareto.py)."""
+        """The front point farthest below the line through its ends (see pareto.py)."""
         points = [p for p in self.pareto if not p.at_chance]
         if not points:
             return None

@@ -95,11 +95,13 @@ def test_the_achieved_epsilon_by_hand_after_each_row():
 
 
 def test_the_knee_is_in_logs_of_the_costs_and_the_error_as_it_is():
-    # Scaled to 0..1 the ends come to 1 + 1 + 0 and 0 + 0 + 1; what lies between, in logs to
-    # 0.5 + 0.5 + 0.1 and 0.2 + 0.2 + 0.5, without them to 0.09 + 0.09 + 0.1 and 0.02 + 0.02 + 0.5.
+    # Scaled to 0..1 the ends come to 1 + 0 and 0 + 1; what lies between, in logs to 0.6 + 0.15 and
+    # 0.2 + 0.5, without them to 0.15 + 0.15 and 0.02 + 0.5.
     ends = [(100, 100, 0.0), (1, 1, 1.0)]
-    assert knee(np.array([*ends, (10, 10, 0.1), (10**0.4, 10**0.4, 0.5)])) == 3
-    # 0.35 + 0.35 + 0.09 and 0.48 + 0.48 + 0; in the log of the error the first is more.
+    assert knee(np.array([*ends, (10**1.2, 10**1.2, 0.15), (10**0.4, 10**0.4, 0.5)])) == 3
+    # 0.35 + 0.09 and 0.48 + 0; in the log of the error the first is more.
     ends = [(100, 100, 0.01), (1, 1, 1.0)]
     assert knee(np.array([*ends, (5, 5, 0.1), (9, 9, 0.011)])) == 2
+    # Two costs count as one: 0.5 + 0.45 is below 1, 0.5 + 0.5 + 0.45 would not be.
+    assert knee(np.array([(100, 100, 0.0), (1, 1, 1.0), (10, 10, 0.45)])) == 2
     assert knee(np.array([(7, 7, 0.5)])) == 0
