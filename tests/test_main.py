@@ -177,6 +177,7 @@ def test_stopped_is_exit_code_130(monkeypatch, capsys, stop):
     assert "bort_engine: stopped" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("quick_evaluator")
 def test_a_full_disk_is_one_clear_line(capsys, tmp_path, small_task):
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full to stand in for a full disk")
@@ -187,6 +188,7 @@ def test_a_full_disk_is_one_clear_line(capsys, tmp_path, small_task):
     assert "the disk is full: free some space" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("quick_evaluator")
 def test_a_killed_run_goes_on_without_repeating_and_stdout_is_json(small_task, tmp_path, capsys):
     folder = tmp_path / "run"
     record = folder / "evaluations.jsonl"

@@ -275,7 +275,7 @@ def extract(
         guess: predicts the errors of all candidates, shape (n,), in their order, from what is
             measured. When lazy, what it takes for the farthest from covered comes next; it never
             counts as a proof.
-        on_settled: told how many cells are settled, and how many there are.
+        on_settled: told how many cells are settled and checks made, and how many are to be.
 
     Raises:
         ValueError: epsilon, the selection, the interval or spot_checks is out of range, or there
@@ -292,21 +292,25 @@ def extract(
         proofs = Proofs(candidates, epsilon, tolerance, guess)
     # What is known of others than these candidates is none of ours.
     known_errors = {xi: known[xi.key] for xi in candidates if known and xi.key in known}
-    cover = Cover(candidates, groups, T, known_errors, proofs)
-    on_settled(0, len(groups))
+    cover, total = Cover(candidates, groups, T, known_errors, proofs), len(groups) + spot_checks
+    on_settled(0, total)
     while batch := cover.ask():
         for xi, error in _measured(batch, errors):
             cover.tell(xi, error)
-            on_settled(cover.n_settled, len(groups))
-    on_settled(len(groups), len(groups))  # also where the last was known, or proven covered
+            on_settled(cover.n_settled, total)
     # The spot-checks are drawn from all that the cover stands for without having measured it.
     unmeasured = [xi for xi in candidates if xi not in cover.errors]
     sample = np.random.default_rng(seed).permutation(len(unmeasured))[:spot_checks]
+    checks: dict[Candidate, float] = {}
+    for xi, error in _measured([unmeasured[row] for row in sample], errors):
+        checks[xi] = error
+        on_settled(len(groups) + len(checks), total)
+    on_settled(total, total)  # also where the last was known, or proven covered
     return Extraction(
         maximum=T,
         evaluated=cover.evaluated,
         known={xi: error for xi, error in known_errors.items() if xi not in cover.evaluated},
-        checks=dict(_measured([unmeasured[row] for row in sample], errors)),
+        checks=checks,
         n_cells=len(groups),
         bound=cell_bound(candidates, epsilon) if selection == "cover" else float(len(groups)),
         skipped=cover.skipped(),

@@ -84,6 +84,7 @@ def test_a_front_of_an_older_version_is_refused_in_one_line(tmp_path):
     assert "\n" not in str(e.value)
 
 
+@pytest.mark.usefixtures("quick_evaluator")
 def test_a_measured_front_is_saved_resumed_and_refined(small_task, tmp_path):
     def run(epsilon: float = 0.5) -> tuple[Front, list[str]]:
         events: list[dict] = []
