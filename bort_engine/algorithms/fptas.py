@@ -153,7 +153,7 @@ class Cover:
         number = {xi: n for n, group in enumerate(groups.values()) for xi in group}
         if proofs is None:
             needed = [xi for group in groups.values() for xi in maximal(group)]
-            self._first = _by_size(dict.fromkeys([T, *needed]), T)
+            self._first = by_size(dict.fromkeys([T, *needed]), T)
             number = {xi: number[xi] for xi in needed}  # T may be beyond what its cell needs
             # By cell, how many are still to be measured.
             self._missing = np.bincount([number[xi] for xi in needed if xi not in known])
@@ -173,11 +173,11 @@ class Cover:
             if xi in self.errors and xi not in self.evaluated:
                 self.evaluated[xi] = self.errors[xi]
         unmeasured = [xi for xi in self._first if xi not in self.errors]
-        if self._proofs is None or unmeasured:
-            return unmeasured if self._proofs is None else unmeasured[:1]
-        # One at a time from here on, since each error may prove others covered.
-        if not len(self._proofs.open):
-            return []
+        if self._proofs is None:
+            return unmeasured
+        # One at a time, since each error may prove others covered.
+        if unmeasured or not len(self._proofs.open):
+            return unmeasured[:1]
         return [self._candidates[self._proofs.likely_worst(self.errors)]]
 
     def tell(self, xi: Candidate, error: float) -> None:
@@ -287,7 +287,7 @@ def extract(
     if selection != "cover":
         # Each of those selected has a cell to itself, so that the same loop measures them all.
         step = _interval(candidates, interval) if selection == "stride" else 1
-        groups = {(rank, 0): [xi] for rank, xi in enumerate(_by_size(candidates, T)[::step])}
+        groups = {(rank, 0): [xi] for rank, xi in enumerate(by_size(candidates, T)[::step])}
     elif lazy:
         proofs = Proofs(candidates, epsilon, tolerance, guess)
     # What is known of others than these candidates is none of ours.
@@ -360,7 +360,7 @@ def refine(
                 trained[xi] = error
                 cover.tell(xi, error)
         finished[epsilon] = len(trained)
-    rest = [xi for xi in _by_size(candidates, T) if xi not in trained]
+    rest = [xi for xi in by_size(candidates, T) if xi not in trained]
     trained |= _measured(rest[: budget - len(trained)], errors)
     return Refinement(trained, finished)
 
@@ -371,7 +371,8 @@ def _measured(batch: Sequence[Candidate], errors: Errors) -> Iterator[tuple[Cand
     return zip(batch, errors([xi.key for xi in batch]) if batch else (), strict=True)
 
 
-def _by_size(candidates: Iterable[Candidate], T: Candidate) -> list[Candidate]:
+def by_size(candidates: Iterable[Candidate], T: Candidate) -> list[Candidate]:
+    """Sort candidates by p and then i, the largest first, and T before all."""
     return sorted(candidates, key=lambda xi: (xi is not T, -xi.p, -xi.i))
 
 

@@ -128,5 +128,5 @@ def _by_cell(candidates: Sequence[Candidate], seed: int, T: Candidate) -> list[C
 
 def stride(candidates: Sequence[Candidate], budget: int, T: Candidate) -> list[Candidate]:
     """Return every k-th by size, from T down to the smallest; k may be a fraction."""
-    by_size = sorted(candidates, key=lambda xi: (xi is not T, -xi.p, -xi.i))
-    return [by_size[n] for n in np.linspace(0, len(by_size) - 1, budget).round().astype(int)]
+    ordered = fptas.by_size(candidates, T)
+    return [ordered[n] for n in np.linspace(0, len(ordered) - 1, budget).round().astype(int)]

@@ -144,13 +144,14 @@ def search_front(
     """Run the FPTAS and gather its evaluations, and how far they can be trusted, in a `Front`."""
     costs = {a: costs_of(a, source, calibration) for a in oracle.available(space)}
     candidates = [candidate(point, search.size) for point in costs.values()]
+    lazy = search.lazy and oracle.origin != "predicted"  # to predict them all costs nothing
     extraction = fptas.extract(
         candidates,
         oracle.errors,
         epsilon=epsilon,
         selection=search.selection,
         interval=search.interval,
-        lazy=search.lazy and oracle.origin != "predicted",  # to predict them all costs nothing
+        lazy=lazy,
         tolerance=search.tolerance,
         spot_checks=search.spot_checks if oracle.origin != "predicted" else 0,
         known=known,
@@ -169,7 +170,7 @@ def search_front(
         oracle=oracle.name,
         origin=oracle.origin,
         selection=search.selection,
-        lazy=search.lazy and search.selection == "cover" and oracle.origin != "predicted",
+        lazy=lazy and search.selection == "cover",
         size=search.size,
         space_size=len(costs),
         n_evaluated=len(extraction.evaluated),

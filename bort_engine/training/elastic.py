@@ -144,7 +144,7 @@ class _Sandwich(torch.nn.Module):
         self._source, self._importance = source, teacher.importance
         fine = SearchSpace.fine(source)
         self._by_size = sorted(fine, key=lambda shape: n_parameters(shape, source).encoder)
-        self._smallest, self._largest = min(fine), max(fine)
+        self._smallest, self._largest = self._by_size[0], self._by_size[-1]
         self._slice = cache(self._slice_of)
 
     def forward(self, input_ids: Any, attention_mask: Any) -> Any:

@@ -10,7 +10,7 @@ from pages.parts import lesson, runs
 TITLE = "The epsilon dial"
 IDEA = (
     "**Epsilon** is how much larger, slower and less accurate an answer may be than the best there "
-    "is. Allow more, and fewer networks need training."
+    "is. Allow more, and as a rule fewer networks need training."
 )
 COSTS = {"Latency": "latency", "Operations": "operations"}
 
