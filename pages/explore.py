@@ -123,7 +123,10 @@ def show_form(source: str, task: str, epsilon: float) -> None:
     left.number_input("Latency: batch size", 1, 1024, 1, key="--batch-size")
     right.number_input("Latency: tokens", 1, 512, 128, key="--sequence-length")
     with st.expander("Advanced", icon=":material/tune:"):
-        grids = "`default`, `fine`, `bort`, or a grid: `D=1-6 A=2,12 H=96,384 I=192,1536`."
+        grids = (
+            "`default` (which is `fine` for the elastic student), `fine`, `bort`, or a grid: "
+            "`D=1-6 A=2,12 H=96,384 I=192,1536`."
+        )
         st.text_input("Search space", "default", key="--space", help=grids)
         form.select(st, "Selection", SELECT, "--selection")
         st.checkbox("Only what is not covered yet (lazy)", True, key="--lazy")
