@@ -1,9 +1,11 @@
-"""The FPTAS against its rivals and its own parts, on the recorded table of all 384 shapes.
+"""The FPTAS against its rivals and its own parts, on the recorded tables of a whole space.
 
-Run: python benchmarks/race.py [seeds] [RECORD ...]. Prints what the table says of the assumptions
-(noise from seed to seed, exceptions to the order, the fitted surface, what covers achieve); then
-the race: hypervolume and achieved epsilon after 16, 32 and 64 trainings, and, seed by seed, the
-trainings until the achieved epsilon is below 0.2 and 0.1, in the whole space and with 12 heads
+Run: [ORACLE=brief] python benchmarks/race.py [seeds] [RECORD ...]. The tables are of 2,640 slices
+of the elastic student, or of 384 shapes trained briefly. Prints what the tables say of the
+assumptions (noise from seed to seed, exceptions to the order, the fitted surface, what covers
+achieve); then
+the race: hypervolume and achieved epsilon after 16, 32 and 64 evaluations, and, seed by seed, the
+evaluations until the achieved epsilon is below 0.2 and 0.1, in the whole space and with 12 heads
 only; then the quartiles of the latter over random sub-spaces.
 SIZE=effective counts the encoder's parameters only: other cells, on which nothing was tuned.
 With SAVE=1 the default race becomes the recorded one that the app opens on.
@@ -21,7 +23,6 @@ import numpy as np
 from bort_engine import race, sources
 from bort_engine.algorithms import fptas
 from bort_engine.data.resources import ASSETS
-from bort_engine.encoder.space import SearchSpace
 from bort_engine.lab import ground_truth
 from bort_engine.runs.events import Event
 from bort_engine.search import ablations
@@ -34,11 +35,15 @@ from bort_engine.search.scores import GOALS, NAMES, OURS, Race, Truth
 SOURCE, TASK = "minilm-l6", "rotten-tomatoes"
 SEEDS = int(sys.argv[1]) if len(sys.argv) > 1 else 20
 RECORDS = sys.argv[2:]
-SIZE = os.environ.get("SIZE", "total")
+SIZE, ORACLE = os.environ.get("SIZE", "total"), os.environ.get("ORACLE", "elastic")
 BUDGETS = (16, 32, 64)
-LONG = 96  # trainings: the goals' price is beyond the default budget for some
+LONG = 96  # evaluations: the goals' price is beyond the default budget for some
 SUBSPACES = 40
-SPACES = ("default", "D=1-6 A=12 H=96,192,288,384 I=192,384,768,1536")
+SPACE = oracles.searched("default", ORACLE, sources[SOURCE])
+WIDTHS, NEURONS = (
+    ",".join(map(str, values)) for values in (SPACE.hidden_size, SPACE.intermediate_size)
+)
+SPACES = ("default", f"D=1-6 A=12 H={WIDTHS} I={NEURONS}")
 
 
 def tell(event: Event) -> None:
@@ -54,7 +59,7 @@ def show_table(result: Race) -> None:
         r = result.scale.r(table)
         order = ground_truth.order(candidates, r)
         surface = ground_truth.surface(candidates, table)
-        spent = f"{len(table)} trainings, {sum(s or 0 for s in seconds):.0f} s"
+        spent = f"{len(table)} evaluations, {sum(s or 0 for s in seconds):.0f} s"
         print(
             f"training seed {seed}: {spent}; {order.violations} of {order.pairs} ordered pairs "
             f"break the order by more than {fptas.TOLERANCE:g} in r, at worst {order.worst:.3f}; "
@@ -63,7 +68,7 @@ def show_table(result: Race) -> None:
         for cover in ground_truth.covers(candidates, r):
             print(
                 f"  epsilon {cover.epsilon:<4g} {'lazy' if cover.lazy else 'all ':>5}: "
-                f"{cover.trainings:>3} trainings for {cover.cells:>3} cells, achieved "
+                f"{cover.evaluations:>3} evaluations for {cover.cells:>3} cells, achieved "
                 f"{cover.achieved:.3f}"
             )
     if len(errors) > 1:
@@ -84,11 +89,11 @@ def show_race(result: Race) -> None:
         )
 
 
-def show_trainings(result: Race) -> None:
+def show_goals(result: Race) -> None:
     """Print what the goals took each search, by training seed; a dash: not within the budget."""
     tables = range(len(result.errors))
     for goal in sorted(GOALS, reverse=True):
-        print(f"trainings of {result.budget} to {goal:g} in {len(result.points)} shapes")
+        print(f"evaluations of {result.budget} to {goal:g} in {len(result.points)} shapes")
         for name, curves in result.curves.items():
             took = [first_below(epsilons, goal) for epsilons in curves.epsilon]
             texts = [" ".join(map(shown, took[table :: len(tables)])) for table in tables]
@@ -104,7 +109,7 @@ def shown(n: float) -> str:
 
 
 def show_strides(result: Race) -> None:
-    """Print the fewest trainings from which on every stride is good enough, k chosen for each."""
+    """Print the fewest evaluations from which on every stride is good enough, k chosen for each."""
     candidates = [candidate(point, result.size) for point in result.points]
     T, row = fptas.maximum_point(candidates), {xi: n for n, xi in enumerate(candidates)}
     strides = [ablations.stride(candidates, n + 1, T) for n in range(len(candidates))]
@@ -116,12 +121,11 @@ def show_strides(result: Race) -> None:
 
 
 def show_subspaces() -> None:
-    """Print the quartiles of the trainings to 0.1 over random sub-spaces."""
+    """Print the quartiles of the evaluations to 0.1 over random sub-spaces."""
     source = sources[SOURCE]
-    space = SearchSpace.parse("default", source)
-    calibration = calibration_for(source, space, latency="recorded")
-    every = [candidate(costs_of(a, source, calibration), SIZE) for a in space]
-    answers = oracles.replayable(source, TASK, space, RECORDS)
+    calibration = calibration_for(source, SPACE, latency="recorded")
+    every = [candidate(costs_of(a, source, calibration), SIZE) for a in SPACE]
+    answers = oracles.replayable(source, TASK, SPACE, ORACLE, RECORDS)
     took: dict[str, list[float]] = {}
     for draw in range(SUBSPACES):
         rng, oracle = np.random.default_rng(draw), answers[draw % len(answers)]
@@ -140,7 +144,7 @@ def show_subspaces() -> None:
             epsilons = truth.epsilons([row[key] for key in dict.fromkeys(trace)][:LONG])
             took.setdefault(name, []).append(first_below(epsilons, 0.1))
         tell({"done": draw + 1, "total": SUBSPACES, "detail": "sub-spaces"})
-    print(f"trainings of {LONG} to 0.1, quartiles over {SUBSPACES} sub-spaces of 85 %")
+    print(f"evaluations of {LONG} to 0.1, quartiles over {SUBSPACES} sub-spaces of 85 %")
     for name, counts in took.items():
         quartiles = np.percentile(counts, [25, 50, 75], method="inverted_cdf")
         print(f"{NAMES[name]:>17}: {' '.join(map(shown, quartiles))}")
@@ -148,29 +152,21 @@ def show_subspaces() -> None:
 
 def main() -> None:
     start = perf_counter()
-    default = race(SOURCE, TASK, seeds=SEEDS, records=RECORDS, size=SIZE, on_progress=tell)
+    options = {"seeds": SEEDS, "records": RECORDS, "oracle": ORACLE, "size": SIZE}
+    default = race(SOURCE, TASK, **options, on_progress=tell)
     default.summary()
     took = perf_counter() - start
     show_table(default)
     print(
-        f"race of {len(default.searchers) - 1} samplers x {SEEDS} seeds, 64 trainings: {took:.1f} s"
+        f"race of {len(default.searchers) - 1} samplers x {SEEDS} seeds, 64 evaluations each: "
+        f"{took:.1f} s"
     )
     show_race(default)
     if os.environ.get("SAVE"):
         print(default.save(ASSETS / "recorded" / f"race-{SOURCE}-{TASK}.json"))
     for space in SPACES:
-        long = race(
-            SOURCE,
-            TASK,
-            ALL,
-            budget=LONG,
-            seeds=SEEDS,
-            records=RECORDS,
-            space=space,
-            size=SIZE,
-            on_progress=tell,
-        )
-        show_trainings(long)
+        long = race(SOURCE, TASK, ALL, LONG, space=space, **options, on_progress=tell)
+        show_goals(long)
         show_strides(long)
     show_subspaces()
 

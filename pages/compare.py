@@ -8,7 +8,6 @@ import pandas as pd
 import streamlit as st
 
 from bort_engine.encoder.sources import sources
-from bort_engine.encoder.space import SearchSpace
 from bort_engine.runs import jobs
 from bort_engine.runs.text import literal
 from bort_engine.search import errors as oracles
@@ -22,14 +21,14 @@ from pages.parts import form, runs
 SAMPLERS = [name for name in NAMES if name != OURS]
 ERRORS = {
     "recorded": "replay the record: seconds, not hours",
-    "measured": "train here: each architecture once, for all searches",
+    "measured": "measure here: each architecture once, for all searches",
 }
 CAPTIONS = (
     "The share of the truth's hypervolume: higher is better. The axis stretches towards 100 %.",
     "By how much the worst missed is missed: a share of its size, of its latency, or of the way "
     "from the source's error to guessing's. Lower is better. Dashed: 0.1, 0.2.",
 )
-SECONDS_EACH = 20  # one brief training on two cores
+SECONDS_EACH = 1  # one forward pass over dev on two cores, rounded up
 
 
 @runs.reporting()
@@ -47,7 +46,7 @@ def start(budget: int) -> None:
 
 
 def jump(key: str, covers: dict[float, int], pills: str) -> None:
-    """Set the slider to the training after which the chosen epsilon's cover was whole."""
+    """Set the slider to the evaluation after which the chosen epsilon's cover was whole."""
     if st.session_state[pills] in covers:
         st.session_state[key] = covers[st.session_state[pills]]
 
@@ -63,7 +62,8 @@ def forget() -> None:
 def missing(source: str, task: str, changed: tuple[tuple[Path, int], ...]) -> str:
     """Say why no race can be replayed: no table of the whole space ships. Else say nothing."""
     try:
-        oracles.replayable(sources[source], task, SearchSpace.parse("default", sources[source]))
+        space = oracles.searched("default", "elastic", sources[source])
+        oracles.replayable(sources[source], task, space)
     except ValueError as e:
         return str(e).partition(";")[0].removesuffix(".")
     return ""
@@ -74,7 +74,7 @@ def show_trained(events: list[runs.Event]) -> None:
     values = [event.get("dev_error") for event in events if "architecture" in event]
     errors = [100 * value for value in values if isinstance(value, int | float)]
     if errors:
-        x, y = "Training", "Wrong on dev (%)"
+        x, y = "Evaluation", "Wrong on dev (%)"
         trained = pd.DataFrame({x: range(1, len(errors) + 1), y: errors})
         alt = f"Errors of the {len(errors)} architectures trained so far"
         st.scatter_chart(trained, x=x, y=y, height=240, alt=alt)
@@ -105,13 +105,13 @@ def show_curves(race: Race) -> None:
 
 
 def choose_moment(race: Race) -> tuple[int, int, dict[float, int]]:
-    """Let a seed and a training be chosen; return them, and the FPTAS's covers in that seed."""
+    """Let a seed and an evaluation be chosen; return them, and the FPTAS's covers in that seed."""
     columns = st.columns([1, 3, 4], vertical_alignment="bottom")
     seed = columns[0].selectbox(
         "Seed", range(race.seeds), key=f"race_seed-{race.seeds}", on_change=forget
     )
     covers = race_report.covers(race, seed)
-    pills, key = f"cover-{race.table(seed)}-{race.budget}", f"trainings-{race.budget}"
+    pills, key = f"cover-{race.table(seed)}-{race.budget}", f"evaluations-{race.budget}"
     if covers:
         columns[1].pills(
             "The FPTAS's cover is whole for epsilon",
@@ -120,38 +120,38 @@ def choose_moment(race: Race) -> tuple[int, int, dict[float, int]]:
             key=pills,
             on_change=jump,
             args=[key, covers, pills],
-            help="Sets the slider to the training after which it was.",
+            help="Sets the slider to the evaluation after which it was.",
         )
-    trainings = race.budget
+    evaluations = race.budget
     if race.budget > 1:
         st.session_state.setdefault(key, race.budget)
-        trainings = columns[2].slider("Trainings", 1, race.budget, key=key, on_change=forget)
-    return seed, trainings, covers
+        evaluations = columns[2].slider("Evaluations", 1, race.budget, key=key, on_change=forget)
+    return seed, evaluations, covers
 
 
 @st.fragment
 def show_replay(race: Race) -> None:
-    """The race training by training: a seed, a training, the fronts there, and who has what."""
-    seed, trainings, covers = choose_moment(race)
+    """The race step by step: a seed, an evaluation, the fronts there, and who has what."""
+    seed, evaluations, covers = choose_moment(race)
     left, right = st.columns([4, 3])
     with left:
         views = list(race_figures.VIEWS)
         view = form.pick("Axes", views, "race_view", label_visibility="collapsed")
         st.plotly_chart(
-            race_figures.front_figure(race, view, seed, trainings),
+            race_figures.front_figure(race, view, seed, evaluations),
             key="fronts",
             config={"displaylogo": False},
-            alt=race_figures.front_summary(race, seed, trainings),
+            alt=race_figures.front_summary(race, seed, evaluations),
         )
         st.caption(
             "What each search would return now. Grey rings: the true front, which nothing measured "
             "beats in size, latency and error at once. Click a name to hide or show its points."
         )
     with right:
-        st.markdown(f"**After {trainings} of {race.budget} trainings, seed {seed}**")
-        moment = race_report.moment(race, seed, trainings)
+        st.markdown(f"**After {evaluations} of {race.budget} evaluations, seed {seed}**")
+        moment = race_report.moment(race, seed, evaluations)
         runs.show_table(moment, race_report.FORMATS, "What each search has by then")
-        whole = [epsilon for epsilon, n in covers.items() if n <= trainings]
+        whole = [epsilon for epsilon, n in covers.items() if n <= evaluations]
         if whole:
             st.caption(
                 f"The FPTAS's cover is whole down to epsilon {min(whole):g}. It keeps that promise "
@@ -184,7 +184,7 @@ def show_race(path: Path) -> None:
     show_verdict(race)
     st.subheader("Scores against the budget", anchor=False)
     show_curves(race)
-    tabs = ["Training by training", "What seeds attain"]
+    tabs = ["Evaluation by evaluation", "What seeds attain"]
     replay, bands = st.tabs(tabs, on_change="rerun", key="race_tab")
     if replay.open:
         with replay:
@@ -223,8 +223,8 @@ def show_run(run: jobs.Run) -> None:
 def show_empty() -> None:
     """Nothing is looked at: say what happens here, how long it takes, and where to begin."""
     st.info(
-        "**No race ships with this version.** The FPTAS and every sampler may train the same "
-        "number of architectures, beginning with the source. Trained here, each takes about "
+        "**No race ships with this version.** The FPTAS and every sampler may measure the same "
+        "number of architectures, beginning with the source. Measured here, each takes about "
         f"{SECONDS_EACH} s on two cores; where a whole space is on record, searches are replayed.",
         icon=":material/balance:",
     )
@@ -234,7 +234,7 @@ def show_empty() -> None:
 st.markdown(
     "Does the **FPTAS** earn its keep? It races random search, TPE, NSGA-II, local search, a "
     "Gaussian process and its own parts: the same space, the same errors, the same number of "
-    "trainings."
+    "evaluations."
 )
 run_id = st.query_params.get(runs.RUN)
 recorded = race_report.RECORDED
@@ -253,12 +253,12 @@ with form.place("Start another race", folded=bool(run_id) or recorded.is_file())
         key="samplers",
         help="The FPTAS always takes part.",
     )
-    size = len(SearchSpace.parse("default", sources[source]))
-    n_seeds, n_trainings = (1, 16) if reason else (20, 64)  # trained here, they take hours
+    size = len(oracles.searched("default", "elastic", sources[source]))
+    n_seeds, n_evaluations = (1, 16) if reason else (20, 64)  # trained here, they take longer
     seeds = columns[1].number_input("Seeds of each sampler", 1, 1000, n_seeds, key="race_seeds")
-    n_trainings = min(n_trainings, size)
+    n_evaluations = min(n_evaluations, size)
     budget = columns[2].number_input(
-        "Trainings each", 1, size, n_trainings, key=f"race_budget-{size}", help="The budget."
+        "Evaluations each", 1, size, n_evaluations, key=f"race_budget-{size}", help="The budget."
     )
     refusal = f"{reason}; choose to train here." if reason and errors == "recorded" else ""
     if not samplers:
@@ -267,8 +267,9 @@ with form.place("Start another race", folded=bool(run_id) or recorded.is_file())
     if errors == "measured":
         most = min(size, (1 + len(samplers) * seeds) * budget)
         note = (
-            f"At most {most} trainings, each shared by all searches: about "
-            f"{math.ceil(most * SECONDS_EACH / 60)} min on two cores. It can go on later."
+            f"At most {most} evaluations, each shared by all searches: about "
+            f"{math.ceil(most * SECONDS_EACH / 60)} min on two cores, and once some minutes for "
+            "the source and its elastic student. It can go on later."
         )
     form.show_start(start, budget, refusal, note)
 
@@ -283,5 +284,5 @@ with runs.warning(closing=bool(run_id)):
     else:
         show_empty()
 
-SUMMARY = "{source} on {--task}, {--budget} trainings each, {--seeds} seeds"
+SUMMARY = "{source} on {--task}, {--budget} evaluations each, {--seeds} seeds"
 runs.show_earlier("race", SUMMARY)

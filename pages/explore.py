@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from statistics import median
 
 import pandas as pd
 import streamlit as st
@@ -16,6 +17,7 @@ from bort_engine.runs import jobs, records
 from bort_engine.runs.text import literal
 from bort_engine.search import errors as oracles
 from bort_engine.search import front as extract
+from bort_engine.search.evaluate import EvaluationTable
 from bort_engine.search.result import Front, Point
 from bort_engine.show import front as words
 from bort_engine.show import front_figures as figures
@@ -121,7 +123,8 @@ def show_form(source: str, task: str, epsilon: float) -> None:
     )
     left, right = st.columns(2)
     left.number_input("Latency: batch size", 1, 1024, 1, key="--batch-size")
-    right.number_input("Latency: tokens", 1, 512, 128, key="--sequence-length")
+    read = "0 means as many as are read of a text."
+    right.number_input("Latency: tokens", 0, 512, 0, key="--sequence-length", help=read)
     with st.expander("Advanced", icon=":material/tune:"):
         grids = (
             "`default` (which is `fine` for the elastic student), `fine`, `bort`, or a grid: "
@@ -181,7 +184,8 @@ def show_points(front: Front) -> None:
         selection_mode="single-row",
     )
     st.caption(
-        "Click a point or tick a row to see its card. By keyboard: arrows, Shift with Space."
+        "Click a point or tick a row to see its card. By keyboard: arrows, Shift with Space. "
+        "Wrong: on dev."
     )
 
 
@@ -250,6 +254,23 @@ def show_card(front: Front, point: Point) -> None:
         runs.show_downloads(files)
 
 
+def show_check(front: Front, run: jobs.Run) -> None:
+    """Offer to measure what the search left out, where a measurement takes no training."""
+    n_left = front.space_size - front.guarantee.n_evaluated
+    if front.oracle != "elastic" or n_left <= 0:
+        return
+    with runs.warning():
+        table = EvaluationTable(run.folder / "evaluations.jsonl")
+        seconds = n_left * median(e.seconds for e in table.evaluations.values())
+        st.button(
+            f"Measure the {n_left:,} others too, about {max(1, round(seconds / 60))} min",
+            icon=":material/fact_check:",
+            on_click=runs.resume,
+            args=[run, "--check-all", "on"],
+            help="The front stays here meanwhile. A stop keeps what was measured.",
+        )
+
+
 st.markdown(
     "Pick a pretrained model and an **epsilon**: see its smaller relatives that nothing beats in "
     "size, speed and accuracy at once."
@@ -265,7 +286,7 @@ with st.container(border=True):
     )
     epsilon = columns[2].slider(
         "Epsilon",
-        *(0.05, 1.0, 0.2, 0.05),
+        *(0.05, 1.0, 0.1, 0.05),
         key="epsilon",
         bind="query-params",
         on_change=runs.leave_run,
@@ -284,16 +305,19 @@ with st.container(border=True):
 runs.show_problem()
 
 # The run that is looked at, if any; its id comes from the address and is not trusted.
-front, run_id = None, st.query_params.get(runs.RUN)
+front, run, run_id = None, None, st.query_params.get(runs.RUN)
+is_done = False
 with runs.warning(closing=bool(run_id)):
     if run_id:
         run = runs.find(run_id, "front")
-        status = run.status()
+        status, path = run.status(), run.folder / "front.json"
+        is_done = status.state == "done"
+        # There is a front already while the rest of its space is checked, and once that is stopped.
+        if is_done or path.is_file():
+            front = runs.opened(path, Front.load)
         if not status.over:
-            runs.show_live(run, partial(show_candidates, run))
-        elif status.state == "done":
-            front = runs.opened(run.folder / "front.json", Front.load)
-        else:
+            runs.show_live(run, None if front else partial(show_candidates, run))
+        elif not is_done:
             runs.show_ended(run, status)
     elif task == PREDICTED or (source_name, task) in on_record:
         front = look_up(source_name, task, epsilon)
@@ -308,7 +332,7 @@ with runs.warning(closing=bool(run_id)):
 if front is not None:
     colour = "violet" if words.predicted(front) else "primary"
     runs.show_title(words.badge(front), words.title(front), words.origin(front), colour)
-    if run_id:
+    if is_done:
         runs.show_close()
     left, right = st.columns([4, 3])
     with left:
@@ -329,5 +353,7 @@ if front is not None:
         show_card(front, point)
     with st.expander("What is promised, and how it was checked", icon=":material/verified:"):
         st.markdown(words.promise(front))
+        if run and is_done:
+            show_check(front, run)
 
 runs.show_earlier("front", "{source} on {--task}, epsilon {--epsilon}", "point")

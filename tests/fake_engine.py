@@ -145,6 +145,7 @@ def synthetic_race(**change: Any) -> Any:
         "source": "minilm-l6",
         "task": "rotten-tomatoes",
         "origin": "recorded",
+        "oracle": "brief",
         "size": "total",
         "budget": 3,
         "points": points,

@@ -42,19 +42,22 @@ def params() -> Any:
 
 
 def fronts() -> Any:
-    """The recorded front at two epsilons, lazily and not, and by encoder size."""
+    """The recorded fronts at two epsilons, lazily and not, by encoder size, and of briefs."""
     searches = {
         "lazy": Search(),
         "every cell": Search(lazy=False),
         "effective": Search(size="effective"),
         "stride": Search(selection="stride"),
     }
-    return {
+    told = {
         f"{name} {epsilon}": _front(
             front("minilm-l6", epsilon=epsilon, errors="recorded", search=search)
         )
         for name, search in searches.items()
         for epsilon in (0.5, 0.2)
+    }
+    return told | {
+        "brief": _front(front("minilm-l6", epsilon=0.2, oracle="brief", errors="recorded"))
     }
 
 
@@ -68,6 +71,7 @@ def _front(found: Any) -> Any:
         "space": found.space_size,
         "achieved": found.achieved_epsilon,
         "missed": [found.guarantee.n_missed, found.guarantee.most_uncovered],
+        "uncovered": found.guarantee.n_uncovered,
         "points of accuracy": found.promised_points,
         "best": str(found.best.architecture),
         "recommended": str(found.recommended.architecture),
@@ -109,7 +113,10 @@ def records() -> Any:
         }
     for name in ("torus", "torus-guesser"):
         run = Torus.load(RECORDED / f"{name}.json")
-        told[name] = [[s.seed, s.before, s.after, *s.betti] for s in run.scores]
+        told[name] = [
+            [s.seed, s.before, s.after, *s.betti, *(c.test for c in s.controls.values())]
+            for s in run.scores
+        ]
     ledger = Ledger.load(RECORDED / "ledger.json")
     told["ledger"] = {
         str(length): ledger.ratio("bert-large-uncased", "bort", length).median

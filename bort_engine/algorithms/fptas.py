@@ -321,7 +321,7 @@ def extract(
 class Refinement:
     """What `refine` found: e of what was trained, in that order, and what each epsilon took.
 
-    `finished` maps an epsilon to the number of trainings after which its cover was whole.
+    `finished` maps an epsilon to the number of evaluations after which its cover was whole.
     """
 
     errors: dict[Candidate, float]
@@ -338,7 +338,7 @@ def refine(
     own: Any = None,
     guess: Guess | None = None,
 ) -> Refinement:
-    """Spend a budget of trainings: covers of smaller and smaller epsilon, keeping what is known.
+    """Spend a budget of evaluations: covers of smaller and smaller epsilon, keeping what is known.
 
     Ours: so the scheme can be stopped at any time, and compared with searches that are given a
     budget and no epsilon. What is left of the budget after the last epsilon goes to the rest.

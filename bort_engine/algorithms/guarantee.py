@@ -6,13 +6,14 @@ AB^nC order, so that is what is counted here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import bdtri
 
-from bort_engine.algorithms.fptas import TOLERANCE, Extraction
+from bort_engine.algorithms.fptas import TOLERANCE, Candidate, Extraction
 from bort_engine.algorithms.pareto import achieved_epsilon, gaps
 
 CONFIDENCE = 0.95
@@ -39,15 +40,15 @@ def order_violations(order: np.ndarray, errors: np.ndarray, tolerance: float = T
     return Order(len(excess), int((excess > tolerance).sum()), worst)
 
 
-def most_uncovered(n_missed: int, n_checks: int) -> float:
-    """Return the largest share not covered that so many random checks leave possible, at 95 %.
+def upper_limit(n_hits: int, n_draws: int) -> float:
+    """Return the largest share that so few hits in so many random draws leave possible, at 95 %.
 
-    The upper end of Clopper and Pearson's one-sided interval: with it, so few misses or fewer have
-    a probability of 5 %.
+    The upper end of Clopper and Pearson's one-sided interval: with it, so few hits or fewer have a
+    probability of 5 %.
     """
-    if n_missed == n_checks:
+    if n_hits == n_draws:
         return 1.0
-    return float(bdtri(n_missed, n_checks, 1 - CONFIDENCE))
+    return float(bdtri(n_hits, n_draws, 1 - CONFIDENCE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,8 @@ class Guarantee:
 
     Attributes:
         achieved: the smallest epsilon for which the returned set covers all that was measured.
-        n_measured: how many that is, spot-checks and known ones included.
+        n_measured: how many that is, spot-checks, known ones and others included.
+        n_uncovered: how many of them are not covered at the promised epsilon.
         n_missed: how many of the spot-checks are not covered at the promised epsilon.
         most_uncovered: the largest share of what was not measured that the checks leave possible.
         order_pairs: measured pairs of which one contains the other.
@@ -66,6 +68,7 @@ class Guarantee:
 
     achieved: float
     n_measured: int
+    n_uncovered: int
     n_missed: int
     most_uncovered: float
     order_pairs: int
@@ -73,18 +76,30 @@ class Guarantee:
     worst_violation: float
 
 
-def guarantee(extraction: Extraction, epsilon: float, tolerance: float = TOLERANCE) -> Guarantee:
-    """Check an extraction's promise, and the assumption under it, on everything measured."""
+def guarantee(
+    extraction: Extraction,
+    epsilon: float,
+    tolerance: float = TOLERANCE,
+    others: Mapping[Candidate, float] | None = None,
+) -> Guarantee:
+    """Check an extraction's promise, and the assumption under it, on everything measured.
+
+    `others` are errors that the extraction did not ask for.
+    """
+    everything = {**extraction.measured, **(others or {})}
     cover, checks, measured = (
         np.array([(xi.p, xi.i, e) for xi, e in errors.items()]).reshape(-1, 3)
-        for errors in (extraction.cover, extraction.checks, extraction.measured)
+        for errors in (extraction.cover, extraction.checks, everything)
     )
-    n_missed = int((gaps(cover, checks).min(axis=0) > epsilon + 1e-12).sum())
-    order = np.array([xi.order for xi in extraction.measured])
+    n_missed, n_uncovered = (
+        int((gaps(cover, some).min(axis=0) > epsilon + 1e-12).sum()) for some in (checks, measured)
+    )
+    order = np.array([xi.order for xi in everything])
     return Guarantee(
         achieved_epsilon(cover, measured),
         len(measured),
+        n_uncovered,
         n_missed,
-        most_uncovered(n_missed, len(checks)),
+        upper_limit(n_missed, len(checks)),
         *order_violations(order, measured[:, 2], tolerance),
     )

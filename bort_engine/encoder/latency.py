@@ -18,7 +18,12 @@ from bort_engine.data.resources import ASSETS
 from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture, SearchSpace
-from bort_engine.encoder.timing import LatencySettings, TimedShape, time_in_turns
+from bort_engine.encoder.timing import (
+    USUAL_LENGTH,
+    LatencySettings,
+    TimedShape,
+    time_in_turns,
+)
 from bort_engine.runs import records
 from bort_engine.runs.events import Progress, silent
 from bort_engine.runs.provenance import Origin, device_name, versions
@@ -159,7 +164,8 @@ def recorded_calibration(
     for path in sorted((ASSETS / "calibrations").glob("*.json")):
         calibration = records.read(path, Calibration)
         fits = calibration.source == source.name and calibration.covers(space)
-        if fits and settings in (None, calibration.settings):
+        length = calibration.settings.sequence_length
+        if fits and (settings is None or settings.of_length(length) == calibration.settings):
             return calibration
     return None
 
@@ -183,7 +189,7 @@ def calibrate(
     Raises:
         ValueError: the sequences are longer than the source's positions.
     """
-    settings = settings or LatencySettings()
+    settings = (settings or LatencySettings()).of_length(USUAL_LENGTH)
     start = perf_counter()
     if settings.sequence_length > source.longest_input:
         raise ValueError(

@@ -18,6 +18,7 @@ from bort_engine.runs.provenance import n_threads
 
 if TYPE_CHECKING:
     import torch
+USUAL_LENGTH = 128  # tokens, where there is no task
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class LatencySettings:
 
     Attributes:
         batch_size: sequences in one forward pass.
-        sequence_length: tokens of each.
+        sequence_length: tokens of each; 0 for as many as are read of a task's texts.
         threads: processor threads; 0 for all that this process may use.
 
     Raises:
@@ -34,15 +35,20 @@ class LatencySettings:
     """
 
     batch_size: int = 1
-    sequence_length: int = 128
+    sequence_length: int = 0
     threads: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "threads", self.threads or n_threads())
-        for name, most in (("batch_size", 1024), ("sequence_length", 512), ("threads", 1024)):
+        limits = (("batch_size", 1, 1024), ("sequence_length", 0, 512), ("threads", 1, 1024))
+        for name, least, most in limits:
             value = getattr(self, name)
-            if type(value) is not int or not 1 <= value <= most:
-                raise ValueError(f"{name} is {value!r}; allowed: 1 to {most}.")
+            if type(value) is not int or not least <= value <= most:
+                raise ValueError(f"{name} is {value!r}; allowed: {least} to {most}.")
+
+    def of_length(self, length: int) -> LatencySettings:
+        """Return these settings with a length, where they have none of their own."""
+        return self if self.sequence_length else replace(self, sequence_length=length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +67,10 @@ def measure_ms(
 ) -> dict[Architecture, float]:
     """Time whole models in turns and return each one's median forward pass, in milliseconds."""
     shapes = {str(a): TimedShape(a, a.num_hidden_layers) for a in architectures}
+    settings = settings or LatencySettings()
     smallest = min(architectures, key=lambda a: n_operations(a, source).total)
     times = time_in_turns(
-        shapes, TimedShape(smallest, 1), source, settings or LatencySettings(), rounds
+        shapes, TimedShape(smallest, 1), source, settings.of_length(USUAL_LENGTH), rounds
     )
     return {a: round(float(np.median(times[str(a)])), 3) for a in architectures}
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bort_engine.data.tasks import find_task
+from bort_engine.data.tasks import MAX_LENGTH, find_task
 from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
@@ -99,7 +99,7 @@ def _score(runs: Sequence[SeedRun]) -> Scores:
 
 def _models(request: Request) -> Models:
     """Count and time the source and the student."""
-    settings, source = LatencySettings(), request.source
+    settings, source = LatencySettings().of_length(MAX_LENGTH), request.source
     shapes = (source.architecture, request.architecture)
     ms = measure_ms(list(dict.fromkeys(shapes)), source, settings)
     note = (
@@ -185,7 +185,7 @@ def _card(report: Report) -> Card:
         epsilon=request.epsilon,
         latency=Latency(
             models.student.latency_ms,
-            LatencySettings(),
+            LatencySettings().of_length(MAX_LENGTH),
             report.provenance.machine,
             models.student.latency_origin,
         ),

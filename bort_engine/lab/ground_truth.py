@@ -1,8 +1,8 @@
 """What a table of a whole space says of the assumptions: noise, order, predictor, covers.
 
-A table is recorded once (`front --exhaustive`, one a training seed); everything here is computed
-from it, so that the promises of the FPTAS are held against every architecture there is. Errors are
-r, from the source's (0) to guessing's (1), unless it says otherwise.
+A table is recorded once (`front --selection exhaustive`, one a training seed); everything here is
+computed from it, so that the promises of the FPTAS are held against every architecture there is.
+Errors are r, from the source's (0) to guessing's (1), unless it says otherwise.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class CoverResult(NamedTuple):
     epsilon: float
     lazy: bool
     cells: int
-    trainings: int
+    evaluations: int
     achieved: float
 
 

@@ -156,6 +156,8 @@ def ledger(
         ValueError: a mistake in the arguments, in one line.
         Cancelled: `stop()` became true; nothing is kept, for half a run compares nothing.
     """
+    if not all(type(length) is int and 1 <= length <= 512 for length in lengths):
+        raise ValueError(f"lengths are {', '.join(map(str, lengths))}; allowed: 1 to 512 each.")
     settings = [LatencySettings(1, length, threads) for length in sorted(set(lengths))]
     if not 0 < len(settings) <= MOST_LENGTHS:
         raise ValueError(f"{len(settings)} lengths were given; allowed: 1 to {MOST_LENGTHS}.")

@@ -11,7 +11,9 @@ How the paper's parts are made here, on the points of torus_world:
     Theta  (width of the layers, learning rate); for a guesser, how often it says "on"
 
 After each round the shape of what the best model calls on is measured, on points drawn evenly from
-the whole box, not from the data.
+the whole box, not from the data. Afterwards all of Theta is trained again on what a person would
+try first, the controls: dev itself with its own labels; as many points as Agora made, drawn evenly
+from the box, or in tau's balls about all dev points, mistaken or not, all labelled by S.
 """
 
 from __future__ import annotations
@@ -30,12 +32,15 @@ from bort_engine.algorithms import agora as agora_rounds
 from bort_engine.algorithms.agora import Mistake, Pairs, Round, RoundId
 from bort_engine.lab import torus_world as world
 from bort_engine.lab.torus_run import (
+    CONTROLS,
     LEARNERS,
     MAX_SEEDS,
     MOST_CLOUD,
     MOST_NEW,
     Config,
     Configs,
+    Control,
+    ControlName,
     NewPoint,
     Position,
     SeedScore,
@@ -133,13 +138,60 @@ class _Game:
         ).labeller_accuracy
 
     def fit(self, config: Any, data: Pairs, at: RoundId) -> Any:
-        check(self.stop)
-        self.report(at.number, f"{config_name(config)}, {len(data)} points")
-        points, labels = np.array([x for x, _ in data], np.float32), np.array([y for _, y in data])
-        settings = self.settings
-        self._models[config] = fit(settings.learner, config, points, labels, settings.seed)
-        self._n_fitted += 1
+        self.report(f"round {at.number - 1}: {config_name(config)}, {len(data)} points")
+        self._models[config] = self._fit(config, *zip(*data, strict=True))
         return self._models[config]
+
+    def _fit(self, config: Config, points: Any, labels: Any) -> Any:
+        check(self.stop)
+        settings = self.settings
+        points, labels = np.array(points, np.float32), np.array(labels)
+        self._n_fitted += 1
+        return fit(settings.learner, config, points, labels, settings.seed)
+
+    @property
+    def n_new(self) -> int:
+        """How many points Agora has made."""
+        return self.rounds[-1].n_train - len(self.train)
+
+    def controls(self) -> dict[ControlName, Control]:
+        """Train all of Theta on points made otherwise; what is best on dev counts, as in Agora.
+
+        Raises:
+            Cancelled: asked to stop, before a training.
+        """
+        return {name: self._control(name) for name in CONTROLS if self.n_new}
+
+    def _control(self, name: ControlName) -> Control:
+        """Train on one control's points; dev as it is has its labels, all others get S's."""
+        added = self.dev
+        if name == "random":
+            added = world.draw_evenly(self.n_new, self.rng(6))
+        elif name == "balls":
+            rng = self.rng(7)
+            centres = self.dev[rng.integers(len(self.dev), size=self.n_new)]
+            added = np.round(centres + rng.normal(0, RADIUS, centres.shape), 3)
+        truth = world.is_on(added)
+        labels = truth if name == "dev" else self.label(added.tolist(), RoundId(0, 1))
+        points = np.vstack([self.train, added])
+        labels = np.append(world.is_on(self.train), labels)
+        best, most = None, -1.0
+        for config in LEARNERS[self.settings.learner]:
+            self.report(f"control {name}: {config_name(config)}, {len(points)} points")
+            model = self._fit(config, points, labels)
+            right = float(self._right(model, self.dev).mean())
+            if right > most:
+                best, most = model, right
+        on_box = self.box[self._called_on(best, self.box)]
+        test = float(self._right(best, self.test).mean())
+        return Control(len(added), test, world.betti_numbers(on_box))
+
+    @staticmethod
+    def _called_on(model: Any, points: np.ndarray) -> np.ndarray:
+        return model.predict(points.astype(np.float32)).astype(bool)
+
+    def _right(self, model: Any, points: np.ndarray) -> np.ndarray:
+        return self._called_on(model, points) == world.is_on(points)
 
     def label(self, points: Sequence[Any], at: RoundId) -> list[bool]:
         array = np.array(points)
@@ -157,9 +209,9 @@ class _Game:
         """Measure a round's best model, and let its models go."""
         number, best = outcome.at.number, self._models[outcome.best]
         self._models.clear()
-        self.report(number, "counting pieces, loops and hollows")
-        on_box = self.box[best.predict(self.box.astype(np.float32)).astype(bool)]
-        right = best.predict(self.test.astype(np.float32)) == world.is_on(self.test)
+        self.report(f"round {number - 1}: counting pieces, loops and hollows")
+        on_box = self.box[self._called_on(best, self.box)]
+        right = self._right(best, self.test)
         new = [
             NewPoint(point, near, label)
             for near, group in enumerate(outcome.new_points)
@@ -185,17 +237,17 @@ class _Game:
             )
         )
 
-    def report(self, number: int, detail: str) -> None:
+    def report(self, detail: str) -> None:
         """Say how many trainings are done, of how many there can still be."""
         n_before = sum(len(row.configs) for row in self.rounds)
-        left = len(LEARNERS[self.settings.learner])
+        n_configs = left = len(LEARNERS[self.settings.learner])
         if self.rounds:
             left = len(self.rounds[-1].configs) - len(self.rounds[-1].pruned)
         # At least one config leaves after each round, so at most left + (left - 1) + ... + 1.
-        total = n_before + left * (left + 1) // 2
+        total = n_before + left * (left + 1) // 2 + len(CONTROLS) * n_configs
         stage = f"training, seed {self.settings.seed}"
-        event = {"stage": stage, "done": self._n_fitted, "total": total}
-        self.on_progress(event | {"detail": f"round {number - 1}: {detail}"})
+        event = {"stage": stage, "done": self._n_fitted, "total": total, "detail": detail}
+        self.on_progress(event)
 
 
 def _with_truth(points: np.ndarray) -> list[tuple[Position, bool]]:
@@ -257,8 +309,9 @@ def torus(
         cpu = time.process_time()
         labeller_dev.append(game.play())
         cpu = round(time.process_time() - cpu, 2)
-        first, last = game.rounds[0], game.rounds[-1]
-        scores.append(SeedScore(game.settings.seed, first.test, last.test, last.betti, cpu))
+        first, last, controls = game.rounds[0], game.rounds[-1], game.controls()
+        score = (game.settings.seed, first.test, last.test, last.betti, game.n_new, controls, cpu)
+        scores.append(SeedScore(*score))
     run = Torus(
         settings=settings,
         labeller_dev=labeller_dev[0],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from annotated_types import Ge, Le, MaxLen, MinLen
 
@@ -36,6 +36,9 @@ MIN_POINTS, MAX_POINTS, MAX_SEED, MAX_SEEDS = 200, 5000, 999_999, 50
 MOST_CLOUD, MOST_NEW = 600, 400  # points of a round that its record keeps
 TORUS_BETTI = (1, 2, 1)
 GAIN = 0.10  # of test accuracy that a run is meant to show
+# What Agora's points are held to: what a person would do first who has the same dev points, or S.
+ControlName = Literal["dev", "random", "balls"]
+CONTROLS: tuple[ControlName, ...] = get_args(ControlName)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +128,27 @@ class TorusRound:
 
 
 @dataclass(frozen=True, slots=True)
+class Control:
+    """What came of `n_new` points made otherwise: test accuracy, and the shape called on."""
+
+    n_new: Count
+    test: Share
+    betti: Betti
+
+
+@dataclass(frozen=True, slots=True)
 class SeedScore:
-    """How one seed went: test accuracy before and after, the shape at the end, processor time."""
+    """How one seed went: test accuracy before and after, the shape at the end, processor time.
+
+    Agora added `n_new` points; `controls` are there where it added any.
+    """
 
     seed: Annotated[int, Ge(0), Le(MAX_SEED)]
     before: Share
     after: Share
     betti: Betti
+    n_new: Count
+    controls: dict[ControlName, Control]
     cpu_seconds: NonNegative
 
     @property
@@ -153,7 +170,7 @@ class Torus:
 
     AGAIN: ClassVar[str] = "delete it and run `torus` again to make one"
 
-    schema: Literal[2] = field(default=2, kw_only=True)
+    schema: Literal[3] = field(default=3, kw_only=True)
     settings: TorusSettings
     labeller_dev: Share
     rounds: Annotated[tuple[TorusRound, ...], MinLen(1), MaxLen(5)]
@@ -197,6 +214,11 @@ class Torus:
                 f"seed {score.seed}: test {100 * score.before:.1f} to {100 * score.after:.1f} %, "
                 f"{', '.join(map(str, score.betti))}, {score.cpu_seconds:.1f} s of processor time"
             )
+            lines += [
+                f"  instead {control.n_new} {name}: test {100 * control.test:.1f} %, "
+                f"{', '.join(map(str, control.betti))}"
+                for name, control in score.controls.items()
+            ]
         return "\n".join(lines)
 
 

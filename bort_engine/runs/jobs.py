@@ -146,14 +146,18 @@ def start(command: str, arguments: Sequence[str], root: Path | None = None) -> R
     return _launch(Run(folder))
 
 
-def resume(run: Run) -> Run:
-    """Start a run that ended once more, with the same arguments in the same folder.
+def resume(run: Run, *more: str) -> Run:
+    """Start a run that ended once more, in the same folder; `more` arguments are put after its own.
 
     Raises:
         ValueError: it is still at work, or what was asked cannot be read.
     """
     if not run.status().over:
         raise ValueError(f"run {run.id} is still at work; stop it first.")
+    if more:
+        request = run._read("request.json", Request)
+        request = replace(request, arguments=(*request.arguments, *more))
+        records.write(run.folder / "request.json", request)
     return _launch(Run(run.folder.resolve()))
 
 

@@ -33,7 +33,7 @@ class Provenance:
         """Return this machine's, today's, with the versions of these packages."""
         return cls(
             precision=precision,
-            machine=f"{device_name()}, {n_threads()} threads",
+            machine=f"{device_name()}, {n_threads()} thread{'s' * (n_threads() > 1)}",
             versions=f"bort-explorer {__version__}, {versions(*packages)}",
             made_on=date.today().isoformat(),
         )

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from bort_engine.algorithms import fptas
 from bort_engine.data.resources import cache_dir
+from bort_engine.data.tasks import MAX_LENGTH
 from bort_engine.encoder.costs import n_operations, n_parameters
 from bort_engine.encoder.latency import (
     Calibration,
@@ -53,14 +54,14 @@ def calibration_for(
         at = ""
         if settings:
             at = (
-                f", batch {settings.batch_size}, {settings.sequence_length} tokens and "
+                f", batch {settings.batch_size}, {settings.sequence_length or 'any'} tokens and "
                 f"{settings.threads} threads"
             )
         raise ValueError(
             f"no calibration of {source.name} with this space{at} is shipped; measure "
             "one (--latency measured), or take a shipped space (README names them)."
         )
-    settings = settings or LatencySettings()
+    settings = (settings or LatencySettings()).of_length(MAX_LENGTH)
     path = calibration_path(cache_dir() / "calibrations", source, space, settings)
     if path.is_file() and not recalibrate:
         return records.read(path, Calibration)

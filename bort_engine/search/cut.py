@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from bort_engine.data.tasks import find_task
+from bort_engine.data.tasks import MAX_LENGTH, find_task
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture, check_slice
 from bort_engine.encoder.timing import LatencySettings, measure_ms
@@ -132,7 +132,11 @@ def _save(
     from bort_engine.encoder.model_card import Card, Latency, Metric
     from bort_engine.encoder.reload import check_reload
 
-    task, folder, settings = find_task(cut.task), Path(cut.folder), LatencySettings()
+    task, folder, settings = (
+        find_task(cut.task),
+        Path(cut.folder),
+        LatencySettings().of_length(MAX_LENGTH),
+    )
     names = {"this model": cut.dev_error, "as cut": cut.front_error, "source": cut.source_error}
     ms = measure_ms([cut.architecture], source, settings)[cut.architecture]
     card = Card(

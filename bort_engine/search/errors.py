@@ -8,7 +8,7 @@ which it is; the result says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
 
@@ -32,7 +32,7 @@ from bort_engine.search.evaluate import (
 from bort_engine.search.predictor import ErrorPredictor, published_predictor
 from bort_engine.search.scale import Scale
 from bort_engine.training.precision import precision
-from bort_engine.training.teacher import RECIPE_VERSION, TeacherReport
+from bort_engine.training.teacher import ELASTIC_VERSION, RECIPE_VERSION, TeacherReport
 
 ORACLES: tuple[OracleName, ...] = get_args(OracleName)
 STAGE = "evaluating candidates"
@@ -66,6 +66,7 @@ class Oracle:
     on_progress: Progress = silent
     _done: int = 0
     _total: int = 0
+    _stage: str = STAGE
 
     def evaluate(self, architecture: Architecture) -> Evaluation:
         """Return what is known of an architecture, after evaluating it if need be."""
@@ -91,16 +92,20 @@ class Oracle:
         """Map architectures to their r, in order: what the FPTAS asks for."""
         return map(self.r, architectures)
 
-    def settled(self, done: int, total: int) -> None:
+    def settled(self, done: int, total: int, stage: str = STAGE) -> None:
         """Note how much of the search is done; the next event says so."""
-        self._done, self._total = done, total
+        self._done, self._total, self._stage = done, total, stage
 
     def _tell(self, **event: object) -> None:
-        self.on_progress({"stage": STAGE, "done": self._done, "total": self._total} | event)
+        self.on_progress({"stage": self._stage, "done": self._done, "total": self._total} | event)
 
     def available(self, space: Iterable[Architecture]) -> list[Architecture]:
         """Return the architectures that can be asked for."""
         return [a for a in space if self.evaluate_new or a in self.evaluations]
+
+    def on_record(self) -> Oracle:
+        """Return an oracle of what is known so far, which evaluates no more and hears no stop."""
+        return replace(self, evaluate_new=None, on_progress=silent)
 
     @property
     def floor(self) -> float:
@@ -113,6 +118,20 @@ class Oracle:
             return False
         chance = self.teacher.chance_error
         return dev_error > chance - 2 * (chance * (1 - chance) / self.teacher.n_dev) ** 0.5
+
+
+def searched(name: str, oracle: OracleName, source: Source) -> SearchSpace:
+    """Return the space of a name, or of a grid; of the elastic student, the slices in it.
+
+    Raises:
+        ValueError: it is neither, or empty, or of the elastic student and beyond the source.
+    """
+    if oracle != "elastic":
+        return SearchSpace.parse(name, source)
+    space = SearchSpace.parse("fine" if name == "default" else name, source)
+    space.within(source)
+    # Wider heads than the source's are no slices of it.
+    return replace(space, widest_head=source.architecture.head_width)
 
 
 def measured(
@@ -188,26 +207,31 @@ def recorded_tasks() -> list[tuple[str, str]]:
     return list(dict.fromkeys((setup.source, setup.task) for setup in setups))
 
 
-def shipped(source: str, task: str, seed: int = 0, oracle: OracleName = "brief") -> Oracle:
-    """Return what the shipped table of this source, task and training seed says.
+def shipped(source: str, task: str, seed: int = 0, oracle: OracleName = "elastic") -> Oracle:
+    """Return what the shipped table of this source, task, training seed and oracle says.
 
     Raises:
         ValueError: there is none.
     """
-    for table in map(EvaluationTable, tables()):
-        setup = table.header.setup
-        key = (setup.source, setup.task, setup.seed, setup.oracle)
-        if key == (source, task, seed, oracle):
-            return recorded(table)
+    on_record = {}
+    for path in tables():
+        setup = EvaluationTable(path).header.setup
+        on_record[setup.source, setup.task, setup.oracle, setup.seed] = path
+    if path := on_record.get((source, task, oracle, seed)):
+        return recorded(EvaluationTable(path))
+    known = "; ".join("{} on {} by {}, seed {}".format(*key) for key in on_record) or "nothing"
     raise ValueError(
         f"no evaluations of {source!r} on {task!r} with seed {seed} by the oracle {oracle} are "
-        f"shipped; on record: {', '.join(map(' on '.join, recorded_tasks())) or 'none'}, by the "
-        "oracle brief. Take --errors measured for others."
+        f"shipped; on record: {known}. Take --errors measured for others."
     )
 
 
 def replayable(
-    source: Source, task: str, space: SearchSpace, paths: Sequence[str | Path] = ()
+    source: Source,
+    task: str,
+    space: SearchSpace,
+    oracle: OracleName = "elastic",
+    paths: Sequence[str | Path] = (),
 ) -> list[Oracle]:
     """Return the tables that hold a whole space, one a training seed, in the seeds' order.
 
@@ -221,24 +245,27 @@ def replayable(
         if not path.is_file():
             raise ValueError(f"there is no table {path}; give an evaluations.jsonl of `front`.")
         table = EvaluationTable(path)
-        unfit = _unfit(table, source, task, space)
+        unfit = _unfit(table, source, task, space, oracle)
         if unfit and paths:
             raise ValueError(f"{path} {unfit}")
         if not unfit:
             by_seed[table.header.setup.seed] = recorded(table)
     if not by_seed:
         raise ValueError(
-            f"no table of all {len(space)} architectures of {source.name} on {task} ships with "
-            "this version; record one with `front --selection exhaustive --out RUN` and give it "
-            "with --records, or take --errors measured."
+            f"no table of all {len(space)} architectures of {source.name} on {task} by the oracle "
+            f"{oracle} ships with this version; record one with `front --selection exhaustive --out"
+            " RUN` and give it with --records, or take --errors measured."
         )
     return [by_seed[seed] for seed in sorted(by_seed)]
 
 
-def _unfit(table: EvaluationTable, source: Source, task: str, space: SearchSpace) -> str:
+def _unfit(
+    table: EvaluationTable, source: Source, task: str, space: SearchSpace, oracle: OracleName
+) -> str:
     """Say why a table does not hold a whole space, measured as this version would, or nothing."""
     setup = table.header.setup
-    expected = {"source": source.name, "task": task, "recipe": RECIPE_VERSION}
+    expected = {"source": source.name, "task": task, "oracle": oracle, "recipe": RECIPE_VERSION}
+    expected["student"] = ELASTIC_VERSION if oracle == "elastic" else 0
     for name, value in expected.items():
         if (other := getattr(setup, name)) != value:
             return f"was measured with {name} {other!r}, not {value!r}; record it anew."

@@ -24,7 +24,13 @@ from bort_engine.runs import records
 from bort_engine.runs.events import Progress, Stop, never, silent
 from bort_engine.runs.provenance import Provenance
 from bort_engine.runs.records import NonNegative, Positive, Share
-from bort_engine.training.teacher import RECIPE_VERSION, Teacher, TeacherReport, cross_entropy
+from bort_engine.training.teacher import (
+    ELASTIC_VERSION,
+    RECIPE_VERSION,
+    Teacher,
+    TeacherReport,
+    cross_entropy,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -94,7 +100,8 @@ class Evaluation:
 class Setup:
     """Everything that decides an evaluation; records of different set-ups are never mixed.
 
-    `recipe` is the version of the training code, `task_digest` that of the user's own texts.
+    `recipe` is the version of the training code, `student` that of the elastic student's (0 for
+    other oracles), `task_digest` that of the user's own texts.
     """
 
     source: str
@@ -103,6 +110,7 @@ class Setup:
     training: BriefTraining = BriefTraining()
     seed: Annotated[int, Ge(0), Le(2**31 - 1)] = 0
     recipe: int = RECIPE_VERSION
+    student: int = 0
     task_digest: str = ""
 
     def __post_init__(self) -> None:
@@ -208,7 +216,8 @@ class Evaluator:
         self, source: Source, setup: Setup, on_progress: Progress = silent, stop: Stop = never
     ) -> None:
         self.source = source
-        self.setup = replace(setup, task_digest=find_task(setup.task).digest)
+        student = ELASTIC_VERSION if setup.oracle == "elastic" else 0
+        self.setup = replace(setup, student=student, task_digest=find_task(setup.task).digest)
         self.on_progress, self.stop = on_progress, stop
 
     @cached_property

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
 
 from bort_engine.algorithms import fptas
 from bort_engine.algorithms.guarantee import guarantee
@@ -18,7 +20,7 @@ from bort_engine.data.tasks import find_task
 from bort_engine.encoder.latency import Calibration, LatencySettings
 from bort_engine.encoder.sources import Source, sources
 from bort_engine.encoder.space import Architecture, SearchSpace
-from bort_engine.runs.events import Progress, Stop, never, silent
+from bort_engine.runs.events import Cancelled, Progress, Stop, never, silent
 from bort_engine.search import errors as oracles
 from bort_engine.search.candidates import LATENCIES, calibration_for, candidate, costs_of
 from bort_engine.search.errors import Oracle
@@ -37,14 +39,15 @@ from bort_engine.search.result import (
 )
 
 ERRORS = ("measured", "recorded")
+SAVE_EVERY_S = 60.0  # the front, while the rest of the space is checked
 
 
 def front(
     source: str | Source,
     task: str = "rotten-tomatoes",
-    epsilon: float = 0.2,
+    epsilon: float = 0.1,
     *,
-    oracle: OracleName | None = None,
+    oracle: OracleName = "elastic",
     errors: Literal["measured", "recorded"] = "measured",
     latency: Literal["measured", "recorded"] | None = None,
     search: Search | None = None,
@@ -67,7 +70,7 @@ def front(
         oracle: how errors are made: elastic (slices of one student in which all are trained
             together; its default space is "fine"), brief (short distillation from slices of the
             source), scratch (the same from random weights) or glue (predicted from published GLUE
-            scores). By default elastic, or brief where errors are recorded.
+            scores).
         errors: measured (now, here), or recorded (read from the shipped table).
         latency: measured (this machine's calibration, made now if there is none yet), or recorded
             (the shipped one); by default where the errors are from.
@@ -77,15 +80,12 @@ def front(
 
     Raises:
         ValueError: a mistake in the arguments, in one line.
-        Cancelled: `stop()` became true; what was measured is in `out`.
+        Cancelled: `stop()` became true; what was measured is in `out`, as is a partial front.
     """
     start = perf_counter()
     search, training = search or Search(), training or BriefTraining()
     source = Source.load(source) if isinstance(source, str) else source
-    oracle = oracle or ("brief" if errors == "recorded" else "elastic")
-    if oracle == "elastic" and search.space == "default":
-        search = replace(search, space="fine")
-    space = SearchSpace.parse(search.space, source)
+    space = oracles.searched(search.space, oracle, source)
     latency = latency or ("recorded" if errors == "recorded" else "measured")
     fptas.check_epsilon(epsilon)
     check_choice("oracle", oracle, oracles.ORACLES)
@@ -99,18 +99,49 @@ def front(
     else:
         if oracle != "scratch":
             space.within(source)
-        if oracle == "elastic":  # wider heads than the source's are no slices of it
-            space = replace(space, widest_head=source.architecture.head_width)
         setup = Setup(source.name, find_task(task).name, oracle, training, seed)
         answers = oracles.measured(source, setup, folder, on_progress, stop)
     calibration = calibration_for(source, space, settings, latency, recalibrate, on_progress)
     known = _known(answers, space, folder, epsilon)
-    result = search_front(source, space, epsilon, search, calibration, answers, seed, known)
-    seconds = round(perf_counter() - start, 1)
-    result = replace(result, provenance=replace(result.provenance, seconds=seconds))
-    if folder:
-        result.save(folder / "front.json")
+
+    def searched(answers: Oracle, search: Search, **change: Any) -> Front:
+        result = search_front(source, space, epsilon, search, calibration, answers, seed, known)
+        seconds = round(perf_counter() - start, 1)
+        made = replace(result.provenance, seconds=seconds)
+        result = replace(result, provenance=made, **change)
+        if folder:
+            result.save(folder / "front.json")
+        return result
+
+    try:
+        result = searched(answers, search)
+    except Cancelled:
+        if answers.evaluations:
+            known = {}
+            gathered = replace(search, selection="exhaustive", spot_checks=0)
+            searched(answers.on_record(), gathered, partial=True)
+        raise
+    if not search.check_all:
+        return result
+    saved, rest = perf_counter(), [a for a in space if a not in answers.evaluations]
+    # Nothing new is asked for when the front is drawn again, and a stop is not heard.
+    quiet = replace(answers, on_progress=silent)
+    try:
+        for n_done, architecture in enumerate(_shuffled(rest, seed)):
+            answers.settled(n_done, len(rest), "checking the whole space")
+            answers.evaluate(architecture)
+            if perf_counter() - saved > SAVE_EVERY_S:
+                searched(quiet, search)
+                saved = perf_counter()
+    finally:  # after a stop, too: the front says what was checked until then
+        result = searched(quiet, search)
     return result
+
+
+def _shuffled(architectures: Sequence[Architecture], seed: int) -> list[Architecture]:
+    """Return them in a random order: wherever a check of them is stopped, it was of all kinds."""
+    order = np.random.default_rng(seed).permutation(len(architectures))
+    return [architectures[row] for row in order]
 
 
 def _known(
@@ -127,6 +158,8 @@ def _known(
     if folder is None or not (folder / "front.json").is_file():
         return {}
     earlier = Front.load(folder / "front.json")
+    if earlier.partial:
+        return {}
     roles = {"known"} if earlier.epsilon == epsilon else {"known", "representative"}
     return {p.architecture: p.r for p in earlier.points if p.role in roles}
 
@@ -160,9 +193,16 @@ def search_front(
         guess=guesser(candidates),
         on_settled=oracle.settled,
     )
-    check = guarantee(extraction, epsilon, search.tolerance)
+    # What else is on record, of an earlier search or a shipped table, tests the promise as well.
+    others = {
+        xi: oracle.r(xi.key)
+        for xi in candidates
+        if xi.key in oracle.evaluations and xi not in extraction.measured
+    }
+    check = guarantee(extraction, epsilon, search.tolerance, others)
     latency = calibration.report()
-    points = _points(extraction, oracle, search, costs, tie=latency.median_relative_error)
+    measured = {**extraction.measured, **(others if search.check_all else {})}
+    points = _points(extraction, measured, oracle, search, costs, latency.median_relative_error)
     return Front(
         source=source.name,
         task=oracle.task,
@@ -189,6 +229,7 @@ def search_front(
             n_skipped_cells=len(extraction.skipped),
             n_spot_checks=len(extraction.checks),
             n_missed=check.n_missed,
+            n_uncovered=check.n_uncovered,
             most_uncovered=check.most_uncovered,
         ),
         provenance=FrontProvenance(
@@ -207,27 +248,28 @@ def search_front(
 
 def _points(
     extraction: fptas.Extraction,
+    measured: dict[fptas.Candidate, float],
     oracle: Oracle,
     search: Search,
     costs: dict[Architecture, Costs],
     tie: float,
 ) -> tuple[Point, ...]:
-    """Return everything evaluated, with W and the front marked."""
-    roles: dict[Architecture, Role] = {xi.key: "spot-check" for xi in extraction.checks}
+    """Return everything measured (r by candidate), with W and the front marked."""
+    roles: dict[Architecture, Role] = {xi.key: "representative" for xi in extraction.evaluated}
     roles |= {xi.key: "known" for xi in extraction.known}
     # W has two options of its own: which size counts, and from where the error does.
     floor = oracle.floor if search.w_error == "excess" else 0.0
     sizes = {a: point.size(search.w_size) for a, point in costs.items()}
     T = replace(extraction.maximum, p=sizes[extraction.maximum.key])
     points = []
-    for xi, r in extraction.measured.items():
+    for xi, r in measured.items():
         found = oracle.evaluations[xi.key]
         point = costs[xi.key].point(
             found.error,
             found.dev_error,
             r=r,
             w=fptas.w_coefficient(sizes[xi.key], xi.i, found.error - floor, T),
-            role=roles.get(xi.key, "representative"),
+            role=roles.get(xi.key, "spot-check"),
             at_chance=oracle.at_chance(found.dev_error),
         )
         points.append(point)

@@ -15,18 +15,19 @@ from time import perf_counter
 from bort_engine.algorithms import fptas
 from bort_engine.data.tasks import find_task
 from bort_engine.encoder.sources import Source
-from bort_engine.encoder.space import Architecture, SearchSpace
+from bort_engine.encoder.space import Architecture
 from bort_engine.runs.events import Progress, Stop, check, never, silent
 from bort_engine.search import ablations, rivals
 from bort_engine.search import errors as oracles
 from bort_engine.search.candidates import calibration_for, candidate, costs_of
 from bort_engine.search.errors import Oracle
-from bort_engine.search.evaluate import BriefTraining, Evaluation, Setup
+from bort_engine.search.evaluate import BriefTraining, Evaluation, OracleName, Setup
 from bort_engine.search.front import ERRORS
 from bort_engine.search.predictor import guesser
 from bort_engine.search.result import SIZES, Costs, Size, check_choice
 from bort_engine.search.scores import NAMES, OURS, Race, RaceProvenance
 
+RACED: tuple[OracleName, ...] = ("elastic", "brief", "scratch")
 SAMPLERS = ("random", "tpe", "nsga2", "local", "surface", "gp")
 ALL = (*rivals.SAMPLERS, *ablations.SAMPLERS)
 STAGE = "searching"
@@ -41,6 +42,7 @@ def race(
     *,
     errors: str = "recorded",
     records: Sequence[str] = (),
+    oracle: OracleName = "elastic",
     space: str = "default",
     size: Size = "total",
     training: BriefTraining | None = None,
@@ -49,23 +51,24 @@ def race(
     on_progress: Progress = silent,
     stop: Stop = never,
 ) -> Race:
-    """Let the FPTAS and the samplers search a space with `budget` trainings each, and score them.
+    """Let the FPTAS and the samplers search a space with `budget` evaluations each, and score them.
 
     Args:
         source: a reference name, a local folder, or a hub id.
         task: what the error is measured on.
         samplers: of random, tpe, nsga2, local, brute, surface, gp, fptas-no-surface, grid, stride;
             the FPTAS always takes part.
-        budget: trainings of each search.
+        budget: evaluations of each search.
         seeds: how many times each sampler searches that draws at random. Where several training
             seeds are on record, search k sees the errors of training seed k modulo their number.
         errors: recorded (replay tables), or measured (train now).
         records: the tables to replay, evaluations.jsonl of an exhaustive front; by default the
             shipped ones.
-        space: default, bort, or a grid such as D=1-6 A=2,12 H=96,384 I=192,1536.
+        oracle: how errors are made: elastic, brief or scratch (see `front`).
+        space: default, fine, bort, or a grid such as D=1-6 A=2,12 H=96,384 I=192,1536.
         size: total parameters, or effective (encoder only).
         seed: of the trainings, where errors are measured.
-        out: a folder for the record of trainings, Optuna's journals and the result; given again,
+        out: a folder for the record of evaluations, Optuna's journals and the result; given again,
             what was trained is not trained twice.
 
     Raises:
@@ -74,17 +77,18 @@ def race(
     """
     start = perf_counter()
     source = Source.load(source) if isinstance(source, str) else source
-    grid = SearchSpace.parse(space, source)
+    check_choice("oracle", oracle, RACED)
+    grid = oracles.searched(space, oracle, source)
     samplers = tuple(dict.fromkeys(samplers))
     _check(samplers, seeds, budget, len(grid))
     check_choice("errors", errors, ERRORS)
     check_choice("size", size, SIZES)
     folder, task = Path(out) if out else None, find_task(task).name
     if errors == "recorded":
-        answers = oracles.replayable(source, task, grid, records)
+        answers = oracles.replayable(source, task, grid, oracle, records)
     else:
         grid.within(source)
-        setup = Setup(source.name, task, "brief", training=training or BriefTraining(), seed=seed)
+        setup = Setup(source.name, task, oracle, training or BriefTraining(), seed)
         answers = [oracles.measured(source, setup, folder, on_progress, stop)]
     calibration = calibration_for(source, grid, None, errors, on_progress=on_progress)
     costs = [costs_of(architecture, source, calibration) for architecture in grid]
@@ -120,6 +124,7 @@ def race(
         scale=first.scale,
         finished=tuple(refinement.finished for refinement in refinements),
         latency=calibration.report(),
+        oracle=first.name,
         provenance=RaceProvenance(
             first.made,
             space,
@@ -136,11 +141,11 @@ def race(
 
 
 class _Count:
-    """How many trainings the searches were charged so far, of all that they will be."""
+    """How many evaluations the searches were charged so far, of all that they will be."""
 
     def __init__(self, total: int, errors: str, on_progress: Progress) -> None:
         self.done, self.total, self._on_progress = 0, total, on_progress
-        # Trainings report themselves in the same words, so that a live race has one stage.
+        # Evaluations report themselves in the same words, so that a live race has one stage.
         self._stage = STAGE if errors == "recorded" else oracles.STAGE
 
     def report(self, detail: str) -> None:

@@ -103,6 +103,7 @@ class Search:
         lazy: evaluate one after another, and only what is not proven covered by then.
         tolerance: in r, how much more an architecture may err than one that it contains.
         spot_checks: how many further candidates are evaluated, at random, to test the cover.
+        check_all: once the front is there, evaluate all the others too, until a stop.
         size: total parameters, or effective (encoder only).
         w_size: the size that W counts, total or effective.
         w_error: the error that W divides by: excess (beyond T's own entropy) or cross-entropy.
@@ -117,6 +118,7 @@ class Search:
     lazy: bool = True
     tolerance: float = fptas.TOLERANCE
     spot_checks: int = 30
+    check_all: bool = False
     size: Size = "total"
     w_size: Size = "effective"
     w_error: str = "excess"
@@ -134,11 +136,11 @@ class Search:
 class FrontGuarantee:
     """What was promised, and how it stood up to checking (see algorithms/guarantee.py).
 
-    `achieved` is the smallest epsilon for which the points cover everything evaluated. Of the
-    spot-checks, which are random, `n_missed` are not covered at the promised epsilon, so at most
-    the share `most_uncovered` of what was not evaluated is not either (95 %). `order_*` count pairs
-    of which one contains the other, and those where the larger one errs more; `cell_bound` is the
-    most cells there can be.
+    `achieved` is the smallest epsilon for which the cover covers everything evaluated, and
+    `n_uncovered` are not covered at the promised one. Of the spot-checks, which are random,
+    `n_missed` are not, so at most the share `most_uncovered` of what was not evaluated is not
+    either (95 %). `order_*` count pairs of which one contains the other, and those where the larger
+    one errs more; `cell_bound` is the most cells there can be.
     """
 
     achieved: NonNegative
@@ -152,6 +154,7 @@ class FrontGuarantee:
     n_spot_checks: Count
     n_missed: Count
     most_uncovered: Share
+    n_uncovered: Count | None = None  # None in fronts that did not count them
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +184,8 @@ class Front:
     `oracle` says how errors are made: "brief" (short distillation from slices of T), "scratch"
     (the same from random weights), "elastic" (slices of one student) or "glue" (a line through
     published scores); `origin` where these come from. `size` is what the search counted, and
-    latencies are in `latency_unit`.
+    latencies are in `latency_unit`. A `partial` front is of a search that was stopped: it holds
+    what was evaluated until then, and promises nothing.
 
     Raises:
         ValueError: `maximum` is not among the points.
@@ -203,6 +207,7 @@ class Front:
     latency: LatencyReport
     guarantee: FrontGuarantee
     provenance: FrontProvenance
+    partial: bool = False
     latency_unit: Literal["ms"] = "ms"
     schema: Literal[3] = 3
 
@@ -324,12 +329,16 @@ class Front:
         return records.read(path, cls)
 
     def __str__(self) -> str:
+        promise = (
+            f"epsilon {self.epsilon:g} ({self.promised_points:.1f} points of accuracy), achieved "
+            f"{self.achieved_epsilon:.3f}"
+        )
+        if self.partial:
+            promise = "stopped before the promise of its epsilon was kept"
         head = (
             f"{self.source} on {self.task}: {len(self.pareto)} non-dominated of "
             f"{len(self.points)} evaluated, {self.n_evaluated} of them for the cover "
-            f"({self.space_size} in the space); "
-            f"epsilon {self.epsilon:g} ({self.promised_points:.1f} points of accuracy), achieved "
-            f"{self.achieved_epsilon:.3f}"
+            f"({self.space_size} in the space); {promise}"
         )
         title = f"{'D,A,H,I':>14} {'parameters':>12} {'ms':>8} {'wrong':>7} {'r':>6} {'W':>6}"
         marked = {self.recommended.architecture: "  recommended"}

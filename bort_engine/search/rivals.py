@@ -60,13 +60,16 @@ def sample(
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     grid = _grid(space)
+    heads: dict[int, set[int]] = {}  # by hidden size, those that occur with it
+    for architecture in space:
+        heads.setdefault(architecture.hidden_size, set()).add(architecture.num_attention_heads)
     rng = np.random.default_rng(seed)
     costs: dict[Architecture, CostTriple] = {}
     repeats = 0
 
     def objective(trial: optuna.Trial) -> CostTriple:
         nonlocal repeats
-        architecture = _suggested(trial, grid)
+        architecture = _suggested(trial, grid, heads)
         repeats = repeats + 1 if architecture in costs else 0
         if architecture not in costs:
             costs[architecture] = ask(architecture)
@@ -121,17 +124,19 @@ def _grid(space: Sequence[Architecture]) -> dict[str, list[int]]:
     return {name: sorted(set(column)) for name, column in zip(FIELDS, columns, strict=True)}
 
 
-def _suggested(trial: optuna.Trial, grid: dict[str, list[int]]) -> Architecture:
+def _suggested(
+    trial: optuna.Trial, grid: dict[str, list[int]], heads: dict[int, set[int]]
+) -> Architecture:
     """Let a sampler choose a place on each axis, so that it knows what lies between what.
 
-    A head count that does not divide the width gives way to the next smaller one that does.
+    A head count that does not occur with the hidden size gives way to the next smaller one that
+    does, or else to the smallest.
     """
     at = {name: trial.suggest_int(name, 0, len(grid[name]) - 1) for name in FIELDS}
     value = {name: grid[name][place] for name, place in at.items()}
-    divisors = [a for a in grid["num_attention_heads"] if value["hidden_size"] % a == 0]
-    suggestion = value["num_attention_heads"]
-    heads = max((a for a in divisors if a <= suggestion), default=min(divisors))
-    return Architecture(**value | {"num_attention_heads": heads})
+    known, suggestion = heads[value["hidden_size"]], value["num_attention_heads"]
+    count = max((a for a in known if a <= suggestion), default=min(known))
+    return Architecture(**value | {"num_attention_heads": count})
 
 
 def _places(architecture: Architecture, grid: dict[str, list[int]]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""A race's result and its scores: how near each search is to the truth, training by training.
+"""A race's result and its scores: how near each search is to the truth, evaluation by evaluation.
 
 Everything is minimised. Costs are (size, latency, r), where r is the error from the source's (0) to
 guessing's (1). The truth is everything that was measured with the same training seed: the whole
@@ -21,7 +21,7 @@ from bort_engine.encoder.latency import LatencyReport
 from bort_engine.runs import records
 from bort_engine.runs.provenance import Origin, Provenance
 from bort_engine.runs.records import Count, NonNegative, PositiveCount, Share
-from bort_engine.search.evaluate import BriefTraining
+from bort_engine.search.evaluate import BriefTraining, OracleName
 from bort_engine.search.result import Costs, Size
 from bort_engine.search.scale import Scale
 from bort_engine.training.teacher import TeacherReport
@@ -40,7 +40,7 @@ NAMES = {
     "grid": "Random by cell",
     "stride": "Stride (paper)",
 }
-GOALS = (0.1, 0.2)  # achieved epsilons whose price in trainings is reported
+GOALS = (0.1, 0.2)  # achieved epsilons whose price in evaluations is reported
 MOST_BYTES = 16 * 2**20
 REFERENCE = 1.1  # the hypervolume's reference point, with costs scaled to 0..1 over the truth
 
@@ -61,14 +61,14 @@ class Truth:
         return hypervolume(scaled, np.full(scaled.shape[1], REFERENCE))
 
     def epsilons(self, trace: Sequence[int]) -> np.ndarray:
-        """Return the achieved epsilon after each training of a trace (its rows, in order).
+        """Return the achieved epsilon after each evaluation of a trace (its rows, in order).
 
         The epsilon-indicator of what is trained against the truth (see pareto.py).
         """
         return achieved_epsilons(self.costs[list(trace)], self.front)
 
     def hypervolumes(self, trace: Sequence[int]) -> np.ndarray:
-        """Return the share of the truth's hypervolume that is dominated after each training.
+        """Return the share of the truth's hypervolume that is dominated after each evaluation.
 
         Costs are scaled to 0..1 over the truth; the reference point is 1.1 in all of them.
         """
@@ -92,14 +92,14 @@ class Curves:
     epsilon: np.ndarray
     seconds: np.ndarray
 
-    def trainings_to(self, goal: float) -> float | None:
-        """Return the median number of trainings until the achieved epsilon is below `goal`.
+    def evaluations_to(self, goal: float) -> float | None:
+        """Return the median number of evaluations until the achieved epsilon is below `goal`.
 
         None where half of the seeds or more need more than the budget.
         """
         below = self.epsilon < goal
-        trainings = np.where(below.any(axis=1), below.argmax(axis=1) + 1.0, np.inf)
-        median = float(np.median(trainings))
+        evaluations = np.where(below.any(axis=1), below.argmax(axis=1) + 1.0, np.inf)
+        median = float(np.median(evaluations))
         return median if math.isfinite(median) else None
 
 
@@ -125,12 +125,13 @@ class Race:
 
     Attributes:
         points: the space with its costs.
+        oracle: how errors were made.
         errors: by training seed and point, the share of wrong answers on dev, None where it was
             not measured; `scale` turns them into r.
         seconds: what measuring that took.
         traces: by searcher and seed, the rows of `points` in the order they were trained. Seed k
             sees the errors of training seed k modulo their number.
-        finished: by training seed, after how many trainings the FPTAS had its cover for an epsilon.
+        finished: by training seed, after how many evaluations the FPTAS had an epsilon's cover.
 
     Raises:
         ValueError: a table or a trace does not fit the others.
@@ -139,6 +140,7 @@ class Race:
     source: str
     task: str
     origin: Origin
+    oracle: OracleName
     size: Size
     budget: PositiveCount
     points: tuple[Costs, ...]
@@ -149,7 +151,7 @@ class Race:
     latency: LatencyReport
     scale: Scale
     provenance: RaceProvenance
-    schema: Literal[3] = 3
+    schema: Literal[4] = 4
 
     AGAIN: ClassVar[str] = "delete it and run `race` again to make one"
 
@@ -200,7 +202,7 @@ class Race:
 
     @cached_property
     def curves(self) -> dict[str, Curves]:
-        """Each searcher's scores after every training."""
+        """Each searcher's scores after every evaluation."""
         curves = {}
         for name, traces in self.traces.items():
             scores = []
@@ -228,14 +230,14 @@ class Race:
 
     def __str__(self) -> str:
         head = (
-            f"{self.source} on {self.task}: {self.budget} trainings each in a space of "
+            f"{self.source} on {self.task}: {self.budget} evaluations each in a space of "
             f"{len(self.points)}, {self.seeds} seeds, errors {self.origin}"
         )
         title = f"{'':>17} hypervolume   quartiles        epsilon  to 0.2  to 0.1"
         lines = [_line(name, _summary(curves)) for name, curves in self.curves.items()]
         foot = (
             "medians over seeds; hypervolume as a share of the truth's, epsilon against the truth; "
-            "“to”: trainings until the achieved epsilon is below that, a dash where the budget "
+            "“to”: evaluations until the achieved epsilon is below that, a dash where the budget "
             "ends first"
         )
         return "\n".join([head, title, *lines, foot])
@@ -243,11 +245,11 @@ class Race:
 
 def _line(name: str, row: dict[str, Any]) -> str:
     low, high = row["hypervolume_iqr"]
-    trainings = [row[f"trainings_to_{goal}"] for goal in sorted(GOALS, reverse=True)]
+    evaluations = [row[f"evaluations_to_{goal}"] for goal in sorted(GOALS, reverse=True)]
     return (
         f"{NAMES[name]:>17} {row['hypervolume_median']:>11.4f}   {low:.4f} to {high:.4f} "
         f"{row['epsilon_median']:>7.3f} "
-        + " ".join(f"{'-' if n is None else format(n, 'g'):>7}" for n in trainings)
+        + " ".join(f"{'-' if n is None else format(n, 'g'):>7}" for n in evaluations)
     )
 
 
@@ -258,4 +260,4 @@ def _summary(curves: Curves) -> dict[str, Any]:
         "hypervolume_median": round(float(np.median(last)), 6),
         "hypervolume_iqr": [round(float(low), 6), round(float(high), 6)],
         "epsilon_median": round(float(np.median(curves.epsilon[:, -1])), 6),
-    } | {f"trainings_to_{goal}": curves.trainings_to(goal) for goal in GOALS}
+    } | {f"evaluations_to_{goal}": curves.evaluations_to(goal) for goal in GOALS}

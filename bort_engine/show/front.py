@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
+from bort_engine.algorithms.guarantee import upper_limit
 from bort_engine.encoder.sources import sources
 from bort_engine.runs.text import literal
 from bort_engine.search.evaluate import Setup
@@ -22,8 +23,8 @@ AT_CHANCE, BEATEN = WARNINGS = "No better than guessing", "Not on the front"
 FORMATS = {
     "Size (M)": "%.1f",
     "Latency (ms)": "%.2f",
-    "Wrong on dev (%)": "%.1f",
-    "Predicted error (%)": "%.1f",
+    "Wrong (%)": "%.1f",
+    "Error, predicted (%)": "%.1f",
     "W": "%.2f",
 }
 
@@ -132,7 +133,7 @@ def title(front: Front) -> str:
 
 
 def badge(front: Front) -> str:
-    return front.origin.capitalize()
+    return "Partial" if front.partial else front.origin.capitalize()
 
 
 def origin(front: Front) -> str:
@@ -152,13 +153,13 @@ def origin(front: Front) -> str:
             "Sizes are exact. Errors are **predicted** from the published GLUE scores of plain "
             f"BERTs{known}; nothing was trained. {timing}."
         )
-    made, part = front.provenance.made, ""
+    made, part, where = front.provenance.made, "", front.origin.capitalize()
     if whole := _larger_space(front):
         part = f" {front.space_size} of the space's {whole} architectures are on record."
     how = "on slices of one elastic student" if front.oracle == "elastic" else "by brief training"
     return (
-        f"{badge(front)} on {literal(f'{made.machine}, {made.made_on}')}.{part} Sizes are exact, "
-        f"errors measured {how}. {timing}."
+        f"{where} on {literal(f'{made.machine}, {made.made_on}')}.{part} Sizes are exact, errors "
+        f"measured {how}. {timing}."
     )
 
 
@@ -171,7 +172,13 @@ def _larger_space(front: Front) -> int | None:
 def promise(front: Front) -> str:
     """Say what the guarantee is, and how it stood up to checking."""
     check, whole = front.guarantee, _larger_space(front)
-    part = f" on record, of the space's {whole}," if whole else ""
+    if front.partial:
+        return (
+            f"The search was stopped: {front.space_size:,} of {whole or front.space_size:,} "
+            "architectures were evaluated, and nothing is promised of the others. Resume it for "
+            "that."
+        )
+    part = f" on record, of the space's {whole:,}," if whole else ""
     text = (
         f"Every one of the {front.space_size:,} architectures{part} has one here that is at most "
         f"{100 * front.epsilon:.0f} % larger, at most {100 * front.epsilon:.0f} % slower, and "
@@ -181,10 +188,15 @@ def promise(front: Front) -> str:
         return text
     text += (
         f"**{front.n_evaluated}** of them were evaluated for that ({front.n_cells} cells). On all "
-        f"{check.n_evaluated} that were measured, **{100 * front.achieved_epsilon:.0f} %** and "
+        f"{check.n_evaluated:,} that were measured, **{100 * front.achieved_epsilon:.0f} %** and "
         f"{front.scale.points(front.achieved_epsilon):.1f} points were enough."
     )
-    if check.n_spot_checks and check.n_evaluated < front.space_size:
+    if check.n_evaluated == front.space_size and check.n_uncovered is not None:
+        text += (
+            f" That is the whole space: {check.n_uncovered or 'none'} of "
+            f"{check.n_evaluated:,} break the promise."
+        )
+    elif check.n_spot_checks:
         text += (
             f" {check.n_spot_checks} others were drawn at random and measured: "
             f"{check.n_missed or 'none'} broke the promise, so with 95 % confidence it holds for "
@@ -198,10 +210,12 @@ def promise(front: Front) -> str:
             f"{check.order_pairs:,} measured pairs do."
         )
     if teacher := front.provenance.teacher:
-        deviation = 100 * (teacher.dev_error * (1 - teacher.dev_error) / teacher.n_dev) ** 0.5
+        n_wrong = round(teacher.dev_error * teacher.n_dev)
+        most = 100 * upper_limit(n_wrong, teacher.n_dev)
         text += (
-            f" All of this is about {teacher.n_dev:,} dev sentences; on others, accuracies differ "
-            f"by {deviation:.1f} points (one standard error)."
+            f" All of this is about {teacher.n_dev:,} dev sentences, on which the source errs on "
+            f"{100 * teacher.dev_error:.1f} %; with 95 % confidence on at most {most:.1f} % of "
+            "others like them, and each architecture's error is as uncertain."
         )
     return text
 
@@ -240,7 +254,7 @@ def table(front: Front) -> pd.DataFrame:
     """Return the points as a person reads them: the front first, then by size."""
     import pandas as pd
 
-    error = "Predicted error (%)" if predicted(front) else "Wrong on dev (%)"
+    error = "Error, predicted (%)" if predicted(front) else "Wrong (%)"
     return pd.DataFrame(
         {
             "D,A,H,I": str(p.architecture),

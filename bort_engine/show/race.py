@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bort_engine.data.resources import ASSETS
+from bort_engine.search.evaluate import OracleName
 from bort_engine.search.scores import GOALS, NAMES, OURS, Curves, Race
 from bort_engine.show.race_figures import (
     HYPERVOLUME,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RECORDED = ASSETS / "recorded" / "race-minilm-l6-rotten-tomatoes.json"
-LOOKS = (16, 32, 64)  # trainings after which the verdict compares, besides the end
+LOOKS = (16, 32, 64)  # evaluations after which the verdict compares, besides the end
 IN_TEXT = NAMES | {
     OURS: "the FPTAS",
     "random": "random search",
@@ -42,11 +43,16 @@ IN_TEXT = NAMES | {
     "grid": "random by cell",
     "stride": "the paper's stride",
 }
-HEADS = {"trainings": "Trainings", "seconds": "Recorded seconds"}
+MADE: dict[OracleName, str] = {
+    "elastic": "on slices of one elastic student",
+    "brief": "by a brief training of each, from slices of the source",
+    "scratch": "by a brief training of each, from random weights",
+}
+HEADS = {"evaluations": "Evaluations", "seconds": "Recorded seconds"}
 FORMATS = {
     **dict.fromkeys(("Hypervolume (%)", "Quartiles from", "to (%)"), "%.2f"),
     "Achieved epsilon": "%.3f",
-    **dict.fromkeys(("Trainings to 0.2", "Trainings to 0.1"), "%.1f"),
+    **dict.fromkeys(("Evaluations to 0.2", "Evaluations to 0.1"), "%.1f"),
     **dict.fromkeys(("Seconds to 0.2", "Seconds to 0.1", "Seconds in all", "Seconds"), "%.0f"),
 }
 
@@ -70,23 +76,23 @@ def verdict(race: Race) -> list[Finding]:
     findings = [_in_short(race)]
     for score in SCORES:
         standings = [
-            f"after {count(n, 'training')} {standing(medians(race, score, n), score)}"
+            f"after {count(n, 'evaluation')} {standing(medians(race, score, n), score)}"
             for n in looks(race.budget)
         ]
         scale = ", as a share of the truth's" if score == HYPERVOLUME else ", lower is better"
         findings.append(Finding(f"{score.name.capitalize()}{scale}", f"{'; '.join(standings)}."))
-    findings += _prices(race, "trainings")
+    findings += _prices(race, "evaluations")
     findings += [_seed_by_seed(race, score) for score in SCORES]
     return [*findings, *_by_seconds(race), _scope(race)]
 
 
 def looks(budget: int) -> list[int]:
-    """Return after how many trainings the searchers are compared; the last is the budget."""
+    """Return after how many evaluations the searchers are compared; the last is the budget."""
     return [*(n for n in LOOKS if n < budget), budget]
 
 
-def medians(race: Race, score: Score, budget: float, by: str = "trainings") -> dict[str, float]:
-    """Return each searcher's median after so many trainings or seconds, rounded as it is shown."""
+def medians(race: Race, score: Score, budget: float, by: str = "evaluations") -> dict[str, float]:
+    """Return each searcher's median after so many evaluations or seconds, rounded as shown."""
     return {
         name: round(float(np.median(scores_at(curves, score, by, budget))), score.digits)
         for name, curves in race.curves.items()
@@ -130,12 +136,12 @@ def _in_short(race: Race) -> Finding:
         else:
             word = "level with" if OURS in first else "behind"
             places.append(f"is {word} {_rivals(first)} in {score.name}")
-    text = f"after {count(race.budget, 'training')} each, the FPTAS {' and '.join(places)}."
+    text = f"after {count(race.budget, 'evaluation')} each, the FPTAS {' and '.join(places)}."
     return Finding("In short", text)
 
 
 def needed(curves: Curves, goal: float, by: str) -> float | None:
-    """Return the median trainings or seconds until the achieved epsilon is below a goal.
+    """Return the median evaluations or seconds until the achieved epsilon is below a goal.
 
     None where half of the seeds or more need more than the budget.
     """
@@ -155,7 +161,7 @@ def _prices(race: Race, by: str) -> list[Finding]:
         parts = [f"{IN_TEXT[name]} {texts[name]}" for name in order]
         if never := [name for name in prices if name not in reached]:
             parts.append(f"{_names(never)} not within the budget")
-        text = f"nobody gets there within the budget of {count(race.budget, 'training')}."
+        text = f"nobody gets there within the budget of {count(race.budget, 'evaluation')}."
         if order:
             least = _names([name for name in order if texts[name] == texts[order[0]]])
             text = f"{', '.join(parts)}; least: {least}."
@@ -184,14 +190,14 @@ def _seed_by_seed(race: Race, score: Score) -> Finding:
 def _by_seconds(race: Race) -> list[Finding]:
     """Compare after the most recorded seconds that every search had spent.
 
-    That means nothing where no seconds are on record, or one search's first training outlasts
+    That means nothing where no seconds are on record, or one search's first evaluation outlasts
     another.
     """
     head = "By recorded seconds"
     start = max(curves.seconds[:, 0].max() for curves in race.curves.values())
     end = min(curves.seconds[:, -1].min() for curves in race.curves.values())
     if end <= 0 or start > end:
-        text = "the trainings' seconds are not on record, or too uneven to compare."
+        text = "the evaluations' seconds are not on record, or too uneven to compare."
         return [Finding(head, text)]
     parts = "; ".join(
         f"in {score.name}, {standing(medians(race, score, end, 'seconds'), score)}"
@@ -206,8 +212,8 @@ def _scope(race: Race) -> Finding:
         f"one source, one task, {_space(race)}; {count(race.seeds, 'seed')} of each sampler on the "
         f"errors of {count(len(race.errors), 'training seed')}. The FPTAS draws nothing at random, "
         "so its quartiles span the training seeds alone. Optuna's samplers and local search do not "
-        "use that costs are known before any training; the others do. Seconds are those of the "
-        "trainings; what the searches themselves take to think is left out."
+        "use that costs are known before any evaluation; the others do. Seconds are those of the "
+        "evaluations; what the searches themselves take to think is left out."
     )
     return Finding("What it speaks for", text)
 
@@ -229,7 +235,7 @@ def _rivals(names: Sequence[str]) -> str:
 
 
 def title(race: Race) -> str:
-    length = f"{count(race.budget, 'training')} each, {count(race.seeds, 'seed')}"
+    length = f"{count(race.budget, 'evaluation')} each, {count(race.seeds, 'seed')}"
     return f"{race.source} on {race.task}: {length}"
 
 
@@ -245,8 +251,9 @@ def provenance(race: Race) -> dict[str, str]:
     timed = f"recorded {latency.made_on}, {latency.versions}"
     facts = {
         "Errors": f"{race.origin} on {record.made}",
-        "Each training": f"{record.training.steps} steps of {record.training.train_batch_size} "
-        f"sentences, training seeds {', '.join(map(str, record.training_seeds))}",
+        "Errors made": f"{MADE.get(race.oracle, race.oracle)}, {record.training.steps} steps of "
+        f"{record.training.train_batch_size} sentences, training seeds "
+        f"{', '.join(map(str, record.training_seeds))}",
         "Source": f"{race.source} on {race.task}: {100 * teacher.dev_error:.1f} % wrong on dev; "
         f"guessing: {100 * teacher.chance_error:.1f} %",
         "Epsilon": f"0.1 is 10 % in size, 10 % in latency and {race.scale.points(0.1):.1f} points "
@@ -262,7 +269,7 @@ def provenance(race: Race) -> dict[str, str]:
 
 
 def covers(race: Race, seed: int) -> dict[float, int]:
-    """Return by epsilon after how many trainings the FPTAS had its cover, on a seed's errors."""
+    """Return by epsilon after how many evaluations the FPTAS had its cover, on a seed's errors."""
     finished = race.finished[race.table(seed)]
     return {epsilon: n for epsilon, n in finished.items() if n <= race.budget}
 
@@ -290,11 +297,11 @@ def table(race: Race) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(FORMATS.keys() & frame.columns, float))  # None becomes NaN
 
 
-def moment(race: Race, seed: int, trainings: int) -> pd.DataFrame:
+def moment(race: Race, seed: int, evaluations: int) -> pd.DataFrame:
     """Return one row a searcher: what it trained last and what it had then."""
     import pandas as pd
 
-    truth, rows, last = set(true_front(race, seed)), [], trainings - 1
+    truth, rows, last = set(true_front(race, seed)), [], evaluations - 1
     for name, curves in race.curves.items():
         trace, row = race.trace(name, seed), seed % len(race.traces[name])
         rows.append(
@@ -302,7 +309,7 @@ def moment(race: Race, seed: int, trainings: int) -> pd.DataFrame:
                 "Search": NAMES[name],
                 "Achieved epsilon": curves.epsilon[row, last],
                 "Hypervolume (%)": HYPERVOLUME.of(curves)[row, last],
-                "Of the true front": len(truth.intersection(trace[:trainings])),
+                "Of the true front": len(truth.intersection(trace[:evaluations])),
                 "Just trained": str(race.points[trace[last]].architecture),
                 "Seconds": curves.seconds[row, last],
             }
@@ -321,7 +328,7 @@ def to_frame(race: Race) -> pd.DataFrame:
             part = {
                 "searcher": name,
                 "seed": seed,
-                "trainings": np.arange(1, len(trace) + 1),
+                "evaluations": np.arange(1, len(trace) + 1),
                 "architecture": shapes[list(trace)],
                 "seconds": curves.seconds[seed],
                 "hypervolume": curves.hypervolume[seed],

@@ -1,4 +1,4 @@
-"""A race as figures: scores against the budget, the fronts at any training, what seeds attain.
+"""A race as figures: scores against the budget, the fronts at any evaluation, what seeds attain.
 
 Compute, then draw: `band`, `front_rows` and `attained` make the numbers. Every searcher has its
 colour and its symbol in all figures; the truth is grey and open.
@@ -35,8 +35,8 @@ MARKS = {
     "stride": ("#882255", "star-diamond"),
     "brute": ("#6F63BB", "hourglass"),
 }
-BUDGETS = {"trainings": "Trainings (count)", "seconds": "Recorded training time (s)"}
-UNITS = {"trainings": "trainings", "seconds": "s"}
+BUDGETS = {"evaluations": "Evaluations (count)", "seconds": "Recorded time (s)"}
+UNITS = {"evaluations": "evaluations", "seconds": "s"}
 VIEWS = {"Size / latency": (0, 1), "Size / error": (0, 2), "Latency / error": (1, 2)}
 PERCENTILES = (25, 50, 75)
 STEPS = 200  # of the common grid on which curves over seconds are compared
@@ -76,7 +76,7 @@ SCORES = (HYPERVOLUME, EPSILON)
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A score's median and quartiles over seeds, shape (n,), at `x` trainings or seconds."""
+    """A score's median and quartiles over seeds, shape (n,), at `x` evaluations or seconds."""
 
     x: np.ndarray
     low: np.ndarray
@@ -84,7 +84,7 @@ class Band:
     high: np.ndarray
 
 
-def band(curves: Curves, score: Score, by: str = "trainings") -> Band:
+def band(curves: Curves, score: Score, by: str = "evaluations") -> Band:
     """Return a score's median and quartiles over seeds.
 
     Over seconds the seeds' steps are read on a common grid, from where all of them have a first
@@ -98,24 +98,24 @@ def band(curves: Curves, score: Score, by: str = "trainings") -> Band:
 
 
 def spent(curves: Curves, by: str) -> np.ndarray:
-    """Return the trainings or seconds spent after each training, shape (seeds, budget)."""
-    trainings = np.arange(1.0, curves.seconds.shape[1] + 1)
-    return curves.seconds if by == "seconds" else np.broadcast_to(trainings, curves.seconds.shape)
+    """Return the evaluations or seconds spent after each evaluation, shape (seeds, budget)."""
+    evaluations = np.arange(1.0, curves.seconds.shape[1] + 1)
+    return curves.seconds if by == "seconds" else np.broadcast_to(evaluations, curves.seconds.shape)
 
 
 def scores_at(curves: Curves, score: Score, by: str, budget: float | np.ndarray) -> np.ndarray:
-    """Return each seed's score after so many trainings or seconds: that of its last training.
+    """Return each seed's score after so many evaluations or seconds: that of its last evaluation.
 
     The shape is (seeds,), or (seeds, n) for n budgets.
     """
     rows = zip(score.of(curves), spent(curves, by), strict=True)
-    # `searchsorted` counts the trainings that are over by then; the last of them is one before.
+    # `searchsorted` counts the evaluations that are over by then; the last of them is one before.
     return np.array([row[np.searchsorted(ends, budget, side="right") - 1] for row, ends in rows])
 
 
-def front_rows(race: Race, name: str, seed: int, trainings: int) -> list[int]:
-    """Return the points that nothing else beats of a searcher's first trainings."""
-    rows = np.array(race.trace(name, seed)[:trainings])
+def front_rows(race: Race, name: str, seed: int, evaluations: int) -> list[int]:
+    """Return the points that nothing else beats of a searcher's first evaluations."""
+    rows = np.array(race.trace(name, seed)[:evaluations])
     return rows[nondominated(race.truths[race.table(seed)].costs[rows])].tolist()
 
 
@@ -142,7 +142,7 @@ def attained(race: Race, name: str) -> dict[int, np.ndarray]:
     return {p: by_latency[by_latency[:, 2] == p, :2] for p in PERCENTILES}
 
 
-def score_figure(race: Race, score: Score, by: str = "trainings") -> go.Figure:
+def score_figure(race: Race, score: Score, by: str = "evaluations") -> go.Figure:
     """Draw a score against the budget: a median for each searcher, with its quartiles.
 
     What matters lies near 100 % and near 0, so hypervolumes are drawn by what is missing of them,
@@ -214,8 +214,8 @@ def _add_area(
         )
 
 
-def front_figure(race: Race, view: str, seed: int, trainings: int) -> go.Figure:
-    """Draw every searcher's front after so many trainings over the truth's, in two dimensions."""
+def front_figure(race: Race, view: str, seed: int, evaluations: int) -> go.Figure:
+    """Draw every searcher's front after so many evaluations over the truth's, in two dimensions."""
     import plotly.graph_objects as go
 
     figure, axes, table = go.Figure(), list(VIEWS[view]), race.table(seed)
@@ -236,8 +236,10 @@ def front_figure(race: Race, view: str, seed: int, trainings: int) -> go.Figure:
         marker: dict[str, Any] = {"symbol": symbol, "color": colour, "size": 8}
         if name != OURS:
             marker |= {"symbol": f"{symbol}-open", "size": 14 - number, "line": {"width": 2}}
-        add_dots(figure, costs, front_rows(race, name, seed, trainings), NAMES[name], marker, hover)
-    # The axes hold all that any training of this seed will show: nothing jumps as one steps on.
+        add_dots(
+            figure, costs, front_rows(race, name, seed, evaluations), NAMES[name], marker, hover
+        )
+    # The axes hold all that any evaluation of this seed will show: nothing jumps as one steps on.
     ever = {row for name in race.searchers for row in race.trace(name, seed)}
     lows, highs = (end(costs[sorted(ever | set(truth))], axis=0) for end in (np.min, np.max))
     for column, update in enumerate((figure.update_xaxes, figure.update_yaxes)):
@@ -306,7 +308,7 @@ def _framed(figure: go.Figure, height: int) -> go.Figure:
     return theme.laid_out(figure, height, legend={"traceorder": "reversed"}, uirevision="race")
 
 
-def score_summary(race: Race, score: Score, by: str = "trainings") -> str:
+def score_summary(race: Race, score: Score, by: str = "evaluations") -> str:
     """Say where each searcher's median ends, for those who cannot see the chart."""
     ends = []
     for name in race.searchers:
@@ -317,16 +319,16 @@ def score_summary(race: Race, score: Score, by: str = "trainings") -> str:
     return f"{score.label}, medians over seeds: {'; '.join(ends) or 'no seconds are on record'}"
 
 
-def front_summary(race: Race, seed: int, trainings: int) -> str:
+def front_summary(race: Race, seed: int, evaluations: int) -> str:
     """Say how much of the truth's front each searcher has."""
     truth = set(true_front(race, seed))
     counts = ", ".join(
-        f"{NAMES[name]} {len(truth.intersection(race.trace(name, seed)[:trainings]))}"
+        f"{NAMES[name]} {len(truth.intersection(race.trace(name, seed)[:evaluations]))}"
         for name in race.searchers
     )
     return (
-        f"After {count(trainings, 'training')}, seed {seed}, of {len(truth)} true front points: "
-        f"{counts}"
+        f"After {count(evaluations, 'evaluation')}, seed {seed}, of {len(truth)} true front "
+        f"points: {counts}"
     )
 
 

@@ -34,11 +34,10 @@ from bort_engine.runs import records
 from bort_engine.runs.events import Progress, Stop, never, silent, step_events
 from bort_engine.runs.records import NonNegative
 from bort_engine.training.precision import precision
-from bort_engine.training.teacher import RECIPE_VERSION, Teacher
+from bort_engine.training.teacher import ELASTIC_VERSION, RECIPE_VERSION, Teacher
 from bort_engine.training.trainer import Recipe, train_module, without_dropout, words_in_use
 
 STAGE = "training the elastic student"
-VERSION = 2  # part of the cache key: raise it when the training changes
 RECIPE = Recipe(steps=300, batch_size=64, learning_rate=4e-4)
 N_RANDOM = 2  # random slices a step, beside the smallest; each the larger one of two
 LARGEST_EVERY = 2  # so many steps, on average, train the largest slice once
@@ -91,7 +90,7 @@ class Elastic:
         Raises:
             Cancelled: a stop was asked for; the next call goes on from there.
         """
-        key = json.dumps([RECIPE_VERSION, VERSION, asdict(recipe), seed])
+        key = json.dumps([RECIPE_VERSION, ELASTIC_VERSION, asdict(recipe), seed])
         name = f"elastic-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
         folder = teacher.folder / name
         if not folder.is_dir():

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from bort_engine.encoder.build import Importance
     from bort_engine.training.trainer import Rows
 
-RECIPE_VERSION = 6  # part of every cache key: raise it when training changes its results
+# Parts of cache keys and of records: raise one when a training changes its results, T's and the
+# candidates', or the elastic student's.
+RECIPE_VERSION = 6
+ELASTIC_VERSION = 2
 # BERT's fine-tuning (Devlin et al. 2019, appendix A.3: batch 16 or 32, rate 2e-5 to 5e-5, 2 to 4
 # epochs), but twice its highest rate with many rows: measured with MiniLM-L6 on 10,129 film
 # sentences, two epochs then give 81.8 % on dev.

@@ -212,6 +212,7 @@ class _Pair(torch.nn.Module):
 
 def predict(model: PreTrainedModel, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
     """Return logits (rows, classes) in the rows' order; batches are of like length."""
+    model.set_attn_implementation("eager")  # a tenth faster here, see `train`
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]["input_ids"]))
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(

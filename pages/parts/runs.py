@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Record = TypeVar("Record")
 RUN = "run"  # the part of the address that names the run that is looked at, unless a page says
 # What a run's options are where its command line, written by other hands, leaves them out.
-DEFAULTS = {"--task": "rotten-tomatoes", "--epsilon": "0.2"}
+DEFAULTS = {"--task": "rotten-tomatoes", "--epsilon": "0.1"}
 DEFAULTS |= dict.fromkeys(("--architecture", "--budget", "--seeds"), "?")
 KEPT = "What was trained or measured is kept; resuming goes on from there."
 CLOSE_LATER = "You can close this page: the run goes on, and its address leads back to it."
@@ -66,8 +66,8 @@ def start_run(
 
 
 @reporting()
-def resume(run: jobs.Run) -> None:
-    jobs.resume(run)
+def resume(run: jobs.Run, *more: str) -> None:
+    jobs.resume(run, *more)
 
 
 def show_problem() -> None:

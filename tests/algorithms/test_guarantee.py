@@ -1,11 +1,13 @@
 """The promise and its assumption, checked by hand; the checks' limit against the binomial."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import binom
 
 from bort_engine.algorithms.fptas import Candidate, Extraction
-from bort_engine.algorithms.guarantee import guarantee, most_uncovered
+from bort_engine.algorithms.guarantee import guarantee, upper_limit
 
 Truth = dict[Candidate, float]
 
@@ -35,6 +37,10 @@ def test_the_guarantee_is_what_was_measured_by_hand():
     # x is covered best by b: 4 / 3 - 1 in p, 0 in i, 0.02 in the error; that is beyond 0.2
     assert promise.achieved == pytest.approx(1 / 3)
     assert (promise.n_missed, promise.most_uncovered) == (1, 1.0)
+    # y, known from elsewhere, is as b but errs 0.1 less: it is covered by b from 0.1 on
+    known = guarantee(extraction, 1 / 3, others={replace(B, key="y"): 0.12})
+    assert (known.n_measured, known.n_uncovered, promise.n_uncovered) == (5, 0, 1)
+    assert guarantee(extraction, 0.09, others={replace(B, key="y"): 0.12}).n_uncovered == 2
     kept = guarantee(extraction, epsilon=1 / 3, tolerance=0.01)
     assert kept.order_violations == 2 and kept.n_missed == 0
     assert kept.most_uncovered == pytest.approx(0.95)  # of one check: 1 - 0.05
@@ -46,11 +52,11 @@ def test_without_checks_nothing_is_known_of_the_rest():
 
 
 def test_the_limit_of_the_checks_by_hand():
-    assert most_uncovered(0, 30) == pytest.approx(1 - 0.05 ** (1 / 30))
-    assert most_uncovered(1, 2) == pytest.approx(0.95**0.5)  # 1 - q ** 2 = 0.05
-    assert most_uncovered(2, 2) == most_uncovered(0, 0) == 1.0
+    assert upper_limit(0, 30) == pytest.approx(1 - 0.05 ** (1 / 30))
+    assert upper_limit(1, 2) == pytest.approx(0.95**0.5)  # 1 - q ** 2 = 0.05
+    assert upper_limit(2, 2) == upper_limit(0, 0) == 1.0
     for missed, checks in ((1, 30), (7, 30), (29, 30), (3, 200)):
-        limit = most_uncovered(missed, checks)
+        limit = upper_limit(missed, checks)
         assert missed / checks < limit < 1
         assert binom.cdf(missed, checks, limit) == pytest.approx(0.05)
 

@@ -36,17 +36,18 @@ HAND = Calibration(
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "most"),
+    ("name", "value", "allowed"),
     [
-        ("batch_size", 0, 1024),
-        ("sequence_length", 513, 512),
-        ("threads", True, 1024),
+        ("batch_size", 0, "1 to 1024"),
+        ("sequence_length", 513, "0 to 512"),
+        ("threads", True, "1 to 1024"),
     ],
 )
-def test_a_setting_out_of_range_is_refused_with_the_range(name, value, most):
-    with pytest.raises(ValueError, match=rf"{name} is {value!r}; allowed: 1 to {most}\."):
+def test_a_setting_out_of_range_is_refused_with_the_range(name, value, allowed):
+    with pytest.raises(ValueError, match=rf"{name} is {value!r}; allowed: {allowed}\."):
         LatencySettings(**{name: value})
-    assert LatencySettings() == LatencySettings(1, 128, n_threads())
+    assert LatencySettings().of_length(64) == LatencySettings(1, 64, n_threads())
+    assert LatencySettings(1, 16).of_length(64) == LatencySettings(1, 16)
 
 
 def test_a_prediction_is_the_outside_plus_depth_times_a_layer():

@@ -41,11 +41,11 @@ def test_the_predictor_of_a_power_law_has_no_error():
 def test_covers_are_held_against_all_that_was_measured():
     candidates, errors = nested(1.4, 0.8, 0.0)
     lazy, whole = covers(candidates, errors, epsilons=(0.5,))
-    assert whole == CoverResult(0.5, False, cells=3, trainings=3, achieved=0.0)
-    assert lazy == CoverResult(0.5, True, cells=3, trainings=3, achieved=0.0)
+    assert whole == CoverResult(0.5, False, cells=3, evaluations=3, achieved=0.0)
+    assert lazy == CoverResult(0.5, True, cells=3, evaluations=3, achieved=0.0)
     lazy, whole = covers(*nested(0.4, 0.39, 0.0), epsilons=(0.5,))
     # One cell each; T and the smallest prove the middle one covered: 0.4 is within 0.5 of 0.
-    assert (whole.trainings, lazy.trainings) == (3, 2)
+    assert (whole.evaluations, lazy.evaluations) == (3, 2)
     assert lazy.achieved == pytest.approx(0.01) and whole.achieved == 0
 
 
@@ -53,4 +53,4 @@ def test_where_errors_rise_with_size_the_cover_says_what_it_achieved():
     # The middle one, the best, is never asked for: by the order it errs no less than T.
     candidates, errors = nested(0.8, 0.1, 0.8)
     lazy, _ = covers(candidates, errors, epsilons=(0.5,))
-    assert lazy.trainings == 2 and lazy.achieved == pytest.approx(0.7)
+    assert lazy.evaluations == 2 and lazy.achieved == pytest.approx(0.7)

@@ -78,7 +78,7 @@ def test_a_pass_is_timed_after_one_that_does_not_count():
     ("arguments", "text"),
     [
         ("--lengths x", "'x'"),
-        ("--lengths 16,513", "sequence_length is 513; allowed: 1 to 512"),
+        ("--lengths 16,513", "lengths are 16, 513; allowed: 1 to 512 each"),
         ("--repeats 0", "repeats is 0; allowed: 1 to 1000"),
         ("--threads -1", "threads is -1; allowed: 1 to"),
     ],

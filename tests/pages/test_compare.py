@@ -46,22 +46,22 @@ def test_the_recorded_race_is_replayed_training_by_training(recorded):
     at = opened(COMPARE)
     assert calm(
         at
-    ) and "Recorded] **minilm-l6 on rotten-tomatoes: 3 trainings each, 2 seeds" in words(at)
+    ) and "Recorded] **minilm-l6 on rotten-tomatoes: 3 evaluations each, 2 seeds" in words(at)
     assert len(at.get("plotly_chart")) == 3  # two curves, and the fronts
     assert len(at.dataframe[-1].value) == 3
-    slider = at.slider(key="trainings-3")
+    slider = at.slider(key="evaluations-3")
     assert (slider.min, slider.max, slider.value) == (1, 3, 3)
     assert "whole down to epsilon 0.5" in words(at)
     slider.set_value(1).run()
-    assert "After 1 of 3 trainings, seed 0" in words(at) and "whole down to" not in words(at)
+    assert "After 1 of 3 evaluations, seed 0" in words(at) and "whole down to" not in words(at)
     now = at.dataframe[0].value.set_index("Search")
     assert now.loc["FPTAS", "Just trained"] == "4,2,96,192"
     at.selectbox(key="race_seed-2").set_value(1).run()
     assert at.dataframe[0].value.set_index("Search").loc["Random search", "Seconds"] == 1
-    # An epsilon leads to the training after which its cover was whole; the slider leaves it.
+    # An epsilon leads to the evaluation after which its cover was whole; the slider leaves it.
     at.pills(key="cover-0-3").set_value(1.0).run()
-    assert at.slider(key="trainings-3").value == 2 and "down to epsilon 1." in words(at)
-    at.slider(key="trainings-3").set_value(3).run()
+    assert at.slider(key="evaluations-3").value == 2 and "down to epsilon 1." in words(at)
+    at.slider(key="evaluations-3").set_value(3).run()
     assert at.pills(key="cover-0-3").value is None and not at.exception
 
 
@@ -69,7 +69,7 @@ def test_curves_over_seconds_and_what_seeds_attain(recorded):
     at = opened(COMPARE)
     at.segmented_control(key="counted").set_value("seconds")
     at.segmented_control(key="race_view").set_value("Latency / error").run()
-    assert "Recorded training time (s)" in at.get("plotly_chart")[0].proto.spec
+    assert "Recorded time (s)" in at.get("plotly_chart")[0].proto.spec
     at.session_state["race_tab"] = "What seeds attain"
     at.run()
     at.segmented_control(key="rival-random-tpe").set_value("tpe").run()
@@ -82,8 +82,8 @@ def test_a_race_is_started_watched_stopped_resumed_and_shown(slow, monkeypatch, 
     at.selectbox(key="errors").set_value("measured")
     at.multiselect(key="samplers").set_value(["local", "random"])
     at.number_input(key="race_seeds").set_value(2)
-    at.number_input(key="race_budget-384").set_value(3).run()
-    assert "At most 15 trainings" in words(at)  # three each for ours and four searches
+    at.number_input(key="race_budget-2640").set_value(3).run()
+    assert "At most 15 evaluations" in words(at)  # three each for ours and four searches
     run, command = started(at, "Start")
     assert command == (
         "race minilm-l6 --budget 3 --errors measured --samplers random,local --seeds 2 "
@@ -100,7 +100,7 @@ def test_a_race_is_started_watched_stopped_resumed_and_shown(slow, monkeypatch, 
     monkeypatch.setenv("FAKE_RACE", str(synthetic_race().save(tmp_path / "race.json")))
     press_and_wait(at, "Resume", run, wait)
     assert "the FPTAS is level with TPE" in words(at)
-    close_and_reopen(at, run, "minilm-l6 on rotten-tomatoes, 3 trainings each, 2 seeds")
+    close_and_reopen(at, run, "minilm-l6 on rotten-tomatoes, 3 evaluations each, 2 seeds")
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_only_a_table_of_the_whole_space_can_be_replayed(monkeypatch, tmp_path, 
     assert at.selectbox(key="errors").value == oracle and not button(at, "Start").disabled
     if oracle == "measured":
         at.selectbox(key="errors").set_value("recorded").run()
-        assert button(at, "Start").disabled and "no table of all 384" in words(at)
+        assert button(at, "Start").disabled and "no table of all 2640" in words(at)
 
 
 def test_a_race_against_nobody_is_not_started():

@@ -11,14 +11,16 @@ import streamlit as st
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
 from bort_engine.runs import jobs
+from bort_engine.runs.provenance import Provenance
 from bort_engine.search import errors as oracles
 from bort_engine.search import front as extract
+from bort_engine.search.evaluate import Evaluation, EvaluationTable, Header, Setup
 from tests.app import button, calm, close_and_reopen, opened, press_and_wait, started, words
-from tests.conftest import synthetic_front
+from tests.conftest import TEACHER, synthetic_front
 
 pytestmark = pytest.mark.usefixtures("quiet")
 front_at = cache(synthetic_front)
-FRONT = front_at(0.2)
+FRONT = front_at(0.1)
 assert FRONT.knee and FRONT.recommended == FRONT.source_point
 
 
@@ -27,7 +29,7 @@ def calls(monkeypatch) -> list[tuple]:
     """Put a synthetic engine behind Explore; return what it was asked for."""
     calls: list[tuple] = []
 
-    def front(source, task="", epsilon=0.2, **options):
+    def front(source, task="", epsilon=0.1, **options):
         calls.append((source, task, epsilon, options))
         return front_at(epsilon, predicted=options.get("oracle") == "glue")
 
@@ -43,7 +45,7 @@ def card(at) -> str:
 
 def test_opening_shows_the_recorded_front_at_once(calls):
     at = opened()
-    assert calm(at) and calls == [("minilm-l6", "rotten-tomatoes", 0.2, {"errors": "recorded"})]
+    assert calm(at) and calls == [("minilm-l6", "rotten-tomatoes", 0.1, {"errors": "recorded"})]
     assert "Recorded on Synthetic CPU, 2000-01-01" in words(at)
     assert card(at) == str(FRONT.knee.architecture)
     assert len(at.dataframe[0].value) == len(FRONT.points)
@@ -54,7 +56,7 @@ def test_another_epsilon_is_another_front_and_the_same_one_is_not_asked_for_twic
     at = opened()
     at.slider(key="epsilon").set_value(0.5).run()
     at.toggle(key="effective").set_value(True).run()
-    assert [call[2] for call in calls] == [0.2, 0.5]
+    assert [call[2] for call in calls] == [0.1, 0.5]
     assert len(at.dataframe[0].value) == len(front_at(0.5).points)
 
 
@@ -133,8 +135,8 @@ def test_the_form_starts_a_run_which_is_watched_stopped_resumed_and_shown(
     at.number_input(key="--batch-size").set_value(4)
     run, command = started(at, "Extract the front")
     assert command == (
-        "front minilm-l6 --batch-size 4 --epsilon 0.2 --lazy on --oracle elastic --seed 0 "
-        "--selection cover --sequence-length 128 --space D=1-2 A=2,12 H=96,192 I=192,384 "
+        "front minilm-l6 --batch-size 4 --epsilon 0.1 --lazy on --oracle elastic --seed 0 "
+        "--selection cover --sequence-length 0 --space D=1-2 A=2,12 H=96,192 I=192,384 "
         "--steps 0 --task rotten-tomatoes --teacher-steps 0"
     )
 
@@ -152,7 +154,36 @@ def test_the_form_starts_a_run_which_is_watched_stopped_resumed_and_shown(
     monkeypatch.setenv("FAKE_FRONT", str(tmp_path / "front.json"))
     press_and_wait(at, "Resume", run, wait)
     assert len(at.dataframe[0].value) == len(front_at(0.3).points)
-    close_and_reopen(at, run, "minilm-l6 on rotten-tomatoes, epsilon 0.2")
+    close_and_reopen(at, run, "minilm-l6 on rotten-tomatoes, epsilon 0.1")
+
+
+def test_the_rest_of_a_space_is_measured_while_its_front_stays(
+    run_root, slow, monkeypatch, tmp_path, wait
+):
+    check = replace(FRONT.guarantee, n_evaluated=FRONT.space_size - 50)
+    elastic = replace(FRONT, oracle="elastic", origin="measured", guarantee=check)
+    elastic.save(tmp_path / "front.json")
+    monkeypatch.setenv("FAKE_STEPS", "1")
+    monkeypatch.setenv("FAKE_FRONT", str(tmp_path / "front.json"))
+    run = jobs.start("front", ["minilm-l6", "--task", "rotten-tomatoes", "--epsilon", "0.2"])
+    wait(lambda: run.status().over)
+    setup = Setup("minilm-l6", "rotten-tomatoes", "elastic")
+    header = Header(setup, TEACHER, Provenance("made up", "", ""))
+    table = EvaluationTable(run.folder / "evaluations.jsonl", header)
+    table.add(Evaluation(FRONT.maximum, 0.2, 0.1, 30.0))
+    monkeypatch.setenv("FAKE_STEPS", "400")
+    at = opened(run=run.id)
+    label = "Measure the 50 others too, about 25 min"
+    assert calm(at) and card(at)
+    button(at, label).click().run()
+    assert run.request.arguments[-2:] == ("--check-all", "on")
+    wait(lambda: run.status().done >= 2)
+    at.run()
+    assert not at.exception and at.progress and len(at.dataframe[0].value) == len(FRONT.points)
+    assert label not in [b.label for b in at.button]
+    press_and_wait(at, "Stop", run, wait)
+    assert "This run was stopped" in words(at)
+    assert len(at.dataframe[0].value) == len(FRONT.points)  # what was there is still there
 
 
 @pytest.mark.parametrize("arguments", [["--epsilon"], ["nowhere", "--task", "$x$"]])
@@ -195,7 +226,7 @@ def test_a_point_is_taken_to_the_fine_tune_page_if_it_fits_its_source(calls, mon
     assert not at.exception
     assert at.query_params["point"] == at.text_input(key="architecture").value == chosen
     assert at.selectbox(key="parent").value == "minilm-l6"
-    assert "Chosen from a front at epsilon 0.2." in words(at)
+    assert "Chosen from a front at epsilon 0.1." in words(at)
     st.cache_data.clear()
     monkeypatch.setattr(extract, "front", lambda *_, **__: replace(FRONT, source="bert-tiny"))
     assert "Fine-tune this" not in [b.label for b in opened().button]

@@ -11,7 +11,7 @@ MINILM = sources["minilm-l6"]
 
 
 def test_a_shipped_table_answers_for_what_it_holds():
-    oracle = shipped("minilm-l6", "rotten-tomatoes", seed=1)
+    oracle = shipped("minilm-l6", "rotten-tomatoes", 1, "brief")
     T = oracle.evaluate(MINILM.architecture)
     assert (oracle.seed, oracle.origin, oracle.name) == (1, "recorded", "brief")
     assert T.error == oracle.floor and T.dev_error == oracle.teacher.dev_error
@@ -45,7 +45,7 @@ def test_predicted_errors_come_from_published_scores_and_have_no_dev_error():
 
 
 def test_whole_tables_are_those_of_both_training_seeds():
-    tables = replayable(MINILM, "rotten-tomatoes", SearchSpace.of(MINILM))
+    tables = replayable(MINILM, "rotten-tomatoes", SearchSpace.of(MINILM), "brief")
     assert [table.seed for table in tables] == [0, 1]
     assert ("minilm-l6", "rotten-tomatoes") in recorded_tasks()
 

@@ -13,7 +13,7 @@ from bort_engine.runs.provenance import Provenance
 from bort_engine.search.evaluate import BriefTraining, Evaluation, EvaluationTable, Header, Setup
 from bort_engine.search.scale import Scale
 from bort_engine.search.scores import Race
-from bort_engine.training.teacher import RECIPE_VERSION, TeacherReport
+from bort_engine.training.teacher import ELASTIC_VERSION, RECIPE_VERSION, TeacherReport
 
 GRID = "D=1-3 A=2,12 H=96,192 I=192,384"
 SIZE, LARGEST = 24, "3,12,192,384"
@@ -35,7 +35,8 @@ def a_table(folder: Path, seed: int = 0, **changes) -> Path:
 def replayed(tmp_path, **options) -> Race:
     tables = [a_table(tmp_path, seed) for seed in (0, 1)]
     return race(
-        "minilm-l6", **{"space": GRID, "records": tables, "budget": 8, "seeds": 4} | options
+        "minilm-l6",
+        **{"space": GRID, "oracle": "brief", "records": tables, "budget": 8, "seeds": 4} | options,
     )
 
 
@@ -71,9 +72,9 @@ def test_the_fptas_says_when_each_cover_was_whole(tmp_path):
     for seed, finished in enumerate(result.finished):
         counts = list(finished.values())
         assert counts == sorted(counts) and next(iter(finished)) == fptas.EPSILONS[0]
-        for epsilon, trainings in finished.items():
+        for epsilon, evaluations in finished.items():
             # Where r should fall it rises by up to 0.04; the proofs allow for 0.03.
-            assert result.curves["fptas"].epsilon[seed, trainings - 1] <= epsilon + 0.011
+            assert result.curves["fptas"].epsilon[seed, evaluations - 1] <= epsilon + 0.011
 
 
 @pytest.mark.parametrize(
@@ -98,16 +99,30 @@ def test_a_mistake_is_one_line(tmp_path, options, text):
     [
         ({"source": "bort"}, r"measured with source 'bort', not 'minilm-l6'; record it anew"),
         ({"recipe": 1}, rf"measured with recipe 1, not {RECIPE_VERSION}"),
+        ({"oracle": "elastic"}, r"measured with oracle 'elastic', not 'brief'"),
     ],
 )
 def test_a_table_of_something_else_is_refused(tmp_path, changes, text):
     with pytest.raises(ValueError, match=text):
-        race("minilm-l6", space=GRID, records=[a_table(tmp_path, **changes)], budget=4, seeds=1)
+        table = a_table(tmp_path, **changes)
+        race("minilm-l6", oracle="brief", space=GRID, records=[table], budget=4, seeds=1)
 
 
 def test_where_no_table_ships_the_way_out_is_named():
     with pytest.raises(ValueError, match=r"no table of all 3 architectures of bort on .*measured"):
         race("bort", space="D=1-3 A=2 H=96 I=192", budget=2)
+
+
+def test_slices_of_another_elastic_student_are_refused_and_wide_heads_left_out(tmp_path):
+    options = {"space": GRID, "budget": 4, "seeds": 1, "samplers": ["random"]}
+    old, new = (
+        a_table(folder, oracle="elastic", student=version)
+        for folder, version in ((tmp_path / "old", 1), (tmp_path, ELASTIC_VERSION))
+    )
+    with pytest.raises(ValueError, match=rf"student 1, not {ELASTIC_VERSION}; record it anew"):
+        race("minilm-l6", records=[old], **options)
+    result = race("minilm-l6", records=[new], **options)
+    assert result.oracle == "elastic" and len(result.points) == 12  # two heads would be too wide
 
 
 def test_a_live_race_shares_what_it_trains_and_goes_on_after_a_stop(
@@ -131,6 +146,7 @@ def test_a_live_race_shares_what_it_trains_and_goes_on_after_a_stop(
             budget=2,
             seeds=2,
             errors="measured",
+            oracle="brief",
             space="D=1-2 A=2 H=96 I=192",
             training=BriefTraining(steps=2, teacher_steps=4),
             out=out,

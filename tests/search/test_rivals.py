@@ -15,7 +15,7 @@ from bort_engine.search.rivals import SAMPLERS, sample
 GRID = [
     Architecture(d, a, h, i)
     for d, a, h, i in product((1, 2, 3), (2, 4, 12), (96, 128), (192, 384))
-    if h % a == 0
+    if h % a == 0 and h // a <= 48  # 128 units have heads of four or more
 ]
 
 

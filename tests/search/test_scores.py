@@ -82,9 +82,9 @@ def test_what_was_not_measured_is_no_part_of_the_truth():
 def test_the_price_of_a_goal_is_the_median_over_seeds_and_none_beyond_the_budget():
     epsilon = np.array([[0.5, 0.15, 0.05], [0.15, 0.05, 0.05], [0.5, 0.5, 0.5]])
     curves = Curves(epsilon, epsilon, epsilon)
-    assert curves.trainings_to(0.2) == 2  # of 2, 1 and never
-    assert curves.trainings_to(0.1) == 3  # of 3, 2 and never
-    assert curves.trainings_to(0.01) is None
+    assert curves.evaluations_to(0.2) == 2  # of 2, 1 and never
+    assert curves.evaluations_to(0.1) == 3  # of 3, 2 and never
+    assert curves.evaluations_to(0.01) is None
 
 
 def test_seed_k_is_scored_on_the_table_it_saw():
@@ -107,7 +107,7 @@ def test_the_summary_by_hand():
     summary = a_race().summary()
     assert (summary["budget"], summary["seeds"]) == (2, 3)
     assert summary["fptas"]["epsilon_median"] == pytest.approx(0.3)
-    assert summary["fptas"]["trainings_to_0.1"] is None
+    assert summary["fptas"]["evaluations_to_0.1"] is None
     assert summary["samplers"].keys() == {"random"}
     assert summary["samplers"]["random"]["epsilon_median"] == pytest.approx(0.2)
     json.dumps(summary, allow_nan=False)
@@ -115,7 +115,9 @@ def test_the_summary_by_hand():
 
 def test_a_race_prints_one_line_a_searcher():
     lines = str(a_race()).splitlines()
-    assert lines[0].startswith("minilm-l6 on rotten-tomatoes: 2 trainings each in a space of 3, 3 ")
+    assert lines[0].startswith(
+        "minilm-l6 on rotten-tomatoes: 2 evaluations each in a space of 3, 3 "
+    )
     assert lines[2].split()[0] == "FPTAS" and lines[2].split()[-1] == "-"
     assert lines[3].split()[:2] == ["Random", "search"]
 

@@ -38,7 +38,7 @@ def findings(race: Race, **change) -> dict[str, str]:
             {
                 "In short": "is level with TPE in hypervolume and is level with TPE",
                 "Hypervolume": "level with TPE in the lead at 100.00 %",
-                "Trainings until the achieved epsilon is below 0.2": "the FPTAS 3, TPE 3, random "
+                "Evaluations until the achieved epsilon is below 0.2": "the FPTAS 3, TPE 3, random "
                 "search not within the budget; least: the FPTAS and TPE",
                 "The FPTAS seed by seed, in hypervolume": "random search ahead in 1, level in "
                 "1; against TPE level in 2",
@@ -53,8 +53,8 @@ def findings(race: Race, **change) -> dict[str, str]:
                 "In short": "is behind TPE in hypervolume and is behind TPE in achieved epsilon",
                 "Achieved epsilon": "TPE leads with 0.000 and the FPTAS is behind with 0.400, "
                 "number 3 of 3",
-                "Trainings until the achieved epsilon is below 0.2": "TPE 3, the FPTAS and random "
-                "search not within the budget; least: TPE",
+                "Evaluations until the achieved epsilon is below 0.2": "TPE 3, the FPTAS and "
+                "random search not within the budget; least: TPE",
                 "The FPTAS seed by seed, in achieved epsilon": "random search level in 1, behind "
                 "in 1; against TPE behind in 2",
             },
@@ -64,7 +64,7 @@ def findings(race: Race, **change) -> dict[str, str]:
             {
                 "In short": "leads in hypervolume and leads in achieved epsilon",
                 "Hypervolume": "leads with 100.00 %, before random search with 25.38 %",
-                "Trainings until the achieved epsilon is below 0.1": "least: the FPTAS",
+                "Evaluations until the achieved epsilon is below 0.1": "least: the FPTAS",
             },
         ),
     ],
@@ -106,8 +106,8 @@ def test_the_looks_are_those_within_the_budget_and_its_end():
 def test_goals_that_nobody_reaches_and_seconds_that_nobody_noted(race):
     poor = {"fptas": ((D, A),), "random": ((D, C), (A, D))}
     verdict = findings(race, budget=2, traces=poor, seconds=((0.0, None, 0.0, 0.0),))
-    price = verdict["Trainings until the achieved epsilon is below 0.1"]
-    assert price.startswith("nobody") and "2 trainings" in price
+    price = verdict["Evaluations until the achieved epsilon is below 0.1"]
+    assert price.startswith("nobody") and "2 evaluations" in price
     assert "not on record" in verdict["By recorded seconds"]
     assert not any(head.startswith("Recorded seconds until") for head in verdict)
 
@@ -122,8 +122,8 @@ def test_the_tables_by_hand(race):
     table = race_report.table(race).set_index("Search")
     assert list(table["Seeds"]) == [1, 2, 2]
     assert table.loc["Random search", "Achieved epsilon"] == pytest.approx(0.2)
-    assert math.isnan(table.loc["Random search", "Trainings to 0.2"])
-    assert table.loc["TPE", ["Trainings to 0.1", "Seconds to 0.1"]].tolist() == [3, 7]
+    assert math.isnan(table.loc["Random search", "Evaluations to 0.2"])
+    assert table.loc["TPE", ["Evaluations to 0.1", "Seconds to 0.1"]].tolist() == [3, 7]
     assert list(table["Seconds in all"]) == [7, 7.5, 7]
     now = race_report.moment(race, 1, 2).set_index("Search")
     assert list(now["Just trained"]) == ["1,2,96,192", "2,2,96,192", "4,2,96,192"]
@@ -132,7 +132,7 @@ def test_the_tables_by_hand(race):
     assert list(now["Seconds"]) == [5, 3, 6]
     frame = race_report.to_frame(race)
     assert len(frame) == 3 * 5
-    row = frame[(frame.searcher == "random") & (frame.seed == 1) & (frame.trainings == 2)].iloc[0]
+    row = frame[(frame.searcher == "random") & (frame.seed == 1) & (frame.evaluations == 2)].iloc[0]
     assert (row.architecture, row.seconds) == ("2,2,96,192", 3)
     assert row.achieved_epsilon == pytest.approx(0.2)
 

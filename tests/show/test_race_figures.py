@@ -127,7 +127,7 @@ def test_attainment_by_hand(race):
 
 def test_a_chart_s_message_has_its_numbers(race):
     text = race_figures.score_summary(race, EPSILON)
-    assert "FPTAS 0.000 after 3 trainings; Random search 0.200" in text
+    assert "FPTAS 0.000 after 3 evaluations; Random search 0.200" in text
     text = race_figures.score_summary(race, HYPERVOLUME, "seconds")
     assert "FPTAS 100.00\N{NO-BREAK SPACE}% after 7 s" in text
     text = race_figures.front_summary(race, 0, 2)

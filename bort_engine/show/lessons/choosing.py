@@ -23,7 +23,7 @@ from bort_engine.encoder.space import Architecture
 from bort_engine.search.result import SIZES, W_ERRORS, Point, Size
 from bort_engine.show.lessons.table import SOURCE, SPACE, Table
 
-LENGTHS = (16, 128, 512)
+LENGTHS = (16, 64, 512)
 BATCHES = (1, 8, 32)
 RULES = ("Best W", "Knee", "In budget", "Source", "Best guesser")
 FORMATS = {
@@ -49,7 +49,7 @@ class Rule:
 
     size: Size = "effective"
     error: str = "excess"
-    length: int = 128
+    length: int = 64
     batch: int = 1
 
     def __post_init__(self) -> None:

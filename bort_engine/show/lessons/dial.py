@@ -71,7 +71,7 @@ class DialCover:
 
     @property
     def n_skipped(self) -> int:
-        """How many cells were settled without a training in them."""
+        """How many cells were settled without an evaluation in them."""
         return len(self.cells) - sum(self.cells.values())
 
     @property
@@ -134,7 +134,7 @@ def compare(lazily: DialCover, every_cell: DialCover) -> pd.DataFrame:
         ("Every cell", len(every_cell.trained), every_cell.achieved),
         ("Every shape", len(lazily.costs), 0.0),
     ]
-    return pd.DataFrame(rows, columns=["Way", "Trainings", "Achieved epsilon"])
+    return pd.DataFrame(rows, columns=["Way", "Evaluations", "Achieved epsilon"])
 
 
 def to_frame(cover: DialCover) -> pd.DataFrame:

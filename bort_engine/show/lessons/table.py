@@ -8,7 +8,6 @@ from pathlib import Path
 
 from bort_engine.encoder.latency import Calibration
 from bort_engine.encoder.sources import sources
-from bort_engine.encoder.space import SearchSpace
 from bort_engine.search import errors as oracles
 from bort_engine.search.candidates import calibration_for, costs_of
 from bort_engine.search.errors import Oracle
@@ -16,7 +15,8 @@ from bort_engine.search.result import Costs, Point
 from bort_engine.search.scale import Scale
 
 SOURCE, TASK = sources["minilm-l6"], "rotten-tomatoes"
-SPACE = SearchSpace.of(SOURCE)
+ORACLE = "elastic"
+SPACE = oracles.searched("default", ORACLE, SOURCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def tables(paths: Sequence[Path] = ()) -> dict[int, Table]:
     try:
         calibration = calibration_for(SOURCE, SPACE, None, "recorded")
         costs = [costs_of(architecture, SOURCE, calibration) for architecture in SPACE]
-        replayable = oracles.replayable(SOURCE, TASK, SPACE, paths)
+        replayable = oracles.replayable(SOURCE, TASK, SPACE, ORACLE, paths)
         by_seed = [_table(oracle, costs, calibration) for oracle in replayable]
     except (ValueError, KeyError) as e:
         raise ValueError(

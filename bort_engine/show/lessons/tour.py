@@ -174,7 +174,7 @@ def race_stop(race: Race) -> TourStop:
         f"train as many networks: {lead} Look at the curves: who is ahead early, and who at the "
         "end?",
         (
-            ("Trainings each", f"{race.budget}"),
+            ("Evaluations each", f"{race.budget}"),
             ("Networks in the space", f"{len(race.points)}"),
             ("Runs of each rival", f"{race.seeds}"),
         ),

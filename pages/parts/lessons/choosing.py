@@ -23,7 +23,7 @@ def choose() -> tuple[choosing.Rule, float]:
         size = lesson.pick("Parameters that count", list(SIZES), "choose_size")
         error = lesson.pick("Error that counts", list(ERRORS), "choose_error")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        length = lesson.pick("Sequence length (tokens)", choosing.LENGTHS, "choose_length", 128)
+        length = lesson.pick("Sequence length (tokens)", choosing.LENGTHS, "choose_length", 64)
         batch = lesson.pick("Batch (sentences)", choosing.BATCHES, "choose_batch")
     label = "Budget: accuracy you can lose (points on dev)"
     lost = st.slider(label, 0.0, 30.0, 5.0, 0.5, key="choose_lost", bind="query-params")
@@ -32,7 +32,7 @@ def choose() -> tuple[choosing.Rule, float]:
 
 def preset(label: str, table: Table, size: str, error: str) -> lesson.Preset:
     """Return a rule to try, at the usual length and batch, which says whom W picks by it."""
-    values = {"choose_size": size, "choose_error": error, "choose_length": 128, "choose_batch": 1}
+    values = {"choose_size": size, "choose_error": error, "choose_length": 64, "choose_batch": 1}
     choice = choosing.choose(table, choosing.Rule(SIZES[size], ERRORS[error]))
     return lesson.Preset(label, values, choosing.verdict(choice))
 
@@ -78,7 +78,7 @@ def show() -> None:
     at = table.calibration.settings
     st.caption(
         "D,A,H,I: layers, heads, hidden size, intermediate size. Wrong on dev: the share of "
-        "held-out sentences answered wrongly after brief training. Latency: batch "
+        "held-out sentences answered wrongly, as a slice of the elastic student. Latency: batch "
         f"{at.batch_size}, {at.sequence_length} tokens, {at.threads} threads. In budget: the least "
         "cost i among those within it."
     )

@@ -53,7 +53,8 @@ def show() -> None:
         )
         st.caption(
             "A dot is a shape D,A,H,I: layers, heads, hidden size, intermediate size. Wrong on "
-            "dev: its share of wrong answers on held-out sentences after brief training."
+            "dev: its share of wrong answers on held-out sentences, as a slice of the elastic "
+            "student."
         )
     with right:
         first = min(tables)
@@ -88,7 +89,7 @@ def preset(label: str, result: dial.DialCover) -> lesson.Preset:
     return lesson.Preset(
         label,
         values | {"dial_seed": result.table.seed},
-        f"{len(result.trained)} trainings instead of {len(result.costs)}; {result.epsilon:g} is "
+        f"{len(result.trained)} evaluations instead of {len(result.costs)}; {result.epsilon:g} is "
         f"promised and {result.achieved:.3f} achieved.",
     )
 
@@ -102,7 +103,7 @@ def show_numbers(result: dial.DialCover, lazily: dial.DialCover, whole: dial.Dia
     runs.show_table(
         dial.compare(lazily, whole),
         {"Achieved epsilon": "%.3f"},
-        "Trainings and achieved epsilon: of every cell, lazily or not, and of every shape",
+        "Evaluations and achieved epsilon: of every cell, lazily or not, and of every shape",
     )
     st.caption(
         f"{len(result.cells)} cells hold a shape; by the formula there are at most "

@@ -136,6 +136,12 @@ def show_rounds(run: Torus, kind: str, below: DeltaGenerator) -> None:
             st.dataframe(shapes, hide_index=True, alt="Pieces, loops and hollows, round by round")
             st.caption(torus.SHAPE)
         st.markdown(literal(torus.run_summary(run)))
+        controls = torus.controls_table(run)
+        if len(controls):
+            st.markdown("**Against points made otherwise**")
+            runs.show_table(controls, torus.FORMATS, "Test accuracy by how points were made")
+            st.markdown(torus.controls_summary(run))
+            st.caption(torus.INSTEAD)
 
 
 def show() -> None:

@@ -15,10 +15,12 @@ from tests import made_up_record
 ROOT = Path(__file__).parents[3]
 
 
-def made_up_calibration(outside_ms: dict[str, float], layer_ms: dict[str, float]) -> Calibration:
-    """Return times by hand, at batch 1 and 128 tokens: by H outside, by A,H,I of a layer."""
+def made_up_calibration(
+    outside_ms: dict[str, float], layer_ms: dict[str, float], length: int = 64
+) -> Calibration:
+    """Return times by hand, at batch 1: by H outside, by A,H,I of a layer."""
     row = HeldOut("1,2,96,192", measured_ms=2.0, iqr_ms=0.1, predicted_ms=2.1)
-    settings = LatencySettings(1, 128, 2)
+    settings = LatencySettings(1, length, 2)
     where = "CPU", "torch 0", "2000-01-01", 1.0
     return Calibration("minilm-l6", settings, *where, outside_ms, layer_ms, (row,))
 

@@ -10,7 +10,7 @@ from bort_engine.search.result import Point
 from bort_engine.search.scale import Scale
 from bort_engine.show.lessons import choosing, choosing_figures
 from bort_engine.show.lessons.choosing import Rule
-from bort_engine.show.lessons.table import SOURCE, Table
+from bort_engine.show.lessons.table import SOURCE, SPACE, Table
 from pages.parts.lessons.choosing import ERRORS, SIZES, TITLE
 from tests.show.lessons.conftest import made_up_calibration, press, words
 
@@ -57,7 +57,7 @@ def test_operations_stand_in_where_no_latency_is_recorded():
 
 def test_a_recorded_calibration_of_another_batch_is_taken(monkeypatch):
     def recorded(source, space, settings):
-        assert settings == LatencySettings(8, 128, 2)
+        assert settings == LatencySettings(8, 64, 2)
         return replace(two().calibration, settings=settings, outside_ms={"384": 4.0, "96": 5.0})
 
     monkeypatch.setattr(choosing, "recorded_calibration", recorded)
@@ -101,7 +101,7 @@ def test_a_rule_that_does_not_exist_is_one_line():
         Rule(size="tiny")
 
 
-@pytest.mark.parametrize("length", [16, 128])  # operations and milliseconds
+@pytest.mark.parametrize("length", [16, 64])  # operations and milliseconds
 @pytest.mark.parametrize("error", ERRORS.values())
 @pytest.mark.parametrize("size", SIZES.values())
 def test_the_maximiser_of_w_is_on_the_front_and_no_line_is_flatter(table, size, error, length):
@@ -134,7 +134,7 @@ def test_the_picture_shows_every_shape_once_and_the_picks(table):
     picks = choosing.picks(choice, 5)
     drawn = {t.name: t for t in choosing_figures.figure(choice, picks).data}
     kinds = ("Beaten", "Guesses", "On the front")
-    assert sum(len(drawn[name].x) for name in kinds) == len(choosing.numbers(choice)) == 384
+    assert sum(len(drawn[name].x) for name in kinds) == len(choosing.numbers(choice)) == len(SPACE)
     symbols = {t.marker.symbol for name, t in drawn.items() if name in picks}
     assert symbols == {symbol for symbol, _ in choosing_figures.MARKS.values()}
 

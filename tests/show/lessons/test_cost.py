@@ -16,7 +16,7 @@ from tests.show.lessons.conftest import made_up_calibration, press, words
 
 BORT, LARGE, MINI = (sources[name] for name in ("bort", "bert-large-uncased", "minilm-l6"))
 MADE = Provenance("CPU", "torch 0", "2000-01-01")
-TIMED = made_up_calibration({"96": 0.5}, {"2,96,192": 0.7})
+TIMED = made_up_calibration({"96": 0.5}, {"2,96,192": 0.7}, 128)
 
 
 def costs(source, length=128, timed=None) -> anatomy.CostSplits:

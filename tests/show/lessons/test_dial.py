@@ -7,7 +7,7 @@ from bort_engine.search.result import Point
 from bort_engine.search.scale import Scale
 from bort_engine.search.scores import Truth
 from bort_engine.show.lessons import dial
-from bort_engine.show.lessons.table import Table, tables
+from bort_engine.show.lessons.table import SPACE, Table, tables
 from pages.parts.lessons.dial import TITLE
 from tests import made_up_record
 from tests.show.lessons.conftest import press, words
@@ -81,17 +81,17 @@ def test_size_and_cost_are_covered_whatever_the_errors(table, epsilon, cost):
 def test_the_numbers_behind_the_picture_add_up(table):
     cover = dial.cover(table, 0.3)
     frame = dial.to_frame(cover)
-    assert len(frame) == 384 and frame["Trained"].sum() == len(cover.trained)
-    assert dial.compare(cover, cover)["Trainings"].iloc[-1] == 384
+    assert len(frame) == len(SPACE) and frame["Trained"].sum() == len(cover.trained)
+    assert dial.compare(cover, cover)["Evaluations"].iloc[-1] == len(SPACE)
     counts = {t.name: len(t.x) for t in dial.figure(cover).data if t.mode == "markers"}
-    assert counts["Trained"] + counts["Not trained"] == 384
+    assert counts["Trained"] + counts["Not trained"] == len(SPACE)
 
 
 def test_mistakes_are_one_line(table, tmp_path):
     with pytest.raises(ValueError, match="cost is 'joules'; allowed: latency, operations"):
         dial.cover(table, 0.5, cost="joules")
     path = made_up_record.write(tmp_path / "part.jsonl", missing=300)
-    with pytest.raises(ValueError, match=r"^Nothing to show yet.*lacks 300 of 384[^\n]*\.$"):
+    with pytest.raises(ValueError, match=r"^Nothing to show yet.*lacks 300 of 2640[^\n]*\.$"):
         tables([path])
 
 

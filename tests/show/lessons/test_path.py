@@ -45,7 +45,7 @@ def test_the_numbers_are_those_on_record():
     # Agora 77.0, random 75.7: 1.3 points ahead, from -0.7 to 3.3.
     assert "a gain over it is not shown: +1.3 points" in third.text
     assert "the FPTAS is level with TPE in hypervolume" in tour.stop(4).text
-    assert ("Trainings each", "3") in tour.stop(4).numbers
+    assert ("Evaluations each", "3") in tour.stop(4).numbers
 
 
 def test_the_point_is_the_one_trained_next_where_the_front_has_it_else_the_nearest():

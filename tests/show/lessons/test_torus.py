@@ -8,6 +8,7 @@ import pytest
 from bort_engine.lab.torus import labeller_right
 from bort_engine.lab.torus_run import (
     RECORDED,
+    Control,
     NewPoint,
     SeedScore,
     Torus,
@@ -32,7 +33,12 @@ def small(machine: str = "made up") -> Torus:
     before = (pair, (0.5, 0.75), 0.5, 200, 0, None, pair[:1], 0, (1, 1, 0), 2, cloud, (OFF, ON), ())
     after = (pair[1:], (1.0,), 0.875, 202, 2, 0.5, pair[1:], 0, (1, 2, 1), 2, cloud, (), new)
     rounds = (TorusRound(*before), TorusRound(*after))
-    scores = (SeedScore(0, 0.5, 0.875, (1, 2, 1), 9.6), SeedScore(1, 0.5, 0.55, (1, 1, 1), 9.0))
+    worse, better = Control(100, 0.5, (1, 1, 0)), Control(2, 0.75, (1, 2, 1))
+    controls = {"dev": better, "random": worse, "balls": worse}
+    scores = (
+        SeedScore(0, 0.5, 0.875, (1, 2, 1), 2, controls, 9.6),
+        SeedScore(1, 0.5, 0.55, (1, 1, 1), 4, controls | {"dev": worse}, 9.0),
+    )
     made = Provenance(machine, "made up for the tests", "2000-01-01")
     return Torus(TorusSettings(points=200), 0.8, rounds, scores, 20.0, "made up", made)
 
@@ -68,6 +74,19 @@ def test_accuracies_tables_and_figures_by_hand():
     names = [trace.name for trace in torus.cloud_figure(run, 1).data]
     assert names == ["The torus", *(layer.name for layer in torus.layers(run, 1))]
     assert torus.accuracy_figure(run, 1).data[-1].x == (1,)
+
+
+def test_points_made_otherwise_by_hand():
+    run = small()
+    agora, dev, *others = torus.controls_table(run).to_dict("records")
+    by_hand = ["Agora", 3.0, pytest.approx(71.25), pytest.approx(55), 87.5, "1 of 2"]
+    assert list(agora.values()) == by_hand
+    assert list(dev.values())[1:] == [51.0, 62.5, 50.0, 75.0, "1 of 2"]
+    assert [row["Shape of a torus"] for row in others] == ["0 of 2"] * 2
+    # 87.5 % beats 75 %, 55 % beats 50 %
+    assert torus.controls_summary(run).startswith("Agora is ahead on 2 of 2 over “the dev points")
+    alone = replace(run, scores=(replace(run.scores[0], n_new=0, controls={}),))
+    assert torus.controls_table(alone).empty and torus.controls_summary(alone) == ""
 
 
 def test_the_words_follow_from_the_numbers():
