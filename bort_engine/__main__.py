@@ -29,6 +29,7 @@ import click
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+from bort_engine.data import resources
 from bort_engine.encoder.costs import n_operations, n_parameters
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
@@ -101,13 +102,15 @@ def params(
     return Answer(plain, "\n".join(rows))
 
 
-def fetch(*, on_progress: Progress = silent) -> Answer:
-    """Fetch the embedded model and data, hash-checked."""
-    from bort_engine.data import resources
+def fetch(*, names: tuple[str, ...] = resources.DEFAULT, on_progress: Progress = silent) -> Answer:
+    """Fetch the embedded model and data, hash-checked.
 
-    folders = {name: str(resources.fetch(name, on_progress)) for name in resources.RESOURCES}
-    rows = (f"{name}: {folders[name]} ({r.terms})" for name, r in resources.RESOURCES.items())
-    return Answer(folders, "\n".join(rows))
+    Args:
+        names: what to fetch, if more or less than a first search needs.
+    """
+    folders = {name: str(resources.fetch(name, on_progress)) for name in names}
+    terms = {name: resources.RESOURCES[name].terms for name in names}
+    return Answer(folders, "\n".join(f"{name}: {folders[name]} ({terms[name]})" for name in names))
 
 
 # By command: the function, or the module that has a function of the command's name.

@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from bort_engine.encoder.sources import sources
 from bort_engine.runs import jobs
 from bort_engine.runs.text import literal
 from bort_engine.search import errors as oracles
@@ -42,7 +41,7 @@ def start(budget: int) -> None:
         "--budget": budget,
         "--errors": fields["errors"],
     }
-    runs.start_run("race", sources[fields["race_source"]].name, options)
+    runs.start_run("race", fields["race_source"], options)
 
 
 def jump(key: str, covers: dict[float, int], pills: str) -> None:
@@ -62,8 +61,9 @@ def forget() -> None:
 def missing(source: str, task: str, changed: tuple[tuple[Path, int], ...]) -> str:
     """Say why no race can be replayed: no table of the whole space ships. Else say nothing."""
     try:
-        space = oracles.searched("default", "elastic", sources[source])
-        oracles.replayable(sources[source], task, space)
+        origin = form.source_of(source)
+        space = oracles.searched("default", "elastic", origin)
+        oracles.replayable(origin, task, space)
     except ValueError as e:
         return str(e).partition(";")[0].removesuffix(".")
     return ""
@@ -253,7 +253,7 @@ with form.place("Start another race", folded=bool(run_id) or recorded.is_file())
         key="samplers",
         help="The FPTAS always takes part.",
     )
-    size = len(oracles.searched("default", "elastic", sources[source]))
+    size = len(oracles.searched("default", "elastic", form.source_of(source)))
     n_seeds, n_evaluations = (1, 16) if reason else (20, 64)  # trained here, they take longer
     seeds = columns[1].number_input("Seeds of each sampler", 1, 1000, n_seeds, key="race_seeds")
     n_evaluations = min(n_evaluations, size)

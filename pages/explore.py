@@ -21,11 +21,9 @@ from bort_engine.search.evaluate import EvaluationTable
 from bort_engine.search.result import Front, Point
 from bort_engine.show import front as words
 from bort_engine.show import front_figures as figures
-from pages.parts import form, runs
+from pages.parts import form, models, runs, texts
 
 PREDICTED = "glue"  # nothing is trained: errors from published scores, in Bort's own space
-TITLES = {name: task.title for name, task in TASKS.items()}
-TITLES[PREDICTED] = "GLUE average, predicted"
 PREFER = {"latency": "fast", "size": "small", "error": "accurate"}
 EPSILON = (
     "How much larger and slower than any other architecture the nearest one shown may be, and how "
@@ -73,9 +71,10 @@ def choose_row(architectures: list[str]) -> None:
 def start(source: str, task: str, epsilon: float) -> None:
     """Start what the form asks for; what it holds came from a browser and is checked."""
     fields = st.session_state
-    space = SearchSpace.parse(fields["--space"], sources[source])
+    origin = form.source_of(source)
+    space = SearchSpace.parse(fields["--space"], origin)
     if fields["--oracle"] != "scratch":
-        space.within(sources[source])
+        space.within(origin)
     options = {"--task": task, "--epsilon": f"{epsilon:g}"}
     # The form's widgets have the command's options for their keys.
     options |= {key: fields[key] for key in map(str, fields) if key.startswith("--")}
@@ -95,8 +94,10 @@ def look_up(source: str, task: str, epsilon: float) -> Front:
 
 def show_candidates(run: jobs.Run, events: list[runs.Event]) -> None:
     """The candidates that a run at work has finished, by size and error."""
-    source, rows = sources.get(runs.options(run)["source"]), {}
-    if source is None:
+    rows: dict[Architecture, tuple[float, float]] = {}
+    try:
+        source = form.source_of(runs.options(run)["source"])
+    except ValueError:  # what stands in a file may be anything
         return
     for event in events:
         with suppress(KeyError, ValueError, TypeError):  # what stands in a file may be anything
@@ -118,8 +119,8 @@ def show_candidates(run: jobs.Run, events: list[runs.Event]) -> None:
 def show_form(source: str, task: str, epsilon: float) -> None:
     """What a front measured on this machine can be asked for."""
     st.markdown(
-        f"Train smaller relatives of **{source}** on **{task}** on this machine, and search them "
-        f"at epsilon **{epsilon:g}**."
+        f"Train smaller relatives of **{source}** on **{literal(task)}** on this machine, and "
+        f"search them at epsilon **{epsilon:g}**."
     )
     left, right = st.columns(2)
     left.number_input("Latency: batch size", 1, 1024, 1, key="--batch-size")
@@ -219,8 +220,11 @@ def show_choice(front: Front, label: str, point: Point) -> None:
 
 def show_finetune(front: Front, point: Point) -> None:
     """Offer to train the chosen architecture, where its source has weights to start from."""
-    source = sources.get(front.source)
-    if source is None or not source.weights or not point.architecture.fits_in(source.architecture):
+    try:
+        source = form.source_of(front.source)
+    except ValueError:  # its folder may be gone
+        return
+    if not source.weights or not point.architecture.fits_in(source.architecture):
         return
     if st.button("Fine-tune this", icon=":material/school:", type="primary"):
         chosen = {"parent": source.name, "point": str(point.architecture)}
@@ -280,9 +284,11 @@ with st.container(border=True):
     columns = st.columns([3, 4, 4, 3], vertical_alignment="bottom")
     source_name = form.pick_source(columns[0], "source", leave_source)
     tasks = [PREDICTED] if source_name.startswith("bert-large") else []
-    tasks += sorted(TASKS, key=lambda name: (source_name, name) not in on_record)
+    titles = form.tasks()
+    tasks += sorted(titles, key=lambda name: (source_name, name) not in on_record)
+    titles[PREDICTED] = "GLUE average, predicted"
     task = columns[1].selectbox(
-        "Task", tasks, format_func=TITLES.__getitem__, key="task", on_change=runs.leave_run
+        "Task", tasks, format_func=titles.__getitem__, key="task", on_change=runs.leave_run
     )
     epsilon = columns[2].slider(
         "Epsilon",
@@ -300,7 +306,17 @@ with st.container(border=True):
         on_change="rerun",
     )
     with box, st.form("measure", border=False):
-        show_form(source_name, task if task in TASKS else next(iter(TASKS)), epsilon)
+        show_form(source_name, next(iter(TASKS)) if task == PREDICTED else task, epsilon)
+own = st.expander(
+    "Your own model", icon=":material/model_training:", key="own_model", on_change="rerun"
+)
+if own.open:
+    with own:
+        models.show("source")
+own = st.expander("Your own text", icon=":material/upload_file:", key="own_text", on_change="rerun")
+if own.open:  # read only then
+    with own:
+        texts.show("task")
 
 runs.show_problem()
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from bort_engine.encoder.sources import Source, sources
+from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
 from bort_engine.finetune.report import NAMES, recorded_reports
 from bort_engine.runs import jobs
@@ -77,7 +77,7 @@ def suggested(source: Source) -> str:
 def start(epsilon: float | None) -> None:
     """Start what the form asks for; what it holds came from a browser and is checked."""
     fields = st.session_state
-    source = sources[fields["parent"]]
+    source = form.source_of(fields["parent"])
     controls = ",".join(name for name in CONTROLS if name in fields["controls"])
     options = {
         "--architecture": usable(fields["architecture"], source),
@@ -86,7 +86,7 @@ def start(epsilon: float | None) -> None:
     } | {f"--{name}": fields[name] for name in FIELDS}
     if epsilon is not None:
         options["--epsilon"] = f"{epsilon:g}"
-    runs.start_run("agora", source.name, options, RECORD)
+    runs.start_run("agora", fields["parent"], options, RECORD)
 
 
 def chosen_epsilon() -> float | None:
@@ -185,7 +185,7 @@ st.markdown(
 run_id, record = st.query_params.get(runs.RUN), st.query_params.get(RECORD)
 with form.place("Fine-tune another one", folded=bool(run_id or record)):
     columns = st.columns([3, 3, 4], vertical_alignment="bottom")
-    source = sources[form.pick_source(columns[0], "parent", change_source)]
+    source = form.source_of(form.pick_source(columns[0], "parent", change_source))
     shape = columns[1].text_input(
         "Architecture (D,A,H,I)",
         st.query_params.get("point", "")[:60] or suggested(source),

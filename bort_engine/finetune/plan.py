@@ -187,7 +187,14 @@ class Request:
             architecture = Architecture.parse(architecture)
         named = "gentle" if plan.starts_trained else "quick"
         configs = CONFIGS[named if plan.configs == "auto" else plan.configs]
-        return cls(source, find_task(task).name, architecture, plan, epsilon, configs)
+        about = find_task(task)
+        if about.kind == "number" or about.is_pair:
+            what = "numbers" if about.kind == "number" else "pairs of texts"
+            raise ValueError(
+                f"task {about.title!r} is about {what}; Agora makes points near single texts with "
+                "classes. Take `cut --polish` for it."
+            )
+        return cls(source, about.name, architecture, plan, epsilon, configs)
 
     def differences(self, other: Request) -> list[str]:
         """Return the names of the settings that differ."""

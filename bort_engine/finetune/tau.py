@@ -20,11 +20,11 @@ from scipy.special import softmax
 
 from bort_engine.algorithms.agora import Mistake, RoundId
 from bort_engine.data.resources import cache_dir
-from bort_engine.data.tasks import MAX_LENGTH
 from bort_engine.finetune.student import Dev, Student
 from bort_engine.runs import records
+from bort_engine.training.metrics import divergence
 from bort_engine.training.precision import precision
-from bort_engine.training.teacher import Teacher, divergence
+from bort_engine.training.teacher import Teacher
 from bort_engine.training.trainer import encode, predict
 from bort_engine.training.word_swap import BATCH, Tau, mask_tau, tokens_tau
 
@@ -55,7 +55,6 @@ class Vectors:
                     [texts[i] for i in rows],
                     padding=True,
                     truncation=True,
-                    max_length=MAX_LENGTH,
                     return_tensors="pt",
                 )
                 mask = batch["attention_mask"][..., None].float()

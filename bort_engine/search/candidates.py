@@ -6,17 +6,16 @@ from dataclasses import replace
 
 from bort_engine.algorithms import fptas
 from bort_engine.data.resources import cache_dir
-from bort_engine.data.tasks import MAX_LENGTH
 from bort_engine.encoder.costs import n_operations, n_parameters
 from bort_engine.encoder.latency import (
     Calibration,
-    LatencySettings,
     calibrate,
     calibration_path,
     recorded_calibration,
 )
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture, SearchSpace
+from bort_engine.encoder.timing import USUAL_LENGTH, LatencySettings
 from bort_engine.runs import records
 from bort_engine.runs.events import Progress, silent
 from bort_engine.runs.provenance import n_threads
@@ -61,7 +60,7 @@ def calibration_for(
             f"no calibration of {source.name} with this space{at} is shipped; measure "
             "one (--latency measured), or take a shipped space (README names them)."
         )
-    settings = (settings or LatencySettings()).of_length(MAX_LENGTH)
+    settings = (settings or LatencySettings()).of_length(USUAL_LENGTH)
     path = calibration_path(cache_dir() / "calibrations", source, space, settings)
     if path.is_file() and not recalibrate:
         return records.read(path, Calibration)

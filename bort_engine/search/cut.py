@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from bort_engine.data.tasks import MAX_LENGTH, find_task
+import numpy as np
+
+from bort_engine.data.columns import Columns
+from bort_engine.data.tasks import find_task, with_columns
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture, check_slice
 from bort_engine.encoder.timing import LatencySettings, measure_ms
@@ -19,10 +23,13 @@ from bort_engine.runs.events import Progress, Stop, never, silent, step_events
 from bort_engine.runs.provenance import Provenance
 from bort_engine.runs.records import Count, PositiveCount, Share
 from bort_engine.search.evaluate import BriefTraining, Evaluator, Setup
+from bort_engine.training import metrics
 from bort_engine.training.precision import precision
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from bort_engine.training.teacher import Teacher
 
 STAGE = "polishing the slice"
 LEARNING_RATE = 1e-4  # of the polish: a fifth of the elastic student's
@@ -33,7 +40,9 @@ class Cut:
     """A checkpoint cut from an elastic student, and its share of wrong answers on dev.
 
     `front_error` is the slice's as a front measures it, `dev_error` the checkpoint's: the same
-    unless it was polished for `polish` steps. `reloaded` is what a new process said of it.
+    unless it was polished for `polish` steps. `scores` are the task's usual ones of the checkpoint,
+    of the source and of who always names the most frequent class, by name. `reloaded` is what a new
+    process said of it.
     """
 
     architecture: Architecture
@@ -43,20 +52,21 @@ class Cut:
     front_error: Share
     dev_error: Share
     source_error: Share
+    scores: dict[str, dict[str, float]]
     n_dev: PositiveCount
     polish: Count
     seed: Count
     reloaded: str
     made: Provenance
-    schema: Literal[1] = 1
+    schema: Literal[2] = 2
 
     AGAIN: ClassVar[str] = "delete it and run `cut` again to make one"
 
     def __str__(self) -> str:
         polished = f"; polished for {self.polish} steps {self.dev_error:.2%}" if self.polish else ""
         return (
-            f"{self.architecture} of {self.source} on {self.task}: {self.front_error:.2%} wrong on "
-            f"{self.n_dev} dev sentences{polished} (the source: {self.source_error:.2%})\n"
+            f"{self.architecture} of {self.source} on {self.task}: error {self.front_error:.2%} on "
+            f"{self.n_dev} dev rows{polished} (the source: {self.source_error:.2%})\n"
             f"{self.folder} {self.reloaded}"
         )
 
@@ -67,6 +77,7 @@ def cut(
     *,
     architecture: Architecture,
     polish: int = 0,
+    columns: Columns | None = None,
     training: BriefTraining | None = None,
     seed: int = 0,
     out: str | Path,
@@ -80,6 +91,7 @@ def cut(
         task: what the student was trained on: a name, or a file or folder of your own.
         architecture: the slice, a point of a front.
         polish: steps in which the slice alone is distilled from the source first; 0 for none.
+        columns: which columns of your own file make the task, where they are not text and label.
         seed: of the elastic student: the front's.
         out: the folder that `model/` and the record are written to.
 
@@ -88,6 +100,7 @@ def cut(
         Cancelled: `stop()` became true.
     """
     source = Source.load(source) if isinstance(source, str) else source
+    task = with_columns(task, columns or Columns())
     if not 0 <= polish <= 100_000:
         raise ValueError(f"polish is {polish!r}; allowed: 0 to 100000.")
     check_slice(architecture, source)
@@ -95,7 +108,8 @@ def cut(
     evaluator = Evaluator(source, setup, on_progress, stop)
     T = evaluator.teacher
     model = evaluator.student.cut(architecture)
-    before = after = evaluator.measure(architecture, model)
+    outputs, start = evaluator.outputs(model), perf_counter()
+    before = after = evaluator.judge(architecture, outputs, start)
     if polish:
         from bort_engine.training.trainer import Recipe, train, without_dropout
 
@@ -103,7 +117,8 @@ def cut(
         on_step = step_events(STAGE, on_progress)
         model = without_dropout(model)
         train(model, T.train_data, T.tokenizer, recipe, seed=seed, on_step=on_step, stop=stop)
-        after = evaluator.measure(architecture, model)
+        outputs = evaluator.outputs(model)
+        after = evaluator.judge(architecture, outputs, start)
     assert before.dev_error is not None and after.dev_error is not None
     result = Cut(
         architecture,
@@ -113,15 +128,33 @@ def cut(
         before.dev_error,
         after.dev_error,
         T.dev_error,
+        _scores(T, outputs),
         T.report.n_dev,
         polish,
         seed,
         reloaded="",
         made=Provenance.here(precision=precision()),
     )
+    if T.report.kind == "number":
+        from bort_engine.encoder.build import rescale_output
+
+        rescale_output(model, T.report.mean, T.report.spread)
     result = replace(result, reloaded=_save(result, model, T.tokenizer, source))
     records.write(Path(out) / "cut.json", result)
     return result
+
+
+def _scores(T: Teacher, outputs: np.ndarray) -> dict[str, dict[str, float]]:
+    """Return the usual scores of a model, of T, and of who always names the most frequent class."""
+    labels = T.dev_labels
+    by_name = {"this model": outputs, "source": T.dev_logits}
+    if T.report.kind == "class":
+        most = np.bincount(labels, minlength=outputs.shape[1]).argmax()
+        by_name["always the most frequent class"] = np.eye(outputs.shape[1])[[most] * len(labels)]
+    scores = {name: metrics.scores(labels, values) for name, values in by_name.items()}
+    return {
+        name: {what: round(value, 6) for what, value in row.items()} for name, row in scores.items()
+    }
 
 
 def _save(
@@ -132,12 +165,8 @@ def _save(
     from bort_engine.encoder.model_card import Card, Latency, Metric
     from bort_engine.encoder.reload import check_reload
 
-    task, folder, settings = (
-        find_task(cut.task),
-        Path(cut.folder),
-        LatencySettings().of_length(MAX_LENGTH),
-    )
-    names = {"this model": cut.dev_error, "as cut": cut.front_error, "source": cut.source_error}
+    task, folder = find_task(cut.task), Path(cut.folder)
+    settings = LatencySettings(sequence_length=tokenizer.model_max_length)
     ms = measure_ms([cut.architecture], source, settings)[cut.architecture]
     card = Card(
         architecture=cut.architecture,
@@ -152,8 +181,9 @@ def _save(
         versions=cut.made.versions,
         made_on=cut.made.made_on,
         metrics=tuple(
-            Metric(f"accuracy, {name}", "dev", 1 - error, f"share of {cut.n_dev} right")
-            for name, error in names.items()
+            Metric(f"{what}, {name}", "dev", value, f"{cut.n_dev} rows")
+            for name, row in cut.scores.items()
+            for what, value in row.items()
         ),
         limits=("The architecture was chosen by the same dev sentences, which flatters a little.",),
         latency=Latency(ms, settings, cut.made.machine, "measured"),

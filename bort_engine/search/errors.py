@@ -17,6 +17,7 @@ from bort_engine.data.tasks import find_task
 from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture, SearchSpace
+from bort_engine.encoder.timing import USUAL_LENGTH
 from bort_engine.runs.events import Progress, Stop, silent
 from bort_engine.runs.provenance import Origin, Provenance
 from bort_engine.search.evaluate import (
@@ -108,6 +109,11 @@ class Oracle:
         return replace(self, evaluate_new=None, on_progress=silent)
 
     @property
+    def length(self) -> int:
+        """At most so many tokens are read of a text: what a latency is worth knowing at."""
+        return self.teacher.max_length if self.teacher else USUAL_LENGTH
+
+    @property
     def floor(self) -> float:
         """T's own entropy (nats), below which no candidate's cross-entropy falls."""
         return self.teacher.error if self.teacher else 0.0
@@ -117,6 +123,8 @@ class Oracle:
         if self.teacher is None or dev_error is None:
             return False
         chance = self.teacher.chance_error
+        if self.teacher.kind == "number":  # the standard error of a correlation of about 0
+            return 1 - dev_error < 2 / self.teacher.n_dev**0.5
         return dev_error > chance - 2 * (chance * (1 - chance) / self.teacher.n_dev) ** 0.5
 
 

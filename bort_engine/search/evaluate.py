@@ -24,12 +24,12 @@ from bort_engine.runs import records
 from bort_engine.runs.events import Progress, Stop, never, silent
 from bort_engine.runs.provenance import Provenance
 from bort_engine.runs.records import NonNegative, Positive, Share
+from bort_engine.training import metrics
 from bort_engine.training.teacher import (
     ELASTIC_VERSION,
     RECIPE_VERSION,
     Teacher,
     TeacherReport,
-    cross_entropy,
 )
 
 if TYPE_CHECKING:
@@ -273,16 +273,24 @@ class Evaluator:
         self, architecture: Architecture, model: PreTrainedModel, start: float | None = None
     ) -> Evaluation:
         """Measure a model on dev; its seconds count from `start`. Raises as `evaluate` does."""
+        start = perf_counter() if start is None else start
+        return self.judge(architecture, self.outputs(model), start)
+
+    def outputs(self, model: PreTrainedModel) -> np.ndarray:
+        """Return what a model says of dev, shape (n, classes), or (n, 1) of numbers."""
         from bort_engine.training.trainer import predict
 
-        start, T = perf_counter() if start is None else start, self.teacher
-        logits = predict(model, T.dev_data, T.tokenizer)
-        if not np.isfinite(logits).all():
+        return predict(model, self.teacher.dev_data, self.teacher.tokenizer)
+
+    def judge(self, architecture: Architecture, outputs: np.ndarray, start: float) -> Evaluation:
+        """Return the errors of outputs on dev; seconds count from `start`."""
+        T = self.teacher
+        if not np.isfinite(outputs).all():
             raise ValueError(f"the training of {architecture} diverged; lower the learning rate.")
         return Evaluation(
             architecture,
-            error=round(cross_entropy(T.dev_logits, logits), 6),
-            dev_error=round(float((logits.argmax(1) != T.dev_labels).mean()), 6),
+            error=round(metrics.distance(T.dev_logits, outputs), 6),
+            dev_error=round(metrics.error(T.dev_labels, outputs), 6),
             seconds=round(perf_counter() - start, 3),
         )
 
@@ -308,6 +316,6 @@ class Evaluator:
         config = AutoConfig.for_model(
             self.source.model_type,
             **self.source.config(architecture),
-            num_labels=len(find_task(self.setup.task).labels),
+            num_labels=len(find_task(self.setup.task).labels) or 1,
         )
         return AutoModelForSequenceClassification.from_config(config)

@@ -16,7 +16,8 @@ import numpy as np
 
 from bort_engine.algorithms import fptas
 from bort_engine.algorithms.guarantee import guarantee
-from bort_engine.data.tasks import find_task
+from bort_engine.data.columns import Columns
+from bort_engine.data.tasks import find_task, with_columns
 from bort_engine.encoder.latency import Calibration, LatencySettings
 from bort_engine.encoder.sources import Source, sources
 from bort_engine.encoder.space import Architecture, SearchSpace
@@ -50,6 +51,7 @@ def front(
     oracle: OracleName = "elastic",
     errors: Literal["measured", "recorded"] = "measured",
     latency: Literal["measured", "recorded"] | None = None,
+    columns: Columns | None = None,
     search: Search | None = None,
     training: BriefTraining | None = None,
     settings: LatencySettings | None = None,
@@ -74,6 +76,7 @@ def front(
         errors: measured (now, here), or recorded (read from the shipped table).
         latency: measured (this machine's calibration, made now if there is none yet), or recorded
             (the shipped one); by default where the errors are from.
+        columns: which columns of your own file make the task, where they are not text and label.
         recalibrate: make this machine's calibration anew.
         seed: of the trainings and spot-checks.
         out: a folder for the record; given again, what was measured is not measured twice.
@@ -85,6 +88,7 @@ def front(
     start = perf_counter()
     search, training = search or Search(), training or BriefTraining()
     source = Source.load(source) if isinstance(source, str) else source
+    task = with_columns(task, columns or Columns())
     space = oracles.searched(search.space, oracle, source)
     latency = latency or ("recorded" if errors == "recorded" else "measured")
     fptas.check_epsilon(epsilon)
@@ -101,6 +105,8 @@ def front(
             space.within(source)
         setup = Setup(source.name, find_task(task).name, oracle, training, seed)
         answers = oracles.measured(source, setup, folder, on_progress, stop)
+    if latency == "measured":
+        settings = (settings or LatencySettings()).of_length(answers.length)
     calibration = calibration_for(source, space, settings, latency, recalibrate, on_progress)
     known = _known(answers, space, folder, epsilon)
 

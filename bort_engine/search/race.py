@@ -13,9 +13,11 @@ from pathlib import Path
 from time import perf_counter
 
 from bort_engine.algorithms import fptas
-from bort_engine.data.tasks import find_task
+from bort_engine.data.columns import Columns
+from bort_engine.data.tasks import find_task, with_columns
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
+from bort_engine.encoder.timing import LatencySettings
 from bort_engine.runs.events import Progress, Stop, check, never, silent
 from bort_engine.search import ablations, rivals
 from bort_engine.search import errors as oracles
@@ -45,6 +47,7 @@ def race(
     oracle: OracleName = "elastic",
     space: str = "default",
     size: Size = "total",
+    columns: Columns | None = None,
     training: BriefTraining | None = None,
     seed: int = 0,
     out: str | Path | None = None,
@@ -67,6 +70,7 @@ def race(
         oracle: how errors are made: elastic, brief or scratch (see `front`).
         space: default, fine, bort, or a grid such as D=1-6 A=2,12 H=96,384 I=192,1536.
         size: total parameters, or effective (encoder only).
+        columns: which columns of your own file make the task, where they are not text and label.
         seed: of the trainings, where errors are measured.
         out: a folder for the record of evaluations, Optuna's journals and the result; given again,
             what was trained is not trained twice.
@@ -77,6 +81,7 @@ def race(
     """
     start = perf_counter()
     source = Source.load(source) if isinstance(source, str) else source
+    task = with_columns(task, columns or Columns())
     check_choice("oracle", oracle, RACED)
     grid = oracles.searched(space, oracle, source)
     samplers = tuple(dict.fromkeys(samplers))
@@ -90,7 +95,10 @@ def race(
         grid.within(source)
         setup = Setup(source.name, task, oracle, training or BriefTraining(), seed)
         answers = [oracles.measured(source, setup, folder, on_progress, stop)]
-    calibration = calibration_for(source, grid, None, errors, on_progress=on_progress)
+    settings = None
+    if errors == "measured":
+        settings = LatencySettings(sequence_length=answers[0].length)
+    calibration = calibration_for(source, grid, settings, errors, on_progress=on_progress)
     costs = [costs_of(architecture, source, calibration) for architecture in grid]
     times = {name: len(answers) if name in ablations.FIXED else seeds for name in samplers}
     searches = len(answers) + sum(times.values())

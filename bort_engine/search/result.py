@@ -236,7 +236,7 @@ class Front:
 
     @property
     def promised_points(self) -> float:
-        """How many percentage points of accuracy epsilon is."""
+        """How many points of accuracy, or of correlation, epsilon is."""
         return self.scale.points(self.epsilon)
 
     def __getitem__(self, architecture: Architecture) -> Point:
@@ -330,8 +330,8 @@ class Front:
 
     def __str__(self) -> str:
         promise = (
-            f"epsilon {self.epsilon:g} ({self.promised_points:.1f} points of accuracy), achieved "
-            f"{self.achieved_epsilon:.3f}"
+            f"epsilon {self.epsilon:g} ({self.promised_points:.1f} points of {self.scale.unit}), "
+            f"achieved {self.achieved_epsilon:.3f}"
         )
         if self.partial:
             promise = "stopped before the promise of its epsilon was kept"
@@ -340,7 +340,7 @@ class Front:
             f"{len(self.points)} evaluated, {self.n_evaluated} of them for the cover "
             f"({self.space_size} in the space); {promise}"
         )
-        title = f"{'D,A,H,I':>14} {'parameters':>12} {'ms':>8} {'wrong':>7} {'r':>6} {'W':>6}"
+        title = f"{'D,A,H,I':>14} {'parameters':>12} {'ms':>8} {'error':>7} {'r':>6} {'W':>6}"
         marked = {self.recommended.architecture: "  recommended"}
         if self.knee:
             marked[self.knee.architecture] = marked.get(self.knee.architecture, "") + "  knee"
@@ -353,10 +353,10 @@ class Front:
         report = self.latency
         place = "elsewhere" if report.origin == "recorded" else "here"
         foot = (
-            f"wrong answers on dev {self.origin}, by the oracle {self.oracle}; recommended: the "
-            f"fastest that loses at most {100 * AFFORDABLE:g} point; ms predicted from parts timed "
-            f"{place} ({report.device}, {report.threads} "
-            f"threads, batch {report.batch_size}, {report.sequence_length} tokens), median error "
+            f"error: {self.scale.error_name} on dev, {self.origin}, by the oracle {self.oracle}; "
+            f"recommended: the fastest that loses at most {100 * AFFORDABLE:g} point; ms predicted "
+            f"from parts timed {place} ({report.device}, {report.threads} threads, batch "
+            f"{report.batch_size}, {report.sequence_length} tokens), median error "
             f"{report.median_relative_error:.1%} on {report.n_held_out} held-out shapes"
         )
         return "\n".join([head, title, *rows, foot])

@@ -24,6 +24,7 @@ FORMATS = {
     "Size (M)": "%.1f",
     "Latency (ms)": "%.2f",
     "Wrong (%)": "%.1f",
+    "1 - correlation (%)": "%.1f",
     "Error, predicted (%)": "%.1f",
     "W": "%.2f",
 }
@@ -74,7 +75,7 @@ def shape(point: Point) -> str:
 
 def brief(front: Front, point: Point) -> str:
     """Say a point's three numbers in one line."""
-    score = f"{100 * (1 - point.shown_error):.1f} % right on dev"
+    score = f"{front.scale.score(point.shown_error)} on dev"
     if predicted(front):
         score = f"GLUE {100 * (1 - point.shown_error):.1f} (predicted)"
     return f"{millions(point.n_parameters)} parameters, {point.latency_ms:.2f} ms, {score}"
@@ -209,13 +210,20 @@ def promise(front: Front) -> str:
             f"{tolerance:.1f} points, than one that it contains: {check.order_violations:,} of "
             f"{check.order_pairs:,} measured pairs do."
         )
-    if teacher := front.provenance.teacher:
+    teacher = front.provenance.teacher
+    if teacher and teacher.kind == "number":
+        text += (
+            f" All of this is about {teacher.n_dev:,} dev rows, on which the source's correlation "
+            f"is {1 - teacher.dev_error:.3f}."
+        )
+    elif teacher:
         n_wrong = round(teacher.dev_error * teacher.n_dev)
         most = 100 * upper_limit(n_wrong, teacher.n_dev)
         text += (
             f" All of this is about {teacher.n_dev:,} dev sentences, on which the source errs on "
             f"{100 * teacher.dev_error:.1f} %; with 95 % confidence on at most {most:.1f} % of "
-            "others like them, and each architecture's error is as uncertain."
+            "others like them, and each architecture's error is as uncertain. Who always names the "
+            f"most frequent class errs on {100 * teacher.chance_error:.1f} %."
         )
     return text
 
@@ -254,7 +262,9 @@ def table(front: Front) -> pd.DataFrame:
     """Return the points as a person reads them: the front first, then by size."""
     import pandas as pd
 
-    error = "Error, predicted (%)" if predicted(front) else "Wrong (%)"
+    error = "Wrong (%)" if front.scale.kind == "class" else "1 - correlation (%)"
+    if predicted(front):
+        error = "Error, predicted (%)"
     return pd.DataFrame(
         {
             "D,A,H,I": str(p.architecture),
@@ -281,10 +291,12 @@ class Fact:
 def facts(front: Front, point: Point) -> list[Fact]:
     """Return the card's four numbers, each against the source; the source's stand alone."""
     source = front.source_point
-    score, gain = 100 * (1 - point.shown_error), 100 * (source.shown_error - point.shown_error)
-    label, text = "Right on dev", f"{score:.1f} %"
+    score, gain = 1 - point.shown_error, 100 * (source.shown_error - point.shown_error)
+    label, text = "Right on dev", f"{100 * score:.1f} %"
+    if front.scale.kind == "number":
+        label, text = "Correlation on dev", f"{score:.3f}"
     if predicted(front):
-        label, text = "GLUE score, predicted", f"{score:.1f}"
+        label, text = "GLUE score, predicted", f"{100 * score:.1f}"
     right = Fact(label, text, f"{gain:+z.1f} points", more_is_better=True)
     card = [*cost_facts(point, source, "predicted"), right]
     return [replace(fact, delta=None) for fact in card] if point == source else card
@@ -318,7 +330,9 @@ def budgets(front: Front) -> dict[str, Range]:
     points = above_chance(front) or list(front.points)
     worst = max(p.shown_error for p in points) - front.source_point.shown_error
     times, sizes = [p.latency_ms for p in points], [p.n_parameters / 1e6 for p in points]
-    lost = "GLUE points lost, predicted" if predicted(front) else "points of accuracy lost"
+    lost = f"points of {front.scale.unit} lost"
+    if predicted(front):
+        lost = "GLUE points lost, predicted"
     return {
         "latency": _range("At most (ms)", min(times), max(times)),
         "size": _range("At most (million parameters)", min(sizes), max(sizes)),

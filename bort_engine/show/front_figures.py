@@ -55,6 +55,7 @@ ENCODER = Measure(
     "effective", "Encoder parameters (millions)", lambda p: p.n_encoder_parameters / 1e6
 )
 DEV = Measure("dev", "Wrong answers on dev (%)", lambda p: 100 * p.shown_error)
+NUMBER = Measure("dev", "1 - correlation on dev (%)", lambda p: 100 * p.shown_error)
 PREDICTED = Measure(
     "predicted", "Predicted error (%, from published GLUE scores)", lambda p: 100 * p.error
 )
@@ -71,10 +72,11 @@ class Axes:
         """Return what shows size, latency and error."""
         batch, tokens = front.latency.batch_size, front.latency.sequence_length
         label = f"Latency (ms, batch {batch}, {tokens} tokens)"
+        of_kind = {"class": DEV, "number": NUMBER}
         return {
             "size": ENCODER if self.effective else TOTAL,
             "latency": Measure("latency", label, lambda p: p.latency_ms),
-            "error": PREDICTED if words.predicted(front) else DEV,
+            "error": PREDICTED if words.predicted(front) else of_kind[front.scale.kind],
         }
 
 

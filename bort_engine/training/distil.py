@@ -14,14 +14,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scipy.special import softmax
-
 from bort_engine.algorithms.agora import Mistake, RoundId
 from bort_engine.data.resources import cache_dir, general_texts
+from bort_engine.data.tasks import MAX_LENGTH
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
 from bort_engine.runs.events import Cancelled, Progress, Stop, never, silent, step_events
 from bort_engine.runs.records import whole_folder
+from bort_engine.training.metrics import soft_labels
 from bort_engine.training.teacher import RECIPE_VERSION, Teacher
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _swapped(teacher: Teacher, tau: Tau, copy: int) -> Rows:
     seeds = [Mistake(row, text, None, None) for row, text in enumerate(texts)]
     new = [text for near in tau(seeds, 1, RoundId(copy, 1)) for text in near]
     rows = encode(new, teacher.tokenizer, [0] * len(new))
-    soft = softmax(predict(teacher.model, rows, teacher.tokenizer), axis=-1).tolist()
+    soft = soft_labels(predict(teacher.model, rows, teacher.tokenizer)).tolist()
     return [row | {"labels": label} for row, label in zip(rows, soft, strict=True)]
 
 
@@ -142,6 +142,7 @@ def distil_states(
 
     texts = general_texts(on_progress)
     tokenizer = load_tokenizer(source)
+    tokenizer.model_max_length = MAX_LENGTH
     recipe = Recipe(steps, 1, GENERAL_BATCH, GENERAL_LEARNING_RATE)
     rows = encode(texts, tokenizer, [0] * len(texts))
     encoder: Any = model.base_model

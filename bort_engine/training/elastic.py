@@ -146,14 +146,13 @@ class _Sandwich(torch.nn.Module):
         self._smallest, self._largest = self._by_size[0], self._by_size[-1]
         self._slice = cache(self._slice_of)
 
-    def forward(self, input_ids: Any, attention_mask: Any) -> Any:
+    def forward(self, **batch: Any) -> Any:
         # Of torch's random numbers, which a training that is resumed takes up where they were.
         drawn = torch.randint(len(self._by_size), (N_RANDOM, 2)).amax(1).tolist()
         chosen = [self._smallest, *(self._by_size[n] for n in drawn)]
         if torch.rand(()) < 1 / LARGEST_EVERY:
             chosen.append(self._largest)
         weights = dict(self.student.named_parameters())
-        batch = {"input_ids": input_ids, "attention_mask": attention_mask}
         return {"logits": torch.cat([self._logits(shape, weights, batch) for shape in chosen])}
 
     def _logits(

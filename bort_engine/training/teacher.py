@@ -7,23 +7,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import log_softmax, softmax
 
+from bort_engine.data.columns import Kind
 from bort_engine.data.resources import cache_dir
-from bort_engine.data.tasks import find_task, load_task
+from bort_engine.data.tasks import MAX_LENGTH, find_task, load_task
 from bort_engine.encoder.sources import Source
 from bort_engine.runs import records
 from bort_engine.runs.events import Progress, Stop, never, silent, step_events
+from bort_engine.runs.records import Positive, PositiveCount, Share
+from bort_engine.training import metrics
 
 if TYPE_CHECKING:
-    from datasets import DatasetDict
+    from datasets import Dataset, DatasetDict
+    from transformers import PreTrainedTokenizerBase
 
     from bort_engine.encoder.build import Importance
     from bort_engine.training.trainer import Rows
@@ -39,13 +43,19 @@ BATCH = 32
 MANY = 5000  # labelled rows; with fewer, more epochs at half the rate
 EPOCHS, LEARNING_RATE = 2, 1e-4
 EPOCHS_OF_FEW, LEARNING_RATE_OF_FEW = 4, 5e-5
+MOST_TOKENS = 256  # of a text that is read: on two cores more take too long
 FEWEST = 50  # labelled rows that are trained on
 
 
 @dataclass(frozen=True, slots=True)
 class TeacherReport:
-    """What was measured of T. `error` is its own entropy on dev (nats), the least cross-entropy
-    there is; `chance_error` what one gets wrong who always names the more frequent class."""
+    """What was measured of T, see `metrics`.
+
+    `error` is its distance from itself: its own entropy on dev (nats), the least cross-entropy
+    there is. `chance_error` is what one gets wrong who always names the more frequent class. At
+    most `max_length` tokens of a text are read, which cuts the share `cut` of them. Numbers
+    (`kind`) are learnt less `mean`, in units of `spread`.
+    """
 
     error: float
     dev_error: float
@@ -54,6 +64,11 @@ class TeacherReport:
     n_labelled: int
     seconds: float
     precision: str = ""  # of its training: "bf16" or "fp32"; "" in reports of the first version
+    kind: Kind = "class"
+    max_length: PositiveCount = MAX_LENGTH
+    cut: Share = 0.0
+    mean: float = 0.0
+    spread: Positive = 1.0
 
 
 class Teacher:
@@ -76,26 +91,28 @@ class Teacher:
             folder / "model", use_safetensors=True
         ).eval()
         self.tokenizer = load_tokenizer(source)
+        self.tokenizer.model_max_length = self.report.max_length
         with np.load(folder / "logits.npz", allow_pickle=False) as arrays:
             self.train_logits, self.dev_logits = arrays["train"], arrays["validation"]
             self.labelled: np.ndarray = arrays["labelled"]
         self.splits = load_task(task)
-        self.dev_labels = np.array(self.splits["validation"]["label"])
+        labels = np.array(self.splits["validation"]["label"])
+        self.dev_labels = labels
+        if self.report.kind == "number":  # as it was learnt
+            self.dev_labels = (labels - self.report.mean) / self.report.spread
 
     @cached_property
     def train_data(self) -> Rows:
-        """The train split with T's own probabilities as labels, to distil from."""
-        from bort_engine.training.trainer import encode
-
-        return encode(
-            self.splits["train"]["text"], self.tokenizer, softmax(self.train_logits, axis=-1)
-        )
+        """The train split with T's own outputs as labels, to distil from."""
+        return self.encode(self.splits["train"], metrics.soft_labels(self.train_logits))
 
     @cached_property
     def dev_data(self) -> Rows:
-        from bort_engine.training.trainer import encode
+        return self.encode(self.splits["validation"], self.dev_labels)
 
-        return encode(self.splits["validation"]["text"], self.tokenizer, self.dev_labels)
+    def encode(self, split: Dataset, labels: Any) -> Rows:
+        """Tokenise a split as T reads it."""
+        return _encode(split, self.tokenizer, labels)
 
     @classmethod
     def prepare(
@@ -129,6 +146,31 @@ class Teacher:
         return cls(folder, source, task)
 
 
+def _encode(split: Dataset, tokenizer: PreTrainedTokenizerBase, labels: Any) -> Rows:
+    from bort_engine.training.trainer import encode
+
+    second = split["second"] if "second" in split.column_names else None
+    return encode(split["text"], tokenizer, labels, second)
+
+
+def reading_length(
+    split: Dataset, tokenizer: PreTrainedTokenizerBase, longest: int
+) -> tuple[int, float]:
+    """Return how many tokens of a text are to be read, and the share of texts that this cuts.
+
+    As many as 95 % of the texts have, a multiple of 8, and at most `longest`.
+    """
+    some = split.select(range(0, len(split), max(1, len(split) // 2000)))
+    longest = tokenizer.model_max_length = min(longest, MOST_TOKENS)
+    rows = _encode(some, tokenizer, [0] * len(some))
+    lengths = np.array([len(row["input_ids"]) for row in rows])
+    most = int(np.quantile(lengths, 0.95, method="inverted_cdf"))
+    length = min(longest, 8 * math.ceil(most / 8))
+    # What is as long as can be read may be longer than that.
+    cut = (lengths > length) | ((lengths == longest) & (length == longest))
+    return length, round(float(cut.mean()), 4)
+
+
 def _labelled(splits: DatasetDict, task: str, n_labelled: int, seed: int) -> np.ndarray:
     labels = np.array(splits["train"]["label"])
     if n_labelled and not FEWEST <= n_labelled <= len(labels):
@@ -139,7 +181,7 @@ def _labelled(splits: DatasetDict, task: str, n_labelled: int, seed: int) -> np.
     rows = np.arange(len(labels))
     if n_labelled:
         rows = np.sort(np.random.default_rng(seed).permutation(rows)[:n_labelled])
-    if len(np.unique(labels[rows])) < 2:
+    if len(np.unique(labels[rows])) < 2:  # of numbers, too
         raise ValueError(
             f"the {len(rows)} labelled rows of {task} are all of one class; label more of them."
         )
@@ -150,7 +192,7 @@ def _folder(
     source: Source, task: str, splits: DatasetDict, steps: int, n_labelled: int, seed: int
 ) -> Path:
     """Return where T lies: everything that decides its weights is in the name's digest."""
-    columns = [list(splits[name][column]) for name in splits for column in ("text", "label")]
+    columns = [list(split[column]) for split in splits.values() for column in split.column_names]
     texts = hashlib.sha256(json.dumps(columns).encode()).hexdigest()
     weights = Path(source.weights or "") / "model.safetensors"
     stamp = str(weights.stat().st_mtime_ns) if weights.is_file() else ""
@@ -175,19 +217,27 @@ def _fine_tune(
     from bort_engine.encoder.build import Importance, load_source, load_tokenizer, weights_of
     from bort_engine.encoder.checkpoint import os_errors
     from bort_engine.training.precision import precision
-    from bort_engine.training.trainer import Recipe, encode, predict, train, without_dropout
+    from bort_engine.training.trainer import Recipe, predict, train, without_dropout
 
     start = perf_counter()
     steps, rows, seed = recipe
     many = len(rows) >= MANY
     weights_of(source, on_progress)
+    tokenizer, about = load_tokenizer(source), find_task(task)
     labels = {name: np.array(splits[name]["label"]) for name in splits}
-    tokenizer = load_tokenizer(source)
-    data = {name: encode(splits[name]["text"], tokenizer, labels[name]) for name in splits}
+    mean, spread = 0.0, 1.0
+    if about.kind == "number":
+        some = labels["train"][rows]
+        mean, spread = float(some.mean()), float(some.std())
+        labels = {name: (values - mean) / spread for name, values in labels.items()}
+    length, cut = about.max_length, 0.0
+    if not length:
+        length, cut = reading_length(splits["train"], tokenizer, source.longest_input)
+    tokenizer.model_max_length = length
+    data = {name: _encode(splits[name], tokenizer, labels[name]) for name in splits}
     set_seed(seed)
-    n_classes = len(find_task(task).labels)
-    model = without_dropout(load_source(source, num_labels=n_classes, seed=seed))
-
+    n_outputs = len(about.labels) or 1  # of a number one, else one a class
+    model = without_dropout(load_source(source, num_labels=n_outputs, seed=seed))
     train(
         model,
         [data["train"][row] for row in rows],
@@ -203,19 +253,24 @@ def _fine_tune(
         stop=stop,
     )
     logits = {name: predict(model, data[name], tokenizer) for name in data}
-    sample = [{k: row[k] for k in ("input_ids", "attention_mask")} for row in data["train"][:256]]
+    sample = [{k: v for k, v in row.items() if k != "labels"} for row in data["train"][:256]]
     batches = [
         tokenizer.pad(sample[at : at + 64], return_tensors="pt") for at in range(0, len(sample), 64)
     ]
-    dev = labels["validation"]
+    dev, outputs = labels["validation"], logits["validation"]
     report = TeacherReport(
-        error=round(cross_entropy(logits["validation"], logits["validation"]), 6),
-        dev_error=round(float((logits["validation"].argmax(1) != dev).mean()), 6),
-        chance_error=round(1 - float(np.bincount(dev).max() / len(dev)), 6),
+        error=round(metrics.distance(outputs, outputs), 6),
+        dev_error=round(metrics.error(dev, outputs), 6),
+        chance_error=round(metrics.chance_error(dev, n_outputs), 6),
         n_dev=len(dev),
         n_labelled=len(rows),
         seconds=round(perf_counter() - start, 1),
         precision=precision(),
+        kind=about.kind,
+        max_length=length,
+        cut=cut,
+        mean=mean,
+        spread=spread,
     )
     with records.whole_folder(folder) as part:
         with os_errors():
@@ -228,15 +283,3 @@ def _fine_tune(
             validation=logits["validation"],
         )
         records.write(part / "report.json", report)
-
-
-def cross_entropy(teacher_logits: np.ndarray, logits: np.ndarray) -> float:
-    """Return the mean over rows of -sum_k softmax(T)_k log softmax(f)_k, in nats."""
-    shares = softmax(teacher_logits, axis=-1)
-    return float(-(shares * log_softmax(logits, axis=-1)).sum(-1).mean())
-
-
-def divergence(teacher_logits: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """Return each row's Kullback-Leibler divergence of f from T, in nats."""
-    gap = log_softmax(teacher_logits, axis=-1) - log_softmax(logits, axis=-1)
-    return (softmax(teacher_logits, axis=-1) * gap).sum(-1)

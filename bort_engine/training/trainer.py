@@ -27,13 +27,13 @@ from transformers import (
     TrainingArguments,
 )
 
-from bort_engine.data.tasks import MAX_LENGTH
 from bort_engine.runs.events import Cancelled, Stop, never
 from bort_engine.training.precision import precision
 
 OnStep = Callable[[int, int, float], None]  # the step, how many there are, its loss
 KEEP_EVERY = 50  # steps between two states that a training can be resumed from
-Rows = list[dict[str, Any]]  # input_ids, attention_mask, labels: quicker to read than a Dataset
+Rows = list[dict[str, Any]]  # `NAMES` and labels: quicker to read than a Dataset
+NAMES = ("input_ids", "attention_mask")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +48,25 @@ class Recipe:
     weight_decay: float = 0.01
 
 
-def encode(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, labels: Any) -> Rows:
-    """Tokenise texts; `labels` are class numbers, or rows of probabilities to distil from."""
-    tokens = tokenizer(list(texts), truncation=True, max_length=MAX_LENGTH)
-    columns = tokens["input_ids"], tokens["attention_mask"], np.asarray(labels).tolist()
-    return [
-        {"input_ids": ids, "attention_mask": mask, "labels": label}
-        for ids, mask, label in zip(*columns, strict=True)
-    ]
+def encode(
+    texts: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    labels: Any,
+    second: Sequence[str] | None = None,
+) -> Rows:
+    """Tokenise texts, or pairs of them where there are `second` ones.
+
+    What is longer than the tokenizer's `model_max_length` is cut.
+
+    Args:
+        labels: class numbers, numbers, or rows of probabilities to distil from.
+    """
+    is_pair = second is not None
+    tokens = tokenizer(list(texts), list(second) if is_pair else None, truncation=True)
+    # Which of the two texts a token is of; without a second one it says nothing.
+    names = [*NAMES, "token_type_ids"] if is_pair and "token_type_ids" in tokens else [*NAMES]
+    columns = [*(tokens[name] for name in names), np.asarray(labels).tolist()]
+    return [dict(zip([*names, "labels"], row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def train(
@@ -68,7 +79,8 @@ def train(
     on_step: OnStep = lambda step, total, loss: None,
     stop: Stop = never,
 ) -> PreTrainedModel:
-    """Train in place and return the model: cross-entropy against classes or probabilities.
+    """Train in place and return the model: cross-entropy against classes or probabilities, or the
+    squared difference from numbers.
 
     Raises:
         Cancelled: `stop()` became true; the step it was in is finished.
@@ -219,7 +231,7 @@ def predict(model: PreTrainedModel, rows: Rows, tokenizer: PreTrainedTokenizerBa
             model=model,
             args=_arguments(folder, Recipe(), 0),
             data_collator=_Collator(tokenizer),
-            compute_loss_func=_cross_entropy,
+            compute_loss_func=_loss,
         )
         trainer.remove_callback(PrinterCallback)
         by_length: Any = [rows[i] for i in order]
@@ -296,9 +308,11 @@ def _arguments(folder: str, recipe: Recipe, seed: int, *, keep: bool = False) ->
     )
 
 
-def _cross_entropy(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> Any:
+def _loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> Any:
     logits = outputs["logits"].float()
     repeated = labels.repeat(len(logits) // len(labels), *[1] * (labels.dim() - 1))
+    if logits.shape[-1] == 1:
+        return torch.nn.functional.mse_loss(logits[:, 0], repeated.float())
     return torch.nn.functional.cross_entropy(logits, repeated)
 
 
@@ -322,7 +336,7 @@ class _Watch(TrainerCallback):
         self.last_loss = float("nan")
 
     def loss(self, outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> Any:
-        loss = outputs["loss"] if "loss" in outputs else _cross_entropy(outputs, labels)
+        loss = outputs["loss"] if "loss" in outputs else _loss(outputs, labels)
         self.last_loss = loss.item()
         return loss
 

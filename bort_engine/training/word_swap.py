@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from bort_engine.algorithms.agora import Mistake, RoundId
-from bort_engine.data.tasks import MAX_LENGTH
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -129,7 +128,7 @@ def _swapping(
     def tau(mistakes: Sequence[Mistake], m: int, at: RoundId) -> list[list[str]]:
         rng = np.random.default_rng([seed, at.number, at.attempt])
         texts = [mistake.x for mistake in mistakes for _ in range(m)]
-        ids = tokenizer(texts, truncation=True, max_length=MAX_LENGTH)["input_ids"]
+        ids = tokenizer(texts, truncation=True)["input_ids"]
         places = []
         for row in ids:
             candidates = words.places(row)

@@ -7,9 +7,12 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from bort_engine.data.tasks import TASKS
-from bort_engine.encoder.sources import sources
+from bort_engine.data.uploads import uploads
+from bort_engine.encoder.own import own_models
+from bort_engine.encoder.sources import Source, sources
 from bort_engine.runs.text import literal
 
+DEFAULT = "minilm-l6"  # its weights come with a package, and its fronts are on record
 Callback = Callable[..., None]
 
 
@@ -21,14 +24,33 @@ def place(title: str, folded: bool) -> DeltaGenerator:
 
 
 def pick_source(column: DeltaGenerator, key: str, on_change: Callback | None = None) -> str:
-    names = [name for name, source in sources.items() if source.weights]
+    names = [*own_models(), *(name for name, source in sources.items() if source.weights)]
+    names.sort(key=lambda name: name != DEFAULT)
     return column.selectbox(
         "Source model", names, key=key, bind="query-params", on_change=on_change
     )
 
 
+def source_of(name: str) -> Source:
+    """Return a source by its name. Raises ValueError where it cannot be read (any more)."""
+    return sources[name] if name in sources else _load(name)
+
+
+@st.cache_resource(max_entries=16, ttl=60, show_spinner=False)
+def _load(name: str) -> Source:
+    return Source.load(name)
+
+
+def tasks() -> dict[str, str]:
+    """Return the titles of all tasks by name: the embedded ones, then the user's own files."""
+    own = [upload for upload in uploads() if upload.columns]
+    return {name: task.title for name, task in TASKS.items()} | {
+        upload.task: f"Your {literal(upload.path.name)}" for upload in own
+    }
+
+
 def pick_task(column: DeltaGenerator, key: str) -> str:
-    return select(column, "Task", {name: task.title for name, task in TASKS.items()}, key)
+    return select(column, "Task", tasks(), key)
 
 
 def select(column: Any, label: str, titles: Mapping[str, str], key: str, **settings: Any) -> str:

@@ -14,7 +14,6 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 import pandas as pd
 import streamlit as st
 
-from bort_engine.encoder.sources import sources
 from bort_engine.runs import jobs
 from bort_engine.runs.events import Event
 from bort_engine.runs.text import literal
@@ -98,7 +97,7 @@ def find(run_id: str, command: str) -> jobs.Run:
 def options(run: jobs.Run) -> dict[str, str]:
     """Return what was asked for by option, and the `source`."""
     words = run.request.arguments
-    source = next((word for word in words if word in sources), "another source")
+    source = words[0] if words and not words[0].startswith("--") else "another source"
     return DEFAULTS | dict(pairwise(words)) | {"source": source}
 
 

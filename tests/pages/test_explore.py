@@ -8,12 +8,15 @@ from functools import cache
 import pytest
 import streamlit as st
 
+from bort_engine.data import uploads
+from bort_engine.encoder.own import own_models
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
 from bort_engine.runs import jobs
 from bort_engine.runs.provenance import Provenance
 from bort_engine.search import errors as oracles
 from bort_engine.search import front as extract
+from bort_engine.search.errors import searched
 from bort_engine.search.evaluate import Evaluation, EvaluationTable, Header, Setup
 from tests.app import button, calm, close_and_reopen, opened, press_and_wait, started, words
 from tests.conftest import TEACHER, synthetic_front
@@ -186,13 +189,16 @@ def test_the_rest_of_a_space_is_measured_while_its_front_stays(
     assert len(at.dataframe[0].value) == len(FRONT.points)  # what was there is still there
 
 
-@pytest.mark.parametrize("arguments", [["--epsilon"], ["nowhere", "--task", "$x$"]])
-def test_runs_made_by_other_hands_are_listed_and_watched(run_root, arguments):
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [(["--epsilon"], "another source"), (["nowhere", "--task", "$x$"], "nowhere")],
+)
+def test_runs_made_by_other_hands_are_listed_and_watched(run_root, arguments, name):
     with jobs.working(run_root / "by-hand", "front", arguments) as job:
         job.report({"stage": "evaluating candidates", "done": 1, "total": 2, "architecture": "x"})
         at = opened(run="by-hand")
         assert not at.exception and at.progress
-        assert "another source on " in at.button(key="open-by-hand").label
+        assert f"{name} on " in at.button(key="open-by-hand").label
 
 
 @pytest.mark.parametrize(
@@ -230,3 +236,50 @@ def test_a_point_is_taken_to_the_fine_tune_page_if_it_fits_its_source(calls, mon
     st.cache_data.clear()
     monkeypatch.setattr(extract, "front", lambda *_, **__: replace(FRONT, source="bert-tiny"))
     assert "Fine-tune this" not in [b.label for b in opened().button]
+
+
+def test_your_own_text_is_looked_at_and_becomes_the_task():
+    rows = "".join(f"film {n},{('good', 'bad')[n % 4 == 0]}\n" for n in range(100))
+    upload = uploads.keep("films.csv", f"review,verdict\n{rows}film 1,bad\n".encode())
+    at = opened()
+    at.session_state["own_text"] = True
+    at.run()
+    assert not at.exception and not at.warning
+    text = words(at)
+    assert "**100 rows**: 80 train, 10 validation, 10 test" in text and "**2 classes**" in text
+    assert "1 repeated texts are left out" in text and "1 texts have several labels" in text
+    button(at, "Use it").click().run()
+    assert at.selectbox(key="task").value == f"{upload.path}?text=review&label=verdict"
+    assert "Nothing is on record" in at.info[0].value
+    _, command = started(at, "Extract the front")
+    assert f"--task {upload.path}?text=review&label=verdict" in command
+    at.selectbox(key=f"own_kind_{upload.path.parent.name}").set_value("a number").run()
+    assert "label is bad (str); allowed: a number" in words(at)  # said beside the file, in one line
+    button(at, "Delete it").click().run()
+    assert not at.exception and uploads.uploads() == []
+
+
+def test_your_own_model_is_looked_at_and_becomes_the_source(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    config = {"model_type": "bert", "num_hidden_layers": 4, "num_attention_heads": 4}
+    config |= {"hidden_size": 128, "intermediate_size": 256, "vocab_size": 1000}
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 64}))
+    at = opened()
+    at.session_state["own_model"] = True
+    at.run()
+    at.text_input(key="own_model_name").set_value(str(folder)).run()
+    assert "has no model.safetensors: a source needs its weights" in words(at)
+    (folder / "model.safetensors").write_bytes(b"")
+    at.text_input(key="own_model_name").set_value(f"{folder} ").run()
+    text = words(at)
+    assert "bert, 4 layers, 4 heads, hidden size 128, intermediate size 256" in text
+    n_slices = len(searched("default", "elastic", Source.load(str(folder))))
+    assert f"**{n_slices:,}** slices" in text and not at.exception
+    button(at, "Use this model").click().run()
+    assert at.selectbox(key="source").value == str(folder) and own_models() == (str(folder),)
+    assert "Nothing is on record for" in at.info[0].value
+    _, command = started(at, "Extract the front")
+    assert command.startswith(f"front {folder} --")
+    button(at, "Forget it").click().run()
+    assert not at.exception and own_models() == ()

@@ -21,6 +21,15 @@ def test_a_slice_is_saved_that_a_front_measured_as_so_accurate(
     setup = Setup("minilm-l6", small_task, "elastic", TRAINING)
     assert result.front_error == Evaluator(quick_evaluator.source, setup).evaluate(SHAPE).dev_error
     assert records.read(tmp_path / "cut.json", Cut) == result
+    T, scores = quick_evaluator.teacher, result.scores
+    assert scores["this model"]["accuracy"] == pytest.approx(1 - result.dev_error, abs=1e-6)
+    assert scores["source"]["accuracy"] == pytest.approx(1 - T.dev_error, abs=1e-6)
+    majority = scores["always the most frequent class"]
+    share = T.dev_labels.mean()
+    assert majority["accuracy"] == pytest.approx(max(share, 1 - share), abs=1e-6)
+    assert majority["balanced accuracy"] == 0.5
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "macro F1, this model" in card and "accuracy, always the most frequent class" in card
     assert "opens in a new process" in result.reloaded
 
 

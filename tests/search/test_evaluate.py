@@ -16,7 +16,8 @@ from bort_engine.search.evaluate import (
     Header,
     Setup,
 )
-from bort_engine.training.teacher import TeacherReport, cross_entropy
+from bort_engine.training.metrics import distance
+from bort_engine.training.teacher import TeacherReport
 
 SMALL = Architecture(1, 2, 96, 192)
 HEADER = Header(
@@ -98,7 +99,7 @@ def test_the_usual_steps_are_the_oracles():
 def test_the_source_is_its_own_perfect_student(quick_evaluator):
     T = quick_evaluator.teacher
     evaluation = quick_evaluator.evaluate(quick_evaluator.source.architecture)
-    assert evaluation.error == pytest.approx(cross_entropy(T.dev_logits, T.dev_logits), abs=1e-5)
+    assert evaluation.error == pytest.approx(distance(T.dev_logits, T.dev_logits), abs=1e-5)
 
 
 def test_a_candidate_is_measured_the_same_twice_and_worse_than_the_teacher(quick_evaluator):

@@ -186,5 +186,5 @@ def test_a_local_folder_is_a_source_like_any_other(embedded, tmp_path):
     assert source.architecture == sources["minilm-l6"].architecture
     assert load_source(source, num_labels=2).config.num_labels == 2
     (tmp_path / "mine" / "model.safetensors").write_bytes(b"damaged")
-    with pytest.raises(ValueError, match=r"the weights of mine could not be loaded"):
+    with pytest.raises(ValueError, match=r"the weights of .*mine could not be loaded"):
         load_source(source)

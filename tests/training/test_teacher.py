@@ -1,7 +1,5 @@
 """T: cached by what decides its weights, and honest about which labels it has seen."""
 
-import math
-
 import numpy as np
 import pytest
 from datasets import Dataset, DatasetDict
@@ -9,14 +7,14 @@ from datasets import Dataset, DatasetDict
 from bort_engine import Cancelled
 from bort_engine.encoder.sources import sources
 from bort_engine.runs import records
+from bort_engine.training.metrics import distance
 from bort_engine.training.precision import precision
 from bort_engine.training.teacher import (
     Teacher,
     TeacherReport,
     _folder,
     _labelled,
-    cross_entropy,
-    divergence,
+    reading_length,
 )
 
 SOURCE = sources["minilm-l6"]
@@ -26,14 +24,6 @@ def splits(labels=(0, 1) * 100, text="text"):
     rows = {"text": [f"{text} {n}" for n in range(len(labels))], "label": list(labels)}
     data = Dataset.from_dict(rows)
     return DatasetDict(train=data, validation=data)
-
-
-def test_cross_entropy_by_hand():
-    teacher, student = np.log([[0.5, 0.5]]), np.log([[0.25, 0.75]])
-    expected = -(0.5 * math.log(0.25) + 0.5 * math.log(0.75))
-    assert cross_entropy(teacher, student) == pytest.approx(expected)
-    assert cross_entropy(teacher, teacher) == pytest.approx(math.log(2))
-    assert divergence(teacher, student) == pytest.approx(expected - math.log(2))
 
 
 def test_its_folder_follows_what_decides_its_weights():
@@ -82,7 +72,7 @@ def test_it_is_trained_once_and_its_report_says_how(source, quick_cache, tmp_pat
     assert (report.n_dev, report.n_labelled, report.precision) == (10, 60, precision())
     assert report.chance_error == pytest.approx(min(labels.mean(), 1 - labels.mean()))
     assert report.dev_error == pytest.approx((teacher.dev_logits.argmax(1) != labels).mean())
-    assert report.error == pytest.approx(cross_entropy(teacher.dev_logits, teacher.dev_logits))
+    assert report.error == pytest.approx(distance(teacher.dev_logits, teacher.dev_logits))
 
 
 def test_a_report_of_the_first_version_is_read():
@@ -96,3 +86,49 @@ def test_a_stop_leaves_nothing_behind(source, quick_cache):
     with pytest.raises(Cancelled):
         Teacher.prepare(source, "rotten-tomatoes", n_labelled=64, stop=lambda: True)
     assert set(quick_cache.rglob("*")) - before <= {quick_cache / "teachers"}
+
+
+class Words:
+    """A tokenizer of whole words, cut at `model_max_length`, with a mark at both ends."""
+
+    model_max_length = 10**30
+
+    def __call__(self, texts, second=None, truncation=False):
+        rows = [[0, *range(len(text.split())), 0][: self.model_max_length] for text in texts]
+        return {"input_ids": rows, "attention_mask": [[1] * len(row) for row in rows]}
+
+
+@pytest.mark.parametrize(
+    ("words", "longest", "expected"),
+    [
+        ([10] * 95 + [300] * 5, 512, (16, 0.05)),  # 12 tokens, then up to a multiple of 8
+        ([10] * 80 + [300] * 20, 512, (256, 0.2)),  # at most 256 are read
+        ([60] * 100, 32, (32, 1.0)),  # the model has no more positions
+    ],
+)
+def test_as_many_tokens_are_read_as_95_percent_of_the_texts_have(words, longest, expected):
+    data = Dataset.from_dict({"text": ["word " * n for n in words], "label": [0] * len(words)})
+    assert reading_length(data, Words(), longest) == expected
+
+
+def test_numbers_are_learnt_in_units_of_their_spread_and_pairs_are_read_as_such(
+    source, quick_cache, tmp_path
+):
+    rows = [
+        f"{'bad' if n % 2 else 'fine'} film {n},it is number {n},{100 + n % 7}" for n in range(120)
+    ]
+    path = tmp_path / "films.csv"
+    path.write_text("\n".join(["review,note,stars", *rows]))
+    name = f"{path}?text=review&second=note&label=stars&kind=number"
+    teacher = Teacher.prepare(source, name, steps=2)
+    report = teacher.report
+    labels = np.array(teacher.splits["train"]["label"])
+    assert (report.mean, report.spread) == pytest.approx((labels.mean(), labels.std()))
+    assert report.kind == "number" and report.chance_error == 1
+    assert teacher.dev_logits.shape == (12, 1) and report.max_length == 16
+    expected = (np.array(teacher.splits["validation"]["label"]) - report.mean) / report.spread
+    np.testing.assert_allclose(teacher.dev_labels, expected)
+    row = teacher.train_data[0]
+    assert isinstance(row["labels"], float) and set(row["token_type_ids"]) == {0, 1}
+    swapped = f"{path}?text=note&second=review&label=stars&kind=number"
+    assert Teacher.prepare(source, swapped, steps=2).folder != teacher.folder
