@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from statistics import median
 
 import pandas as pd
@@ -17,11 +18,12 @@ from bort_engine.runs import jobs, records
 from bort_engine.runs.text import literal
 from bort_engine.search import errors as oracles
 from bort_engine.search import front as extract
+from bort_engine.search.cut import Cut
 from bort_engine.search.evaluate import EvaluationTable
 from bort_engine.search.result import Front, Point
 from bort_engine.show import front as words
 from bort_engine.show import front_figures as figures
-from pages.parts import form, models, runs, texts
+from pages.parts import form, models, runs, side_run, texts
 
 PREDICTED = "glue"  # nothing is trained: errors from published scores, in Bort's own space
 PREFER = {"latency": "fast", "size": "small", "error": "accurate"}
@@ -243,9 +245,6 @@ def show_card(front: Front, point: Point) -> None:
     st.caption(f"{words.shape(point)}{against}.")
     runs.show_facts(words.facts(front, point))
     st.markdown(words.why(front, point))
-    if command := words.cut_command(front, point):
-        st.caption("It is trained already, as accurate as shown. Save it as a checkpoint:")
-        st.code(command, language="shell")
     files: dict[str, tuple[str, Callable[[], str]]] = {
         "front": ("front.json", lambda: json.dumps(records.dump(front))),
         "table": ("front.csv", lambda: front.to_frame().to_csv(index=False)),
@@ -256,6 +255,52 @@ def show_card(front: Front, point: Point) -> None:
     with st.container(horizontal=True):
         show_finetune(front, point)
         runs.show_downloads(files)
+
+
+def show_checkpoint(front: Front, point: Point) -> None:
+    """Offer to save the point as a checkpoint, which is made here, and then to take it home."""
+    options = words.cut_options(front, point)
+    if not options:
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        steps = "It alone is distilled from the source for so many steps more; 200 take a minute."
+        polish = st.number_input("Polish (steps)", 0, 10_000, 0, 100, help=steps, width=150)
+        st.button(
+            "Save this as a checkpoint",
+            icon=":material/save:",
+            on_click=side_run.start,
+            args=["cut", options | {"--polish": str(polish)}, front.source],
+        )
+    if front.origin == "recorded":
+        st.caption("The source and its elastic student are trained here first, once: minutes.")
+    with st.expander("As a command", icon=":material/terminal:"):
+        st.code(words.cut_command(front, point), language="shell")
+
+
+def show_cut() -> None:
+    """The checkpoint that the address names: at work, or ready to be taken home."""
+    load = partial(records.read, kind=Cut)
+    result = side_run.run_here("cut", load, "The source and its student are kept.")
+    if result is None:
+        return
+    with st.container(border=True):
+        st.markdown(f"**{result.architecture}, saved**  \n:small[{literal(str(result))}]")
+        folder = Path(result.folder)
+        code = (
+            "from transformers import pipeline\n"
+            f'pipe = pipeline("text-classification", "{folder.name}")  # the folder in the zip'
+        )
+        st.code(code, language="python")
+        name = f"{result.architecture!s}.zip".replace(",", "-")
+        files: dict[str, tuple[str, Callable[[], object]]] = {
+            "checkpoint": (name, partial(runs.packed, folder)),
+            "model card": ("README.md", (folder / "README.md").read_bytes),
+        }
+        if (folder / "config.json").is_file():
+            runs.show_downloads(files, primary="checkpoint", key="cut")
+        else:
+            st.caption("Its folder is gone; save it again.")
+        runs.show_close(side_run.address("cut"))
 
 
 def show_check(front: Front, run: jobs.Run) -> None:
@@ -367,6 +412,8 @@ if front is not None:
             st.caption(f"{literal(e)} Here is another one.")
     with st.container(border=True):
         show_card(front, point)
+        show_checkpoint(front, point)
+    show_cut()
     with st.expander("What is promised, and how it was checked", icon=":material/verified:"):
         st.markdown(words.promise(front))
         if run and is_done:

@@ -240,11 +240,11 @@ def summary(front: Front) -> str:
     )
 
 
-def cut_command(front: Front, point: Point) -> str:
-    """Return what saves a point of an elastic front as a checkpoint; nothing for other fronts."""
+def cut_options(front: Front, point: Point) -> dict[str, str]:
+    """Return the options of what saves a point of an elastic front as a checkpoint; else none."""
     training = front.provenance.training
     if front.oracle != "elastic" or training is None:
-        return ""
+        return {}
     usual = Setup(front.source, front.task, "elastic").training
     options = {
         "task": front.task,
@@ -254,7 +254,14 @@ def cut_command(front: Front, point: Point) -> str:
     options |= {
         name: value for name, value in asdict(training).items() if value != getattr(usual, name)
     }
-    texts = (f"--{name.replace('_', '-')} {quote(str(value))}" for name, value in options.items())
+    return {f"--{name.replace('_', '-')}": str(value) for name, value in options.items()}
+
+
+def cut_command(front: Front, point: Point) -> str:
+    """Return the command with these options; nothing for other fronts than elastic ones."""
+    texts = [f"{name} {quote(value)}" for name, value in cut_options(front, point).items()]
+    if not texts:
+        return ""
     return " ".join(["python -m bort_engine cut", quote(front.source), *texts])
 
 

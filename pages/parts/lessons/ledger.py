@@ -6,12 +6,12 @@ from bort_engine.lab.ledger import LENGTHS, RECORDED, Ledger
 from bort_engine.runs import jobs
 from bort_engine.runs.text import literal
 from bort_engine.show.lessons import claims
-from pages.parts import lesson, lesson_run, runs
+from pages.parts import lesson, runs, side_run
 
 TITLE = "The ledger"
 IDEA = "What the article claims of Bort, what its shape counts to, and what a clock says."
 KEPT = "Nothing is kept of half a run, as it would compare nothing: resuming times all of it."
-RUN = lesson_run.address("ledger")
+RUN = side_run.address("ledger")
 FORMATS = {
     "Operations (billions)": "%.2f",
     "Median (ms)": "%.1f",
@@ -47,7 +47,7 @@ def show_timing(here: bool) -> None:
             st.button(
                 "Time it here",
                 icon=":material/timer:",
-                on_click=lesson_run.start,
+                on_click=side_run.start,
                 args=["ledger", {"--lengths": ",".join(map(str, LENGTHS))}],
                 key="ledger_start",
             )
@@ -61,8 +61,8 @@ def show_timing(here: bool) -> None:
 
 def show() -> None:
     runs.show_problem()
-    timed_here = lesson_run.run_here("ledger", Ledger.load, KEPT)
-    shipped = lesson_run.opened(RECORDED, Ledger.load) if RECORDED.is_file() else None
+    timed_here = side_run.run_here("ledger", Ledger.load, KEPT)
+    shipped = side_run.opened(RECORDED, Ledger.load) if RECORDED.is_file() else None
     ledger = timed_here or shipped
     length = st.select_slider(
         "Sequence length: how many tokens are read at once",

@@ -18,14 +18,14 @@ from bort_engine.lab.torus_run import (
 )
 from bort_engine.runs.text import literal
 from bort_engine.show.lessons import torus
-from pages.parts import lesson, lesson_run, runs
+from pages.parts import lesson, runs, side_run
 
 TITLE = "Agora on a torus"
 IDEA = (
     "A small network learns what it was never shown, by asking a labeller that is often wrong "
     "about new points near its own mistakes."
 )
-RUN = lesson_run.address("torus")
+RUN = side_run.address("torus")
 
 
 USUAL = {"torus_points": 2000, "torus_seed": 0}
@@ -52,7 +52,7 @@ def settings() -> TorusSettings:
 
 @runs.reporting()
 def start() -> None:
-    lesson_run.start("torus", {f"--{name}": value for name, value in asdict(settings()).items()})
+    side_run.start("torus", {f"--{name}": value for name, value in asdict(settings()).items()})
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
@@ -167,10 +167,10 @@ def show() -> None:
             st.error(f"**Refused:** {literal(refused)}", icon=":material/block:")
             lesson.origin("computed", "just now: these dev points, this S, Agora's own check")
         runs.show_problem()
-        if run := lesson_run.run_here("torus", Torus.load, "Nothing of it is kept."):
+        if run := side_run.run_here("torus", Torus.load, "Nothing of it is kept."):
             show_rounds(run, "measured here", below)
             runs.show_close(RUN)
         elif RUN not in st.query_params and not refused:
             recorded = RECORDED[settings().learner]
-            if run := lesson_run.opened(recorded, Torus.load):
+            if run := side_run.opened(recorded, Torus.load):
                 show_rounds(run, "recorded", below)

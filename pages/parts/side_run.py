@@ -1,4 +1,4 @@
-"""A lesson's own run: started from its page, named by its address, shown in whatever state."""
+"""A run beside what a page shows: started there, named by the address, shown in any state."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,8 +14,8 @@ def address(command: str) -> str:
 
 
 @runs.reporting()
-def start(command: str, options: Mapping[str, object]) -> None:
-    runs.start_run(command, None, options, name=address(command))
+def start(command: str, options: Mapping[str, object], source: str | None = None) -> None:
+    runs.start_run(command, source, options, name=address(command))
 
 
 def opened(path: Path, load: Callable[[Path], runs.Record]) -> runs.Record | None:
