@@ -284,5 +284,5 @@ with runs.warning(closing=bool(run_id)):
     else:
         show_empty()
 
-SUMMARY = "{source} on {--task}, {--budget} evaluations each, {--seeds} seeds"
+SUMMARY = "{source_name} on {task_name}, {--budget} evaluations each, {--seeds} seeds"
 runs.show_earlier("race", SUMMARY)

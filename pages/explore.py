@@ -23,6 +23,7 @@ from bort_engine.search.evaluate import EvaluationTable
 from bort_engine.search.result import Front, Point
 from bort_engine.show import front as words
 from bort_engine.show import front_figures as figures
+from bort_engine.show.theme import short
 from pages.parts import form, models, runs, side_run, texts
 
 PREDICTED = "glue"  # nothing is trained: errors from published scores, in Bort's own space
@@ -121,8 +122,8 @@ def show_candidates(run: jobs.Run, events: list[runs.Event]) -> None:
 def show_form(source: str, task: str, epsilon: float) -> None:
     """What a front measured on this machine can be asked for."""
     st.markdown(
-        f"Train smaller relatives of **{source}** on **{literal(task)}** on this machine, and "
-        f"search them at epsilon **{epsilon:g}**."
+        f"Train smaller relatives of **{literal(short(source))}** on **{literal(short(task))}** on "
+        f"this machine, and search them at epsilon **{epsilon:g}**."
     )
     left, right = st.columns(2)
     left.number_input("Latency: batch size", 1, 1024, 1, key="--batch-size")
@@ -419,4 +420,4 @@ if front is not None:
         if run and is_done:
             show_check(front, run)
 
-runs.show_earlier("front", "{source} on {--task}, epsilon {--epsilon}", "point")
+runs.show_earlier("front", "{source_name} on {task_name}, epsilon {--epsilon}", "point")

@@ -253,4 +253,4 @@ with runs.warning(closing=bool(run_id)):
     else:
         show_empty()
 
-runs.show_earlier("agora", "{--architecture} from {source} on {--task}", RECORD)
+runs.show_earlier("agora", "{--architecture} from {source_name} on {task_name}", RECORD)

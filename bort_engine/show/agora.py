@@ -27,7 +27,7 @@ from bort_engine.finetune.report import (
 from bort_engine.runs.events import Event
 from bort_engine.runs.text import literal, printable
 from bort_engine.show.front import Fact, cost_facts
-from bort_engine.show.theme import listed
+from bort_engine.show.theme import listed, short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,7 +132,8 @@ def title(report: Report) -> str:
     chosen = f", chosen at epsilon {request.epsilon:g}" if request.epsilon is not None else ""
     return literal(
         printable(
-            f"{request.architecture} from {request.source.name} on {request.task}: {sentences} "
+            f"{request.architecture} from {short(request.source.name)} on {short(request.task)}: "
+            f"{sentences} "
             f"labelled sentences, {plan.points} points a mistake{by}{chosen}"
         )
     )

@@ -12,7 +12,7 @@ from bort_engine.encoder.sources import sources
 from bort_engine.runs.text import literal
 from bort_engine.search.evaluate import Setup
 from bort_engine.search.result import AFFORDABLE, Costs, Front, Point
-from bort_engine.show.theme import count, millions
+from bort_engine.show.theme import count, millions, short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,7 +130,8 @@ def reference(front: Front) -> str:
 
 def title(front: Front) -> str:
     """Say what was asked: source, task and epsilon."""
-    return f"{literal(front.source)} on {literal(front.task)}, epsilon {front.epsilon:g}"
+    names = f"{literal(short(front.source))} on {literal(short(front.task))}"
+    return f"{names}, epsilon {front.epsilon:g}"
 
 
 def badge(front: Front) -> str:

@@ -25,7 +25,7 @@ from bort_engine.show.race_figures import (
     spent,
     true_front,
 )
-from bort_engine.show.theme import count, listed
+from bort_engine.show.theme import count, listed, short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -236,7 +236,7 @@ def _rivals(names: Sequence[str]) -> str:
 
 def title(race: Race) -> str:
     length = f"{count(race.budget, 'evaluation')} each, {count(race.seeds, 'seed')}"
-    return f"{race.source} on {race.task}: {length}"
+    return f"{short(race.source)} on {short(race.task)}: {length}"
 
 
 def origin(race: Race) -> str:
@@ -254,7 +254,8 @@ def provenance(race: Race) -> dict[str, str]:
         "Errors made": f"{MADE.get(race.oracle, race.oracle)}, {record.training.steps} steps of "
         f"{record.training.train_batch_size} sentences, training seeds "
         f"{', '.join(map(str, record.training_seeds))}",
-        "Source": f"{race.source} on {race.task}: {100 * teacher.dev_error:.1f} % wrong on dev; "
+        "Source": f"{short(race.source)} on {short(race.task)}: "
+        f"{100 * teacher.dev_error:.1f} % wrong on dev; "
         f"guessing: {100 * teacher.chance_error:.1f} %",
         "Epsilon": f"0.1 is 10 % in size, 10 % in latency and {race.scale.points(0.1):.1f} points "
         "of wrong answers on dev",

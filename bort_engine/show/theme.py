@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -60,6 +61,12 @@ def pale(colour: str, opacity: float = 0.15) -> str:
 def millions(n: int) -> str:
     """Return a count of parameters or operations in three or four figures."""
     return f"{n / 1e6:.1f} M" if n >= 1e6 else f"{n / 1e3:.0f} k"
+
+
+def short(name: str) -> str:
+    """Return a source's or a task's name without folders and columns, where it is a path."""
+    path = name.partition("?")[0]
+    return PurePath(path).name if PurePath(path).is_absolute() else name
 
 
 def count(n: int, noun: str) -> str:

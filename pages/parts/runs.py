@@ -19,6 +19,7 @@ from bort_engine.runs.events import Event
 from bort_engine.runs.text import literal
 from bort_engine.search import errors as oracles
 from bort_engine.show.front import Fact
+from bort_engine.show.theme import short
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -98,7 +99,8 @@ def options(run: jobs.Run) -> dict[str, str]:
     """Return what was asked for by option, and the `source`."""
     words = run.request.arguments
     source = words[0] if words and not words[0].startswith("--") else "another source"
-    return DEFAULTS | dict(pairwise(words)) | {"source": source}
+    named = DEFAULTS | dict(pairwise(words)) | {"source": source}
+    return named | {"source_name": short(source), "task_name": short(named["--task"])}
 
 
 @st.fragment(run_every="1s")
