@@ -6,8 +6,9 @@ error is predicted, this runs at once and without torch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
@@ -40,7 +41,7 @@ from bort_engine.search.result import (
 )
 
 ERRORS = ("measured", "recorded")
-SAVE_EVERY_S = 60.0  # the front, while the rest of the space is checked
+REDRAW_EVERY_S = 60.0  # the front, while the rest of the space is checked
 
 
 def front(
@@ -127,27 +128,30 @@ def front(
             gathered = replace(search, selection="exhaustive", spot_checks=0)
             searched(answers.on_record(), gathered, partial=True)
         raise
-    if not search.check_all:
-        return result
-    saved, rest = perf_counter(), [a for a in space if a not in answers.evaluations]
-    # Nothing new is asked for when the front is drawn again, and a stop is not heard.
-    quiet = replace(answers, on_progress=silent)
-    try:
-        for n_done, architecture in enumerate(_shuffled(rest, seed)):
-            answers.settled(n_done, len(rest), "checking the whole space")
-            answers.evaluate(architecture)
-            if perf_counter() - saved > SAVE_EVERY_S:
-                searched(quiet, search)
-                saved = perf_counter()
-    finally:  # after a stop, too: the front says what was checked until then
-        result = searched(quiet, search)
+    if search.check_all:
+        # Nothing new is asked for when the front is drawn again, and a stop is not heard.
+        quiet = replace(answers, on_progress=silent)
+        result = _check_rest(answers, space, seed, redraw=partial(searched, quiet, search))
     return result
 
 
-def _shuffled(architectures: Sequence[Architecture], seed: int) -> list[Architecture]:
-    """Return them in a random order: wherever a check of them is stopped, it was of all kinds."""
-    order = np.random.default_rng(seed).permutation(len(architectures))
-    return [architectures[row] for row in order]
+def _check_rest(
+    oracle: Oracle, space: SearchSpace, seed: int, redraw: Callable[[], Front]
+) -> Front:
+    """Evaluate what is left of a space; draw the front again now and then, and at the end."""
+    rest = [a for a in space if a not in oracle.evaluations]
+    # In random order, so that wherever it is stopped, it was a check of all kinds.
+    order, drawn = np.random.default_rng(seed).permutation(len(rest)), perf_counter()
+    try:
+        for n_done, row in enumerate(order):
+            oracle.settled(n_done, len(rest), "checking the whole space")
+            oracle.evaluate(rest[row])
+            if perf_counter() - drawn > REDRAW_EVERY_S:
+                redraw()
+                drawn = perf_counter()
+    finally:  # after a stop, too: the front says what was checked until then
+        result = redraw()
+    return result
 
 
 def _known(
