@@ -29,7 +29,7 @@ from bort_engine.finetune.report import (
     Scores,
 )
 from bort_engine.finetune.report_file import ReportFile
-from bort_engine.runs.events import Progress, Stop, never, silent
+from bort_engine.runs.events import Progress, Stop, bar, never
 
 if TYPE_CHECKING:
     from bort_engine.encoder.model_card import Card
@@ -45,7 +45,7 @@ def agora(
     plan: Plan | None = None,
     columns: Columns | None = None,
     epsilon: float | None = None,
-    on_progress: Progress = silent,
+    on_progress: Progress = bar,
     stop: Stop = never,
 ) -> Report:
     """Fine-tune an architecture by Agora; return the report, which also lies in `out`.

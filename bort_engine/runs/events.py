@@ -6,6 +6,7 @@ a "detail", the "seconds_left" that the work itself predicts, a "loss", an "arch
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,36 @@ class Cancelled(Exception):
 
 
 def silent(event: Event) -> None:
-    """Tell nobody: the default of every `on_progress`."""
+    """Tell nobody."""
+
+
+class _Bar:
+    """Shows each stage as a bar of tqdm's, in a terminal or a notebook; elsewhere nothing."""
+
+    def __init__(self) -> None:
+        self._stage, self._bar = "", None
+
+    def __call__(self, event: Event) -> None:
+        if not (sys.stderr.isatty() or "ipykernel" in sys.modules):
+            return
+        if event["stage"] != self._stage or self._bar is None:
+            from tqdm.auto import tqdm
+
+            self._close()
+            self._stage = event["stage"]
+            self._bar = tqdm(desc=self._stage, total=event["total"] or None)
+        self._bar.n = event["done"]
+        self._bar.set_postfix_str(str(event.get("detail", "")))
+        if 0 < event["total"] <= event["done"]:
+            self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        self._stage, self._bar = "", None
+
+
+bar = _Bar()  # the default of the verbs' `on_progress`; `silent` says nothing
 
 
 def never() -> bool:

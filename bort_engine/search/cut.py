@@ -19,7 +19,7 @@ from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture, check_slice
 from bort_engine.encoder.timing import LatencySettings, measure_ms
 from bort_engine.runs import records
-from bort_engine.runs.events import Progress, Stop, never, silent, step_events
+from bort_engine.runs.events import Progress, Stop, bar, never, step_events
 from bort_engine.runs.provenance import Provenance
 from bort_engine.runs.records import Count, PositiveCount, Share
 from bort_engine.search.evaluate import BriefTraining, Evaluator, Setup
@@ -81,7 +81,7 @@ def cut(
     training: BriefTraining | None = None,
     seed: int = 0,
     out: str | Path,
-    on_progress: Progress = silent,
+    on_progress: Progress = bar,
     stop: Stop = never,
 ) -> Cut:
     """Save a slice of the elastic student as a plain transformers checkpoint, in `model/`.

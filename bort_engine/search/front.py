@@ -22,7 +22,7 @@ from bort_engine.data.tasks import find_task, with_columns
 from bort_engine.encoder.latency import Calibration, LatencySettings
 from bort_engine.encoder.sources import Source, sources
 from bort_engine.encoder.space import Architecture, SearchSpace
-from bort_engine.runs.events import Cancelled, Progress, Stop, never, silent
+from bort_engine.runs.events import Cancelled, Progress, Stop, bar, never, silent
 from bort_engine.search import errors as oracles
 from bort_engine.search.candidates import LATENCIES, calibration_for, candidate, costs_of
 from bort_engine.search.errors import Oracle
@@ -59,7 +59,7 @@ def front(
     recalibrate: bool = False,
     seed: int = 0,
     out: str | Path | None = None,
-    on_progress: Progress = silent,
+    on_progress: Progress = bar,
     stop: Stop = never,
 ) -> Front:
     """Compute the size / latency / error front of a source's subarchitectures on a task.

@@ -18,7 +18,7 @@ from bort_engine.data.tasks import find_task, with_columns
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
 from bort_engine.encoder.timing import LatencySettings
-from bort_engine.runs.events import Progress, Stop, check, never, silent
+from bort_engine.runs.events import Progress, Stop, bar, check, never
 from bort_engine.search import ablations, rivals
 from bort_engine.search import errors as oracles
 from bort_engine.search.candidates import calibration_for, candidate, costs_of
@@ -51,7 +51,7 @@ def race(
     training: BriefTraining | None = None,
     seed: int = 0,
     out: str | Path | None = None,
-    on_progress: Progress = silent,
+    on_progress: Progress = bar,
     stop: Stop = never,
 ) -> Race:
     """Let the FPTAS and the samplers search a space with `budget` evaluations each, and score them.
