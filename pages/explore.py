@@ -265,7 +265,9 @@ def show_checkpoint(front: Front, point: Point) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         steps = "It alone is distilled from the source for so many steps more; 200 take a minute."
-        polish = st.number_input("Polish (steps)", 0, 10_000, 0, 100, help=steps, width=150)
+        polish = st.number_input(
+            "Polish (steps)", 0, 10_000, 0, 100, key="polish", help=steps, width=150
+        )
         st.button(
             "Save this as a checkpoint",
             icon=":material/save:",

@@ -239,6 +239,26 @@ def play_race(job: jobs.Job, folder: Path, steps: int, pause: float) -> None:
         shutil.copy(os.environ["FAKE_RACE"], folder / "race.json")
 
 
+def play_cut(job: jobs.Job, folder: Path, steps: int, pause: float) -> None:
+    """Report the steps of a polish, and hand over a made-up checkpoint."""
+    from bort_engine.search.cut import Cut
+
+    for done in range(1, steps + 1):
+        report(job, pause, "step", stage="polishing the slice", done=done, total=steps)
+    model = folder / "model"
+    model.mkdir(exist_ok=True)
+    (model / "config.json").write_text("{}")
+    (model / "README.md").write_text("# A synthetic model card\n")
+    made = Provenance("Synthetic CPU", "made up for the tests", "2000-01-01", "")
+    scores = {"this model": {"accuracy": 0.8}}
+    shape, source = Architecture(3, 12, 384, 768), "minilm-l6"
+    errors = (0.21, 0.2, 0.17)
+    cut = Cut(
+        shape, source, "rotten-tomatoes", str(model), *errors, scores, 1000, 0, 0, "opens", made
+    )
+    records.write(folder / "cut.json", cut)
+
+
 def main() -> None:
     end = os.environ.get("FAKE_END", "")
     if end == "usage":
@@ -247,7 +267,8 @@ def main() -> None:
     folder = Path(arguments[arguments.index("--out") + 1])
     steps, pause = int(os.environ.get("FAKE_STEPS", 3)), float(os.environ.get("FAKE_PAUSE", 0))
     with jobs.working(folder, command, arguments) as job:
-        play = {"agora": play_agora, "race": play_race}.get(command, play_front)
+        others = {"agora": play_agora, "race": play_race, "cut": play_cut}
+        play = others.get(command, play_front)
         play(job, folder, steps, pause)
         if end == "deaf":
             job.report({"stage": "hearing nothing", "done": 0, "total": 1})

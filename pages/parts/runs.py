@@ -145,7 +145,8 @@ def show_ended(run: jobs.Run, status: jobs.Status, kept: str = KEPT, name: str =
 
 
 def show_close(name: str = RUN) -> None:
-    st.button("Close this run", icon=":material/close:", on_click=leave_run, args=[name])
+    label, key = "Close this run", f"close-{name}"  # there may be two on a page
+    st.button(label, icon=":material/close:", on_click=leave_run, args=[name], key=key)
 
 
 def show_earlier(command: str, summary: str, *replaced: str) -> None:

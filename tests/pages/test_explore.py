@@ -17,7 +17,13 @@ from bort_engine.runs.provenance import Provenance
 from bort_engine.search import errors as oracles
 from bort_engine.search import front as extract
 from bort_engine.search.errors import searched
-from bort_engine.search.evaluate import Evaluation, EvaluationTable, Header, Setup
+from bort_engine.search.evaluate import (
+    BriefTraining,
+    Evaluation,
+    EvaluationTable,
+    Header,
+    Setup,
+)
 from tests.app import button, calm, close_and_reopen, opened, press_and_wait, started, words
 from tests.conftest import TEACHER, synthetic_front
 
@@ -283,3 +289,27 @@ def test_your_own_model_is_looked_at_and_becomes_the_source(tmp_path):
     assert command.startswith(f"front {folder} --")
     button(at, "Forget it").click().run()
     assert not at.exception and own_models() == ()
+
+
+def test_a_point_becomes_a_checkpoint_on_the_page(run_root, wait, monkeypatch, tmp_path, downloads):
+    training = BriefTraining(steps=300, learning_rate=4e-4)
+    made = replace(FRONT.provenance, training=training, seed=3)
+    front = replace(FRONT, oracle="elastic", origin="measured", provenance=made)
+    front.save(tmp_path / "front.json")
+    monkeypatch.setenv("FAKE_STEPS", "1")
+    monkeypatch.setenv("FAKE_FRONT", str(tmp_path / "front.json"))
+    run = jobs.start("front", ["minilm-l6", "--task", "rotten-tomatoes"])
+    wait(lambda: run.status().over)
+    at = opened(run=run.id)
+    at.number_input(key="polish").set_value(200).run()
+    button(at, "Save this as a checkpoint").click().run()
+    (cut,) = jobs.runs(run_root, "cut")
+    chosen = FRONT.knee.architecture
+    words_of = f"minilm-l6 --task rotten-tomatoes --architecture {chosen} --seed 3 --polish 200"
+    assert " ".join(cut.request.arguments) == words_of
+    wait(lambda: cut.status().over)
+    at.run()
+    assert not at.exception and "**3,12,384,768, saved**" in words(at)
+    assert {"3-12-384-768.zip", "README.md"} <= set(downloads)
+    button(at, "Close this run").click().run()
+    assert "cut_run" not in at.query_params or "run" not in at.query_params
