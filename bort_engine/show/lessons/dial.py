@@ -1,4 +1,4 @@
-"""The epsilon dial: what the FPTAS trains at an epsilon, what it skips, and what that achieves.
+"""The epsilon dial: what the FPTAS evaluates at an epsilon, what it skips, and what that achieves.
 
 It is run on a recorded table of a whole space's errors, so that its promise can be held against
 every shape there is.
@@ -39,16 +39,16 @@ COSTS = ("latency", "operations")
 
 @dataclass(frozen=True, slots=True)
 class DialCover:
-    """What the FPTAS trained at an epsilon; shapes are named by their row of `table.points`.
+    """What the FPTAS evaluated at an epsilon; shapes are named by their row of `table.points`.
 
     Attributes:
         costs: size, latency or operations, and r of every shape, shape (n, 3).
         order: how often a shape errs more than one that it contains.
-        cells: every cell, and whether a shape in it was trained.
-        front: of the trained ones, those that no other trained one beats.
+        cells: every cell, and whether a shape in it was evaluated.
+        front: of the evaluated ones, those that no other evaluated one beats.
         bound: the most cells there can be.
-        achieved: the least epsilon for which the trained ones cover the whole table.
-        worst, stand_in: the shape that is covered worst, and the trained one nearest to it.
+        achieved: the least epsilon for which the evaluated ones cover the whole table.
+        worst, stand_in: the shape that is covered worst, and the evaluated one nearest to it.
     """
 
     table: Table
@@ -57,7 +57,7 @@ class DialCover:
     costs: np.ndarray
     order: ground_truth.Order
     cells: dict[fptas.Cell, bool]
-    trained: tuple[int, ...]
+    evaluated: tuple[int, ...]
     front: tuple[int, ...]
     bound: float
     achieved: float
@@ -83,7 +83,7 @@ class DialCover:
 
 
 def cover(table: Table, epsilon: float, lazy: bool = True, cost: str = "latency") -> DialCover:
-    """Run the FPTAS on a table, and hold what it trained against all of it.
+    """Run the FPTAS on a table, and hold what it evaluated against all of it.
 
     Raises:
         ValueError: the cost is neither latency nor operations, or epsilon is out of range.
@@ -106,9 +106,9 @@ def cover(table: Table, epsilon: float, lazy: bool = True, cost: str = "latency"
         guess=guesser(candidates),
     )
     row = {xi: number for number, xi in enumerate(candidates)}
-    trained = np.array([row[xi] for xi in extraction.evaluated])
+    evaluated = np.array([row[xi] for xi in extraction.evaluated])
     costs = np.array([(xi.p, xi.i, errors[xi.key]) for xi in candidates])
-    missed_by = gaps(costs[trained], costs)
+    missed_by = gaps(costs[evaluated], costs)
     nearest = missed_by.min(axis=0)  # its largest is the epsilon that is achieved
     worst = int(nearest.argmax())
     return DialCover(
@@ -118,27 +118,27 @@ def cover(table: Table, epsilon: float, lazy: bool = True, cost: str = "latency"
         costs,
         ground_truth.order(candidates, costs[:, 2].tolist()),
         cells={cell: cell not in extraction.skipped for cell in fptas.cells(candidates, epsilon)},
-        trained=tuple(trained.tolist()),
-        front=tuple(trained[nondominated(costs[trained])].tolist()),
+        evaluated=tuple(evaluated.tolist()),
+        front=tuple(evaluated[nondominated(costs[evaluated])].tolist()),
         bound=extraction.bound,
         achieved=max(0.0, float(nearest[worst])),
         worst=worst,
-        stand_in=int(trained[missed_by[:, worst].argmin()]),
+        stand_in=int(evaluated[missed_by[:, worst].argmin()]),
     )
 
 
 def compare(lazily: DialCover, every_cell: DialCover) -> pd.DataFrame:
-    """Return what each way of going about it trains, and the epsilon that it achieves."""
+    """Return what each way of going about it evaluates, and the epsilon that it achieves."""
     rows = [
-        ("Every cell, lazily", len(lazily.trained), lazily.achieved),
-        ("Every cell", len(every_cell.trained), every_cell.achieved),
+        ("Every cell, lazily", len(lazily.evaluated), lazily.achieved),
+        ("Every cell", len(every_cell.evaluated), every_cell.achieved),
         ("Every shape", len(lazily.costs), 0.0),
     ]
     return pd.DataFrame(rows, columns=["Way", "Evaluations", "Achieved epsilon"])
 
 
 def to_frame(cover: DialCover) -> pd.DataFrame:
-    """Return every shape with its costs, whether it was trained, and whether it is on the front."""
+    """Return every shape with its costs, whether it was evaluated, and whether it is on the front."""
     points, rows = cover.table.points, range(len(cover.costs))
     return pd.DataFrame(
         {
@@ -147,7 +147,7 @@ def to_frame(cover: DialCover) -> pd.DataFrame:
             cover.cost_label: cover.costs[:, 1],
             "Wrong on dev": [point.shown_error for point in points],
             "r": cover.costs[:, 2].round(6),
-            "Trained": [row in cover.trained for row in rows],
+            "Evaluated": [row in cover.evaluated for row in rows],
             "On the front": [row in cover.front for row in rows],
         }
     )
@@ -165,10 +165,10 @@ def verdict(cover: DialCover) -> str:
     if (lost := points(stand_in[2] - missed[2])) >= 0.05:
         more.append(f"{lost:.1f} points less accurate")
     return (
-        f"For each of the {len(shapes)} shapes, a trained one is to be {most} larger, {most} "
+        f"For each of the {len(shapes)} shapes, a evaluated one is to be {most} larger, {most} "
         f"{slower}, and at most {points(cover.epsilon):.1f} points less accurate. **The promise of "
         f"{cover.epsilon:g} is {outcome}: {cover.achieved:.3f} is achieved.** Covered worst is "
-        f"{worst}: the trained {near} stands in for it, "
+        f"{worst}: the evaluated {near} stands in for it, "
         f"{', '.join(more) or 'no worse in anything'}."
     )
 
@@ -187,8 +187,8 @@ def summary(cover: DialCover) -> str:
     """Say what the picture shows, for those who cannot see it."""
     return (
         f"{len(cover.costs)} shapes by parameters and {cover.cost}, in {len(cover.cells)} cells "
-        f"of epsilon {cover.epsilon:g}: {len(cover.trained)} shapes are trained, "
-        f"{cover.n_skipped} cells skipped, {len(cover.front)} of the trained are on the front. "
+        f"of epsilon {cover.epsilon:g}: {len(cover.evaluated)} shapes are evaluated, "
+        f"{cover.n_skipped} cells skipped, {len(cover.front)} of the evaluated are on the front. "
         f"The achieved epsilon is {cover.achieved:.3f}."
     )
 
@@ -196,22 +196,24 @@ def summary(cover: DialCover) -> str:
 def figure(cover: DialCover) -> go.Figure:
     """Draw the cells on logarithmic axes, the shapes in them, and what became of each."""
     chart, units = go.Figure(), _units(cover)
-    for name, is_trained, colour, dash in (
-        ("Trained cell", True, ORANGE, "solid"),
+    for name, is_evaluated, colour, dash in (
+        ("Evaluated cell", True, ORANGE, "solid"),
         ("Skipped cell", False, SKY, "dot"),
     ):
-        xs, ys = outlines([c for c, trained in cover.cells.items() if trained == is_trained], cover)
+        xs, ys = outlines(
+            [c for c, evaluated in cover.cells.items() if evaluated == is_evaluated], cover
+        )
         line = {"color": colour, "width": 1, "dash": dash}
         if xs:
             chart.add_scatter(
                 x=xs, y=ys, mode="lines", line=line, fill="toself", fillcolor=pale(colour),
                 hoverinfo="skip", name=name,
             )  # fmt: skip
-    rest = sorted({*range(len(cover.costs))} - {*cover.trained})
+    rest = sorted({*range(len(cover.costs))} - {*cover.evaluated})
     ring: dict[str, Any] = {"line": {"width": 2}}
     layers: tuple[tuple[str, Sequence[int], dict[str, Any]], ...] = (
-        ("Not trained", rest, {"symbol": "circle", "color": GREY, "size": 4}),
-        ("Trained", cover.trained, {"symbol": "square", "color": ORANGE, "size": 8}),
+        ("Not evaluated", rest, {"symbol": "circle", "color": GREY, "size": 4}),
+        ("Evaluated", cover.evaluated, {"symbol": "square", "color": ORANGE, "size": 8}),
         ("Front", cover.front, {"symbol": "circle-open", "color": GREEN, "size": 16} | ring),
         ("Covered worst", [cover.worst], {"symbol": "x", "color": VERMILION, "size": 11}),
     )

@@ -1,4 +1,4 @@
-"""The lesson on epsilon: how much to train, and what is promised and achieved for it."""
+"""The lesson on epsilon: how much to evaluate, and what is promised and achieved for it."""
 
 import streamlit as st
 
@@ -10,7 +10,7 @@ from pages.parts import lesson, runs
 TITLE = "The epsilon dial"
 IDEA = (
     "**Epsilon** is how much larger, slower and less accurate an answer may be than the best there "
-    "is. Allow more, and as a rule fewer networks need training."
+    "is. Allow more, and as a rule fewer networks need to be evaluated."
 )
 COSTS = {"Latency": "latency", "Operations": "operations"}
 
@@ -69,17 +69,17 @@ def show() -> None:
     points = result.table.scale.points
     lesson.sentences(
         "Shapes whose size and cost lie within a factor 1 + epsilon share a **cell**, and of a "
-        "cell those shapes are trained that no other shape in it contains (in layers, heads and "
+        "cell those shapes are evaluated that no other shape in it contains (in layers, heads and "
         "units).",
-        "**Laziness** trains fewer: a trained shape errs no more than all that it contains, so "
-        "where another trained one, of about their cost or less, errs at most epsilon more than "
-        "that, they need no training. The error's scale runs from 0, the source's, to 1, "
+        "**Laziness** evaluates fewer: a evaluated shape errs no more than all that it contains, so "
+        "where another evaluated one, of about their cost or less, errs at most epsilon more than "
+        "that, they need not be evaluated. The error's scale runs from 0, the source's, to 1, "
         f"guessing's: here epsilon 0.1 is {points(0.1):.1f} points.",
         "For size and cost the promise is a theorem. For the error it is one as long as no shape "
         "errs more than one that it contains, but for a small tolerance; so the **achieved** "
         "epsilon is worked out on every shape on record.",
         "Algorithm 1 of [\\[OSE\\]](https://arxiv.org/abs/2010.08512) sorts the shapes by size, "
-        "trains every k-th, and calls k epsilon. The cells and the laziness are this project's.",
+        "evaluates every k-th, and calls k epsilon. The cells and the laziness are this project's.",
     )
 
 
@@ -89,15 +89,15 @@ def preset(label: str, result: dial.DialCover) -> lesson.Preset:
     return lesson.Preset(
         label,
         values | {"dial_seed": result.table.seed},
-        f"{len(result.trained)} evaluations instead of {len(result.costs)}; {result.epsilon:g} is "
+        f"{len(result.evaluated)} evaluations instead of {len(result.costs)}; {result.epsilon:g} is "
         f"promised and {result.achieved:.3f} achieved.",
     )
 
 
 def show_numbers(result: dial.DialCover, lazily: dial.DialCover, whole: dial.DialCover) -> None:
-    """What was trained, promised and achieved."""
+    """What was evaluated, promised and achieved."""
     columns = st.columns(2)
-    columns[0].metric("Trained", f"{len(result.trained)} of {len(result.costs)}")
+    columns[0].metric("Evaluated", f"{len(result.evaluated)} of {len(result.costs)}")
     columns[1].metric("Achieved epsilon", f"{result.achieved:.3f}")
     st.markdown(dial.verdict(result))
     runs.show_table(
@@ -107,7 +107,7 @@ def show_numbers(result: dial.DialCover, lazily: dial.DialCover, whole: dial.Dia
     )
     st.caption(
         f"{len(result.cells)} cells hold a shape; by the formula there are at most "
-        f"{result.bound:.0f}. In {result.n_skipped} no shape was trained."
+        f"{result.bound:.0f}. In {result.n_skipped} no shape was evaluated."
     )
 
 

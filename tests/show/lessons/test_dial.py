@@ -31,7 +31,7 @@ def three(table: Table, small: float = 0.5) -> Table:
 
 def test_what_contains_the_others_of_its_cell_stands_in_for_them(table):
     cover = dial.cover(three(table), 1.0, lazy=False)
-    assert sorted(cover.trained) == [0, 2] and len(cover.cells) == 2
+    assert sorted(cover.evaluated) == [0, 2] and len(cover.cells) == 2
     # 2.2 ms for 2.0 ms; it is also 1.2 % larger, and errs less.
     assert cover.achieved == pytest.approx(0.1)
     assert (cover.worst, cover.stand_in) == (1, 2) and cover.kept
@@ -65,14 +65,14 @@ def test_a_cell_is_drawn_between_two_powers(table):
 @pytest.mark.parametrize("epsilon", [0.5, 0.2, 0.05])
 def test_size_and_cost_are_covered_whatever_the_errors(table, epsilon, cost):
     whole = dial.cover(table, epsilon, False, cost)
-    assert len(whole.trained) >= len(whole.cells) <= whole.bound and not whole.n_skipped
-    ratios = whole.costs[list(whole.trained), None, :2] / whole.costs[None, :, :2]
+    assert len(whole.evaluated) >= len(whole.cells) <= whole.bound and not whole.n_skipped
+    ratios = whole.costs[list(whole.evaluated), None, :2] / whole.costs[None, :, :2]
     assert ratios.max(axis=2).min(axis=0).max() <= 1 + epsilon
     lazy = dial.cover(table, epsilon, True, cost)
-    assert len(lazy.trained) < len(whole.trained) and {*lazy.front} <= {*lazy.trained}
-    assert len(lazy.trained) >= len(lazy.cells) - lazy.n_skipped > 0
+    assert len(lazy.evaluated) < len(whole.evaluated) and {*lazy.front} <= {*lazy.evaluated}
+    assert len(lazy.evaluated) >= len(lazy.cells) - lazy.n_skipped > 0
     for cover in (whole, lazy):
-        assert cover.achieved == pytest.approx(Truth(cover.costs).epsilons(cover.trained)[-1])
+        assert cover.achieved == pytest.approx(Truth(cover.costs).epsilons(cover.evaluated)[-1])
         stand_in, worst = cover.costs[cover.stand_in], cover.costs[cover.worst]
         gap = max(*(stand_in / worst)[:2] - 1, stand_in[2] - worst[2])
         assert max(0.0, gap) == pytest.approx(cover.achieved)
@@ -81,10 +81,10 @@ def test_size_and_cost_are_covered_whatever_the_errors(table, epsilon, cost):
 def test_the_numbers_behind_the_picture_add_up(table):
     cover = dial.cover(table, 0.3)
     frame = dial.to_frame(cover)
-    assert len(frame) == len(SPACE) and frame["Trained"].sum() == len(cover.trained)
+    assert len(frame) == len(SPACE) and frame["Evaluated"].sum() == len(cover.evaluated)
     assert dial.compare(cover, cover)["Evaluations"].iloc[-1] == len(SPACE)
     counts = {t.name: len(t.x) for t in dial.figure(cover).data if t.mode == "markers"}
-    assert counts["Trained"] + counts["Not trained"] == len(SPACE)
+    assert counts["Evaluated"] + counts["Not evaluated"] == len(SPACE)
 
 
 def test_mistakes_are_one_line(table, tmp_path):
