@@ -138,7 +138,7 @@ def compare(lazily: DialCover, every_cell: DialCover) -> pd.DataFrame:
 
 
 def to_frame(cover: DialCover) -> pd.DataFrame:
-    """Return every shape with its costs, whether it was evaluated, and whether it is on the front."""
+    """Return every shape, its costs, whether it was evaluated, and whether it is on the front."""
     points, rows = cover.table.points, range(len(cover.costs))
     return pd.DataFrame(
         {
@@ -165,7 +165,7 @@ def verdict(cover: DialCover) -> str:
     if (lost := points(stand_in[2] - missed[2])) >= 0.05:
         more.append(f"{lost:.1f} points less accurate")
     return (
-        f"For each of the {len(shapes)} shapes, a evaluated one is to be {most} larger, {most} "
+        f"For each of the {len(shapes)} shapes, an evaluated one is to be {most} larger, {most} "
         f"{slower}, and at most {points(cover.epsilon):.1f} points less accurate. **The promise of "
         f"{cover.epsilon:g} is {outcome}: {cover.achieved:.3f} is achieved.** Covered worst is "
         f"{worst}: the evaluated {near} stands in for it, "

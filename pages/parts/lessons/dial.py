@@ -71,8 +71,8 @@ def show() -> None:
         "Shapes whose size and cost lie within a factor 1 + epsilon share a **cell**, and of a "
         "cell those shapes are evaluated that no other shape in it contains (in layers, heads and "
         "units).",
-        "**Laziness** evaluates fewer: a evaluated shape errs no more than all that it contains, so "
-        "where another evaluated one, of about their cost or less, errs at most epsilon more than "
+        "**Laziness** evaluates fewer: an evaluated shape errs no more than all that it contains, "
+        "so where another evaluated one, of about their cost or less, errs at most epsilon more than "
         "that, they need not be evaluated. The error's scale runs from 0, the source's, to 1, "
         f"guessing's: here epsilon 0.1 is {points(0.1):.1f} points.",
         "For size and cost the promise is a theorem. For the error it is one as long as no shape "
@@ -89,8 +89,8 @@ def preset(label: str, result: dial.DialCover) -> lesson.Preset:
     return lesson.Preset(
         label,
         values | {"dial_seed": result.table.seed},
-        f"{len(result.evaluated)} evaluations instead of {len(result.costs)}; {result.epsilon:g} is "
-        f"promised and {result.achieved:.3f} achieved.",
+        f"{len(result.evaluated)} evaluations instead of {len(result.costs)}; {result.epsilon:g} "
+        f"is promised and {result.achieved:.3f} achieved.",
     )
 
 
