@@ -72,8 +72,8 @@ def show() -> None:
         "cell those shapes are evaluated that no other shape in it contains (in layers, heads and "
         "units).",
         "**Laziness** evaluates fewer: an evaluated shape errs no more than all that it contains, "
-        "so where another evaluated one, of about their cost or less, errs at most epsilon more than "
-        "that, they need not be evaluated. The error's scale runs from 0, the source's, to 1, "
+        "so where another one, of about their cost or less, errs at most epsilon more than that, "
+        "they need not be evaluated. The error's scale runs from 0, the source's, to 1, "
         f"guessing's: here epsilon 0.1 is {points(0.1):.1f} points.",
         "For size and cost the promise is a theorem. For the error it is one as long as no shape "
         "errs more than one that it contains, but for a small tolerance; so the **achieved** "
