@@ -262,10 +262,11 @@ class Evaluator:
                 its training diverged.
             Cancelled: a stop was asked for.
         """
-        start, T = perf_counter(), self.teacher
+        elastic = self.setup.oracle == "elastic"
+        T = self.student.teacher if elastic else self.teacher  # their trainings do not count
+        start = perf_counter()
         if architecture == self.source.architecture and self.setup.oracle != "scratch":
             return Evaluation(architecture, T.error, T.dev_error, round(perf_counter() - start, 3))
-        elastic = self.setup.oracle == "elastic"
         model = self.student.cut(architecture) if elastic else self._trained(architecture)
         return self.measure(architecture, model, start)
 
