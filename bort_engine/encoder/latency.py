@@ -158,7 +158,7 @@ def calibration_path(
 
 
 def recorded_calibration(
-    source: Source, space: SearchSpace, settings: LatencySettings | None = None
+    source: Source, space: Iterable[Architecture], settings: LatencySettings | None = None
 ) -> Calibration | None:
     """Return the shipped calibration that fits the source and covers the space, or None."""
     for path in sorted((ASSETS / "calibrations").glob("*.json")):

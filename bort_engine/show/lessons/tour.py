@@ -171,7 +171,7 @@ def race_stop(race: Race) -> TourStop:
     return TourStop(
         "A race: does the search earn its keep?",
         f"The search behind the front, the FPTAS, and {len(race.searchers) - 1} others may each "
-        f"train as many networks: {lead} Look at the curves: who is ahead early, and who at the "
+        f"evaluate as many networks: {lead} Look at the curves: who is ahead early, and who at the "
         "end?",
         (
             ("Evaluations each", f"{race.budget}"),
