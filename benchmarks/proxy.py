@@ -173,7 +173,7 @@ def tau(errors: np.ndarray, truth: np.ndarray, axis: str | None = None) -> tuple
 
 
 def report(trial: Trial, calibration: Calibration) -> None:
-    ms = np.array([calibration.predict(a) for a in SHAPES])
+    ms = np.array([calibration.predict_ms(a) for a in SHAPES])
     for seed in sorted({row.seed for row in trial.measured}):
         rounds = trial.of("finished", seed).errors
         if any(str(a) not in rounds for a in SHAPES):
@@ -188,7 +188,10 @@ def report(trial: Trial, calibration: Calibration) -> None:
         )
         for name, errors in rankings(trial, seed):
             parts = [f"tau {tau(errors, truth)[0]:.2f}"]
-            parts += [f"{axis.split('_')[1]} {tau(errors, truth, axis)[0]:.2f}" for axis in AXES]
+            parts += [
+                f"{letter} alone {tau(errors, truth, axis)[0]:.2f}"
+                for letter, axis in zip("DAHI", AXES, strict=True)
+            ]
             if name in ORACLES:
                 parts += [f"mean {100 * errors.mean():.1f} %", picked(trial, errors, truth, ms)]
             print(f"  {name}: {'; '.join(parts)}")
@@ -217,7 +220,7 @@ def main() -> None:
         trial = Trial(report_of_T.dev_error, report_of_T.n_dev, made)
     if "--read" not in sys.argv:
         measure(trial, numbers[0] if numbers else 2)
-    calibration = calibration_for(SOURCE, SearchSpace.fine(SOURCE), None, "measured", False)
+    calibration = calibration_for(SOURCE, SearchSpace.fine(SOURCE), None, "recorded")
     report(trial, calibration)
 
 
