@@ -4,7 +4,8 @@ Run: python benchmarks/proxy.py [seeds] [--read]. 24 shapes of MiniLM-L6, spread
 hidden size and neurons, are finished: each is cut from the elastic student and distilled on its own
 in rounds of 100 steps until two rounds running have not lowered its error on dev. Then each oracle
 measures the same 24: slices of elastic students of 100, 300 and 1,000 steps, and brief trainings of
-30, 120 and 480; the number of parameters and a surface fitted to 60 other slices rank them too.
+30, 120 and 480; the number of parameters, a surface fitted to 60 other slices, and the shipped
+students, by wrong answers and by cross-entropy, rank them too.
 Prints Kendall's tau between each and the finished models, overall and over the pairs that differ in
 one axis alone, and what one finds at home who picks by it the fastest that loses at most a point.
 Writes assets/recorded/proxy-minilm-l6.json as it goes, and goes on where it was stopped; --read
@@ -34,6 +35,7 @@ from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import Architecture, SearchSpace
 from bort_engine.runs import records
 from bort_engine.runs.provenance import Provenance
+from bort_engine.search import errors as oracles
 from bort_engine.search.candidates import calibration_for
 from bort_engine.search.evaluate import BriefTraining, Evaluator, Setup
 from bort_engine.search.predictor import ErrorPredictor, shape_features
@@ -153,6 +155,10 @@ def rankings(trial: Trial, seed: int) -> Iterator[tuple[str, np.ndarray]]:
             [shape_features(a) for a in other], [known[str(a)][0] for a in other]
         )
         yield "surface", np.array([predictor.predict(shape_features(a)) for a in SHAPES])
+    for table in oracles.replayable(SOURCE, TASK, SearchSpace.fine(SOURCE)):  # as shipped
+        known_evaluations = [table.evaluate(a) for a in SHAPES]
+        yield f"student {table.seed}, wrong answers", np.array([e.wrong for e in known_evaluations])
+        yield f"student {table.seed}, cross-entropy", np.array([e.error for e in known_evaluations])
     for name in ORACLES:
         errors = trial.of(name, seed).errors
         if all(str(a) in errors for a in SHAPES):
