@@ -244,7 +244,7 @@ def test_a_point_is_taken_to_the_fine_tune_page_if_it_fits_its_source(calls, mon
     assert "Fine-tune this" not in [b.label for b in opened().button]
 
 
-def test_your_own_text_is_looked_at_and_becomes_the_task():
+def test_your_own_text_is_looked_at_and_becomes_the_task(slow):
     rows = "".join(f"film {n},{('good', 'bad')[n % 4 == 0]}\n" for n in range(100))
     upload = uploads.keep("films.csv", f"review,verdict\n{rows}film 1,bad\n".encode())
     at = opened()
@@ -257,7 +257,8 @@ def test_your_own_text_is_looked_at_and_becomes_the_task():
     button(at, "Use it").click().run()
     assert at.selectbox(key="task").value == f"{upload.path}?text=review&label=verdict"
     assert "Nothing is on record" in at.info[0].value
-    _, command = started(at, "Extract the front")
+    run, command = started(at, "Extract the front")
+    run.cancel()
     assert f"--task {upload.path}?text=review&label=verdict" in command
     at.selectbox(key=f"own_kind_{upload.path.parent.name}").set_value("a number").run()
     assert "label is bad (str); allowed: a number" in words(at)  # said beside the file, in one line
@@ -265,7 +266,7 @@ def test_your_own_text_is_looked_at_and_becomes_the_task():
     assert not at.exception and uploads.uploads() == []
 
 
-def test_your_own_model_is_looked_at_and_becomes_the_source(tmp_path):
+def test_your_own_model_is_looked_at_and_becomes_the_source(slow, tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()
     config = {"model_type": "bert", "num_hidden_layers": 4, "num_attention_heads": 4}
@@ -285,7 +286,8 @@ def test_your_own_model_is_looked_at_and_becomes_the_source(tmp_path):
     button(at, "Use this model").click().run()
     assert at.selectbox(key="source").value == str(folder) and own_models() == (str(folder),)
     assert "Nothing is on record for" in at.info[0].value
-    _, command = started(at, "Extract the front")
+    run, command = started(at, "Extract the front")
+    run.cancel()
     assert command.startswith(f"front {folder} --")
     button(at, "Forget it").click().run()
     assert not at.exception and own_models() == ()
