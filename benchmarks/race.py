@@ -3,10 +3,10 @@
 Run: [ORACLE=brief] python benchmarks/race.py [seeds] [RECORD ...]. The tables are of 2,640 slices
 of the elastic student, or of 384 shapes trained briefly. Prints what the tables say of the
 assumptions (noise from seed to seed, exceptions to the order, the fitted surface, what covers
-achieve); then
-the race: hypervolume and achieved epsilon after 16, 32 and 64 evaluations, and, seed by seed, the
-evaluations until the achieved epsilon is below 0.2 and 0.1, in the whole space and with 12 heads
-only, with the quartiles of 1,000 random orders; then the quartiles over random sub-spaces.
+achieve); then the race: hypervolume and achieved epsilon after 16, 32 and 64 evaluations, and, seed
+by seed, the evaluations until the achieved epsilon is below 0.2 and 0.1, in the whole space and
+with 12 heads only, with the quartiles of 1,000 random orders; then the quartiles over random
+sub-spaces.
 SIZE=effective counts the encoder's parameters only: other cells, on which nothing was tuned.
 With SAVE=1 the default race becomes the recorded one that the app opens on.
 """

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bort_engine.data.resources import fetch, general_texts
-from bort_engine.data.splits import SPLIT_SEED, SPLITS, Row, Tables, shuffle_split
+from bort_engine.data.splits import SPLIT_SEED, SPLITS, Row, Tables, hold_out, shuffle_split
 
 LEAST_WORDS = 6  # of a sentence in a pair
 N_NEAR = 20  # articles among which one with enough sentences is looked for
@@ -48,10 +48,7 @@ def train_and_test_files(stem: str) -> Tables:
         lines = (folder / f"{stem}-{split}.tab").read_text("utf-8").splitlines()[3:]
         pairs = (line.split("\t") for line in lines if line)
         tables[split] = [(text.strip(), "", label) for label, text in pairs]
-    rows = tables["train"]
-    dev = set(np.random.default_rng(SPLIT_SEED).permutation(len(rows))[: len(rows) // 10].tolist())
-    tables["train"] = [row for at, row in enumerate(rows) if at not in dev]
-    tables["validation"] = [row for at, row in enumerate(rows) if at in dev]
+    tables["train"], tables["validation"] = hold_out(tables["train"])
     return {split: tables[split] for split in SPLITS}
 
 

@@ -13,11 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bort_engine.data.columns import Columns
 from bort_engine.data.resources import check_hub
-from bort_engine.data.splits import SPLIT_SEED, Row, Tables
+from bort_engine.data.splits import Row, Tables, hold_out
 from bort_engine.runs.text import one_line
 
 PREFIX = "hub:"
@@ -89,13 +87,8 @@ def load(name: str, columns: Columns) -> tuple[Tables, str]:
     last = rows.get("test") or rows.get(dev)
     if last is None:
         raise ValueError(f"{name} has labels in train only; download it and split it by file.")
-    order = np.random.default_rng(SPLIT_SEED).permutation(len(train))
-    tenth = set(order[: len(train) // 10].tolist())
-    tables = {
-        "train": [row for at, row in enumerate(train) if at not in tenth],
-        "validation": [row for at, row in enumerate(train) if at in tenth],
-        "test": last,
-    }
+    rest, tenth = hold_out(train)
+    tables = {"train": rest, "validation": tenth, "test": last}
     kept = "test" if "test" in rows else dev
     return tables, f"dev is a tenth of train at random, the published {kept} split is test"
 

@@ -75,6 +75,14 @@ def shuffle_split(items: Sequence[Item]) -> dict[str, list[Item]]:
     return {split: [items[i] for i in part] for split, part in zip(SPLITS, parts, strict=True)}
 
 
+def hold_out(rows: Sequence[Item]) -> tuple[list[Item], list[Item]]:
+    """Return the rows without a tenth drawn at random with SPLIT_SEED, and that tenth, for dev."""
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(rows))
+    tenth = set(order[: len(rows) // 10].tolist())
+    rest = [row for at, row in enumerate(rows) if at not in tenth]
+    return rest, [row for at, row in enumerate(rows) if at in tenth]
+
+
 def drop_repeats(tables: Tables) -> tuple[Tables, Dropped]:
     """Keep each text, or pair of texts, once, with its first label.
 
