@@ -64,7 +64,9 @@ def columns_of(name: str, asked: Columns) -> Columns:
     """Return the columns to read: those asked for, or the known ones of a task."""
     repository, config = parse(name)
     known = KNOWN.get(repository, {}).get(config, Columns())
-    return known if asked == Columns() else asked
+    if replace(asked, max_length=0) != Columns():
+        return asked
+    return replace(known, max_length=asked.max_length)
 
 
 def load(name: str, columns: Columns) -> tuple[Tables, str]:

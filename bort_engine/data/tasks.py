@@ -118,19 +118,25 @@ TASKS = {
 def find_task(name: str) -> Task:
     """Return a task by its name, or by the path of a file or folder with its texts.
 
-    Columns may follow the path, as in `reviews.csv?text=review&label=stars` (columns.py).
+    What is read of it may follow, as in `reviews.csv?text=review&label=stars` or
+    `newsgroups?length=128` (columns.py).
 
     Raises:
         ValueError: the name is unknown, or a file is not what is needed.
         OSError: a file cannot be read.
     """
-    return TASKS[name] if name in TASKS else _user_task(name)[0]
+    path, columns = _check_name(name)
+    if path not in TASKS:
+        return _user_task(name)[0]
+    if not columns.max_length:
+        return TASKS[path]
+    return replace(TASKS[path], name=name, max_length=columns.max_length)
 
 
 def with_columns(task: str, columns: Columns) -> str:
-    """Return the name of the task that reads these columns of the files at a path.
+    """Return the name of the task that reads these columns, and so many tokens, of its data.
 
-    Where the name has columns already, those stay that are not given or the default ones.
+    Where the name says some already, those stay that are not given or the default ones.
 
     Raises:
         ValueError: the task is embedded, so that its columns are fixed; or its name is not valid.
@@ -178,10 +184,11 @@ def count_rows(name: str, on_progress: Progress = silent) -> tuple[dict[str, int
 
 
 def _content(name: str, on_progress: Progress) -> Content:
-    if name not in TASKS:
+    path, _ = _check_name(name)
+    if path not in TASKS:
         return _user_task(name)[1]
-    fetch(embedded.LOADERS[name][0], on_progress)
-    return _embedded_content(name)
+    fetch(embedded.LOADERS[path][0], on_progress)
+    return _embedded_content(path)
 
 
 @lru_cache(maxsize=2)  # few, since the texts stay in memory
@@ -208,7 +215,7 @@ def _user_task(name: str) -> tuple[Task, Content]:
 
 def _check_name(name: str) -> tuple[str, Columns]:
     path, columns = parse_name(name)
-    if path in TASKS:
+    if path in TASKS and replace(columns, max_length=0) != Columns():
         raise ValueError(f"task {path!r} is embedded, and its columns are fixed; leave them out.")
     return path, columns
 
@@ -230,6 +237,7 @@ def _hub_task(name: str, columns: Columns) -> tuple[Task, Content]:
         digest=content.digest,
         kind=columns.label_kind,
         is_pair=bool(columns.second_column),
+        max_length=columns.max_length,
     )
     return task, content
 
@@ -250,5 +258,6 @@ def _parse(
         digest=content.digest,
         kind=columns.label_kind,
         is_pair=bool(columns.second_column),
+        max_length=columns.max_length,
     )
     return task, content

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bort_engine.data.columns import Kind
+from bort_engine.data.columns import Kind, parse_name
 from bort_engine.data.resources import cache_dir
 from bort_engine.data.tasks import MAX_LENGTH, find_task, load_task
 from bort_engine.encoder.sources import Source
@@ -154,21 +154,25 @@ def _encode(split: Dataset, tokenizer: PreTrainedTokenizerBase, labels: Any) -> 
 
 
 def reading_length(
-    split: Dataset, tokenizer: PreTrainedTokenizerBase, longest: int
+    split: Dataset, tokenizer: PreTrainedTokenizerBase, longest: int, asked: int = 0
 ) -> tuple[int, float]:
     """Return how many tokens of a text are to be read, and the share of texts that this cuts.
 
-    As many as 95 % of the texts have, a multiple of 8, and at most `longest`.
+    As many as are asked for; else as many as 95 % of the texts have, a multiple of 8, at most
+    `longest` and `MOST_TOKENS`.
+
+    Raises:
+        ValueError: more are asked for than the source can read.
     """
+    if asked > longest:
+        raise ValueError(f"max_length is {asked}; this source reads at most {longest} tokens.")
     some = split.select(range(0, len(split), max(1, len(split) // 2000)))
-    longest = tokenizer.model_max_length = min(longest, MOST_TOKENS)
+    tokenizer.model_max_length = longest + 1  # what has one more than can be read is cut
     rows = _encode(some, tokenizer, [0] * len(some))
     lengths = np.array([len(row["input_ids"]) for row in rows])
     most = int(np.quantile(lengths, 0.95, method="inverted_cdf"))
-    length = min(longest, 8 * math.ceil(most / 8))
-    # What is as long as can be read may be longer than that.
-    cut = (lengths > length) | ((lengths == longest) & (length == longest))
-    return length, round(float(cut.mean()), 4)
+    length = asked or min(longest, MOST_TOKENS, 8 * math.ceil(most / 8))
+    return length, round(float((lengths > length).mean()), 4)
 
 
 def _labelled(splits: DatasetDict, task: str, n_labelled: int, seed: int) -> np.ndarray:
@@ -197,8 +201,10 @@ def _folder(
     weights = Path(source.weights or "") / "model.safetensors"
     stamp = str(weights.stat().st_mtime_ns) if weights.is_file() else ""
     key = [RECIPE_VERSION, asdict(source), texts, stamp, steps, n_labelled, n_labelled and seed]
+    path, columns = parse_name(task)
+    key += [columns.max_length] if columns.max_length else []
     digest = hashlib.sha256(json.dumps(key, default=str).encode()).hexdigest()[:10]
-    name = f"{Path(source.name).name}-{Path(task).stem}-{digest}"
+    name = f"{Path(source.name).name}-{Path(path).stem}-{digest}"
     return cache_dir() / "teachers" / name
 
 
@@ -230,9 +236,7 @@ def _fine_tune(
         some = labels["train"][rows]
         mean, spread = float(some.mean()), float(some.std())
         labels = {name: (values - mean) / spread for name, values in labels.items()}
-    length, cut = about.max_length, 0.0
-    if not length:
-        length, cut = reading_length(splits["train"], tokenizer, source.longest_input)
+    length, cut = reading_length(splits["train"], tokenizer, source.longest_input, about.max_length)
     tokenizer.model_max_length = length
     data = {name: _encode(splits[name], tokenizer, labels[name]) for name in splits}
     set_seed(seed)

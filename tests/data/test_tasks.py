@@ -69,3 +69,10 @@ def test_what_is_not_there_is_refused(name):
     words = rf"{re.escape(repr(name[:300]))} is not known; .*-article, or the path of a file \(.csv"
     with pytest.raises(ValueError, match=words):
         find_task(name)
+
+
+def test_a_length_makes_another_task_of_the_same_data():
+    asked = with_columns("rated-tweets", Columns(max_length=24))
+    assert asked == "rated-tweets?length=24"
+    short, usual = find_task(asked), find_task("rated-tweets")
+    assert (short.name, short.max_length, short.note) == (asked, 24, usual.note)

@@ -99,16 +99,25 @@ class Words:
 
 
 @pytest.mark.parametrize(
-    ("words", "longest", "expected"),
+    ("words", "longest", "asked", "expected"),
     [
-        ([10] * 95 + [300] * 5, 512, (16, 0.05)),  # 12 tokens, then up to a multiple of 8
-        ([10] * 80 + [300] * 20, 512, (256, 0.2)),  # at most 256 are read
-        ([60] * 100, 32, (32, 1.0)),  # the model has no more positions
+        ([10] * 95 + [300] * 5, 512, 0, (16, 0.05)),  # 12 tokens, then up to a multiple of 8
+        ([10] * 80 + [300] * 20, 512, 0, (256, 0.2)),  # at most 256 are read
+        ([60] * 100, 32, 0, (32, 1.0)),  # the model has no more positions
+        ([30] * 100, 32, 0, (32, 0.0)),  # 32 tokens with both marks: all of them are read
+        ([10] * 80 + [300] * 20, 512, 400, (400, 0.0)),
+        ([10] * 80 + [300] * 20, 512, 8, (8, 1.0)),
     ],
 )
-def test_as_many_tokens_are_read_as_95_percent_of_the_texts_have(words, longest, expected):
+def test_as_many_tokens_are_read_as_95_percent_of_the_texts_have(words, longest, asked, expected):
     data = Dataset.from_dict({"text": ["word " * n for n in words], "label": [0] * len(words)})
-    assert reading_length(data, Words(), longest) == expected
+    assert reading_length(data, Words(), longest, asked) == expected
+
+
+def test_more_tokens_than_the_source_reads_are_refused():
+    data = Dataset.from_dict({"text": ["word"], "label": [0]})
+    with pytest.raises(ValueError, match="max_length is 400; this source reads at most 128"):
+        reading_length(data, Words(), 128, 400)
 
 
 def test_numbers_are_learnt_in_units_of_their_spread_and_pairs_are_read_as_such(
