@@ -54,8 +54,11 @@ def device_name() -> str:
 
 
 def n_threads() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return how many processors this process may use, or was told to by OMP_NUM_THREADS."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    most = len(affinity(0)) if affinity else os.cpu_count() or 1
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return min(most, int(told)) if told.isdigit() and int(told) else most
 
 
 def versions(*packages: str) -> str:
