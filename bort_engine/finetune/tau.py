@@ -7,74 +7,31 @@ word-embedding space; `mask` lets the source's masked-language-model head fill t
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from scipy.special import softmax
 
 from bort_engine.algorithms.agora import Mistake, RoundId
-from bort_engine.data.resources import cache_dir
 from bort_engine.finetune.student import Dev, Student
 from bort_engine.runs import records
 from bort_engine.training.metrics import divergence
-from bort_engine.training.precision import precision
 from bort_engine.training.teacher import Teacher
 from bort_engine.training.trainer import encode, predict
-from bort_engine.training.word_swap import BATCH, Tau, mask_tau, tokens_tau
+from bort_engine.training.vectors import Vectors
+from bort_engine.training.word_swap import Tau, mask_tau, tokens_tau
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
     from bort_engine.encoder.sources import Source
     from bort_engine.finetune.plan import Plan
 
 NEAR_DUPLICATE = 0.95  # cosine of two sentence vectors; such a text is not new
 Probabilities = tuple[float, ...]
-
-
-class Vectors:
-    """Sentence vectors (n, H) of unit length: the mean of the source's last hidden states."""
-
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.model, self.tokenizer = model.eval(), tokenizer
-
-    def of(self, texts: Sequence[str]) -> np.ndarray:
-        vectors = np.empty((len(texts), self.model.config.hidden_size), dtype=np.float32)
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # batches of like length
-        bf16 = torch.autocast("cpu", torch.bfloat16, enabled=precision() == "bf16")
-        with torch.inference_mode(), bf16:
-            for start in range(0, len(texts), BATCH):
-                rows = order[start : start + BATCH]
-                batch = self.tokenizer(
-                    [texts[i] for i in rows],
-                    padding=True,
-                    truncation=True,
-                    return_tensors="pt",
-                )
-                mask = batch["attention_mask"][..., None].float()
-                states = self.model(
-                    input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
-                ).last_hidden_state.float()
-                mean = (states * mask).sum(1) / mask.sum(1)
-                vectors[rows] = torch.nn.functional.normalize(mean, dim=-1).numpy()
-        return vectors
-
-    def cached(self, texts: Sequence[str], source: Source) -> np.ndarray:
-        """Return the vectors, kept by the texts' digest: those of 10,000 take half a minute."""
-        key = "\n".join([source.name, str(source.weights), *texts])
-        digest = hashlib.sha256(key.encode()).hexdigest()[:16]
-        path = cache_dir() / "vectors" / f"{digest}.npy"
-        if not path.is_file():
-            buffer = io.BytesIO()
-            np.save(buffer, self.of(texts))
-            records.write_bytes(path, buffer.getvalue())
-        return np.load(path, allow_pickle=False)
 
 
 class Labeller:
