@@ -122,6 +122,7 @@ VERBS: dict[str, Callable[..., Any] | str] = {
     "race": "search.race",
     "torus": "lab.torus",
     "ledger": "lab.ledger",
+    "table": "lab.table",
     "fetch": fetch,
 }
 

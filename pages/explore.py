@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -203,7 +204,7 @@ def show_budgets(front: Front) -> None:
     with columns[3]:
         prefer = form.pick("Then prefer", PREFER, "prefer", "latency")
     best = front.cheapest(prefer, limits["latency"], limits["size"] * 1e6, limits["lost"] / 100)
-    if best is None and not words.above_chance(front):
+    if best is None and not front.above_chance:
         st.markdown("No point here is better than guessing, so none can be recommended.")
     elif best is None:
         st.markdown("No point of the front fits these budgets. Widen one of them.")
@@ -280,6 +281,24 @@ def show_checkpoint(front: Front, point: Point) -> None:
         st.code(words.cut_command(front, point), language="shell")
 
 
+def show_recalls(cut: Cut) -> None:
+    """What of each class is found, which the accuracy of unlike classes does not tell."""
+    if not cut.recalls:  # numbers have no classes
+        return
+    ours, source = "Recall, this model (%)", "Recall, source (%)"
+    table = pd.DataFrame(map(asdict, cut.recalls))
+    table.columns = ["Class", "Rows on dev", ours, source]
+    table[[ours, source]] = 100 * table[[ours, source]].astype(float)
+    runs.show_table(
+        table,
+        {ours: "%.1f", source: "%.1f"},
+        "Recall of each class on dev, by the checkpoint and by its source",
+        height=min(320, 36 * (len(table) + 1)),  # of many classes it scrolls
+        placeholder="",
+    )
+    st.caption("Recall: of a class's rows on dev, the share that is named rightly.")
+
+
 def show_cut() -> None:
     """The checkpoint that the address names: at work, or ready to be taken home."""
     load = partial(records.read, kind=Cut)
@@ -294,6 +313,7 @@ def show_cut() -> None:
             f'pipe = pipeline("text-classification", "{folder.name}")  # the folder in the zip'
         )
         st.code(code, language="python")
+        show_recalls(result)
         name = f"{result.architecture!s}.zip".replace(",", "-")
         files: dict[str, tuple[str, Callable[[], object]]] = {
             "checkpoint": (name, partial(runs.packed, folder)),

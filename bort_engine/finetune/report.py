@@ -41,13 +41,17 @@ def _make_printable(record: Any, *names: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """How many sentences each part of the data has, and the names of the classes."""
+    """How many sentences each part of the data has, and the names of the classes.
+
+    `majority_share` is the most frequent class's share of dev, None in reports without it.
+    """
 
     n_train: Count
     n_pool: Count
     n_dev_seen: Count
     n_dev_held: Count
     labels: tuple[str, ...]
+    majority_share: Share | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +292,13 @@ class Report:
         agora = self.row("agora")
         return agora.against if agora else {}
 
+    @property
+    def majority(self) -> str:
+        """Say what accuracies on dev are to be read against; empty where it was not counted."""
+        if self.data is None or (share := self.data.majority_share) is None:
+            return ""
+        return f"Always naming the most frequent class is right on {100 * share:.1f} % of dev."
+
     def row(self, arm: RowName) -> Row | None:
         """Return an arm's row on test; None where it was not scored."""
         return next((row for row in self.test.rows if row.arm == arm), None) if self.test else None
@@ -306,6 +317,7 @@ class Report:
                 lines.append(f"  {NAMES[row.arm]:<22} {row.accuracy:.1%}  {interval}")
             for other, lead in self.leads.items():
                 lines.append(f"Agora against {NAMES[other]}: {lead}")
+            lines += [self.majority] if self.majority else []
         if self.models:
             source, student = self.models.source, self.models.student
             lines += [

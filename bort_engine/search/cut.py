@@ -6,6 +6,7 @@ polished: distilled on its own for some steps, which a front of thousands of sli
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -36,13 +37,26 @@ LEARNING_RATE = 1e-4  # of the polish: a fifth of the elastic student's
 
 
 @dataclass(frozen=True, slots=True)
+class Recall:
+    """A class, its rows on dev, and the shares of these that the two models name rightly.
+
+    None where dev has no row of it.
+    """
+
+    label: str
+    n_dev: Count
+    this_model: Share | None
+    source: Share | None
+
+
+@dataclass(frozen=True, slots=True)
 class Cut:
     """A checkpoint cut from an elastic student, and its share of wrong answers on dev.
 
     `front_error` is the slice's as a front measures it, `dev_error` the checkpoint's: the same
     unless it was polished for `polish` steps. `scores` are the task's usual ones of the checkpoint,
-    of the source and of who always names the most frequent class, by name. `reloaded` is what a new
-    process said of it.
+    of the source and of who always names the most frequent class, by name; `recalls` are empty of a
+    task of numbers. `reloaded` is what a new process said of it.
     """
 
     architecture: Architecture
@@ -53,12 +67,13 @@ class Cut:
     dev_error: Share
     source_error: Share
     scores: dict[str, dict[str, float]]
+    recalls: tuple[Recall, ...]
     n_dev: PositiveCount
     polish: Count
     seed: Count
     reloaded: str
     made: Provenance
-    schema: Literal[2] = 2
+    schema: Literal[3] = 3
 
     AGAIN: ClassVar[str] = "delete it and run `cut` again to make one"
 
@@ -129,6 +144,7 @@ def cut(
         after.dev_error,
         T.dev_error,
         _scores(T, outputs),
+        _recalls(T, outputs, find_task(setup.task).labels),
         T.report.n_dev,
         polish,
         seed,
@@ -157,6 +173,15 @@ def _scores(T: Teacher, outputs: np.ndarray) -> dict[str, dict[str, float]]:
     }
 
 
+def _recalls(T: Teacher, outputs: np.ndarray, classes: Sequence[str]) -> tuple[Recall, ...]:
+    """Return what a model and T find of each class, in the order of the outputs."""
+    if T.report.kind == "number":
+        return ()
+    n_dev = np.bincount(T.dev_labels, minlength=len(classes)).tolist()
+    found = (metrics.recalls(T.dev_labels, logits) for logits in (outputs, T.dev_logits))
+    return tuple(Recall(*row) for row in zip(classes, n_dev, *found, strict=True))
+
+
 def _save(
     cut: Cut, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, source: Source
 ) -> str:
@@ -180,10 +205,18 @@ def _save(
         seed=cut.seed,
         versions=cut.made.versions,
         made_on=cut.made.made_on,
-        metrics=tuple(
-            Metric(f"{what}, {name}", "dev", value, f"{cut.n_dev} rows")
-            for name, row in cut.scores.items()
-            for what, value in row.items()
+        metrics=(
+            *(
+                Metric(f"{what}, {name}", "dev", value, f"{cut.n_dev} rows")
+                for name, row in cut.scores.items()
+                for what, value in row.items()
+            ),
+            *(
+                Metric(f"recall of {of.label}, {name}", "dev", value, f"{of.n_dev} rows")
+                for of in cut.recalls
+                for name, value in (("this model", of.this_model), ("source", of.source))
+                if value is not None
+            ),
         ),
         limits=("The architecture was chosen by the same dev sentences, which flatters a little.",),
         latency=Latency(ms, settings, cut.made.machine, "measured"),

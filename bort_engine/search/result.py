@@ -230,6 +230,14 @@ class Front:
         return tuple(point for point in self.points if point.pareto)
 
     @property
+    def above_chance(self) -> tuple[Point, ...]:
+        """The front's points that answer better than by guessing.
+
+        To guess is to err by more than a limit, so there is one where any evaluated point does not.
+        """
+        return tuple(point for point in self.pareto if not point.at_chance)
+
+    @property
     def source_point(self) -> Point:
         """T, the maximum point."""
         return self[self.maximum]
@@ -267,9 +275,8 @@ class Front:
         limit = self.source_point.shown_error + max_error_gain
         fitting = [
             p
-            for p in self.pareto
-            if not p.at_chance
-            and p.latency_ms <= max_latency_ms
+            for p in self.above_chance
+            if p.latency_ms <= max_latency_ms
             and p.n_parameters <= max_parameters
             and p.shown_error <= limit + 1e-12  # 0.12 + 0.02 is below 0.14 in floating point
         ]
@@ -278,17 +285,15 @@ class Front:
     @property
     def knee(self) -> Point | None:
         """The front point farthest below the line through its ends (see pareto.py)."""
-        points = [p for p in self.pareto if not p.at_chance]
-        if not points:
+        if not (points := self.above_chance):
             return None
         costs = [(p.n_parameters, p.latency_ms, p.r) for p in points]
         return points[knee(np.array(costs))]
 
     @property
     def best(self) -> Point:
-        """The W-optimum of the front."""
-        points = [p for p in self.pareto if not p.at_chance] or self.points
-        return max(points, key=lambda p: (p.w, -p.error, -p.latency_ms))
+        """The W-optimum of the front; one that guesses only where all do."""
+        return max(self.above_chance or self.points, key=lambda p: (p.w, -p.error, -p.latency_ms))
 
     @property
     def recommended(self) -> Point:
@@ -359,7 +364,17 @@ class Front:
             f"{report.batch_size}, {report.sequence_length} tokens), median error "
             f"{report.median_relative_error:.1%} on {report.n_held_out} held-out shapes"
         )
-        return "\n".join([head, title, *rows, foot])
+        return "\n".join([head, title, *rows, foot, *self._guessing()])
+
+    def _guessing(self) -> list[str]:
+        """Say in a line what guessing is worth, and where no point is better, that."""
+        teacher, parts = self.provenance.teacher, []
+        if teacher and teacher.kind == "class":
+            right = f"{1 - teacher.chance_error:.1%} of dev"
+            parts = [f"always naming the most frequent class is right on {right}"]
+        if not self.above_chance:
+            parts.append("no point here is better than guessing, so none is recommended")
+        return ["; ".join(parts)] if parts else []
 
 
 def mark_pareto(

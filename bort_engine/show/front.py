@@ -35,11 +35,6 @@ def predicted(front: Front) -> bool:
     return front.origin == "predicted"
 
 
-def above_chance(front: Front) -> list[Point]:
-    """Return the points on the front that answer better than by guessing."""
-    return [p for p in front.pareto if not p.at_chance]
-
-
 def source_is_maximum(front: Front) -> bool:
     """Is T the source itself, or only the largest architecture of a smaller space?"""
     return front.source in sources and sources[front.source].architecture == front.maximum
@@ -231,7 +226,7 @@ def promise(front: Front) -> str:
 
 def summary(front: Front) -> str:
     """Say the chart's message, for those who cannot see it."""
-    points = sorted(above_chance(front), key=lambda p: (p.n_parameters, p.latency_ms))
+    points = sorted(front.above_chance, key=lambda p: (p.n_parameters, p.latency_ms))
     if not points:
         return f"No point of {front.source} is better than guessing"
     small, large = points[0], points[-1]
@@ -335,7 +330,7 @@ class Range(NamedTuple):
 
 def budgets(front: Front) -> dict[str, Range]:
     """Return what can be asked for: most latency, most parameters, most accuracy lost."""
-    points = above_chance(front) or list(front.points)
+    points = front.above_chance or front.points
     worst = max(p.shown_error for p in points) - front.source_point.shown_error
     times, sizes = [p.latency_ms for p in points], [p.n_parameters / 1e6 for p in points]
     lost = f"points of {front.scale.unit} lost"

@@ -100,7 +100,7 @@ def layers(front: Front) -> list[Layer]:
     every = [
         Layer(beaten, f"diamond{hollow}", theme.GREY, off),
         Layer(words.AT_CHANCE, "x-thin-open", theme.VERMILION, chance),
-        Layer(on_front, f"circle{hollow}", None, words.above_chance(front)),
+        Layer(on_front, f"circle{hollow}", None, list(front.above_chance)),
     ]
     return [layer for layer in every if layer.points]
 

@@ -40,7 +40,7 @@ class Words:
     def __init__(self) -> None:
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        self.terms = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
+        self.terms: Any = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
 
     def fit(self, train: Dataset) -> None:
         self.terms.fit([text for texts in _texts(train) for text in texts])

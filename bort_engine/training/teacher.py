@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from bort_engine.encoder.build import Importance
-    from bort_engine.training.trainer import Rows
+    from bort_engine.training.trainer import Recipe, Rows
 
 # Parts of cache keys and of records: raise one when a training changes its results, T's and the
 # candidates', or the elastic student's.
@@ -175,6 +175,19 @@ def reading_length(
     return length, round(float((lengths > length).mean()), 4)
 
 
+def usual_recipe(n_rows: int, steps: int = 0) -> Recipe:
+    """Return how a model is fine-tuned on so many labelled rows."""
+    from bort_engine.training.trainer import Recipe
+
+    many = n_rows >= MANY
+    return Recipe(
+        steps=steps,
+        epochs=EPOCHS if many else EPOCHS_OF_FEW,
+        batch_size=BATCH,
+        learning_rate=LEARNING_RATE if many else LEARNING_RATE_OF_FEW,
+    )
+
+
 def _labelled(splits: DatasetDict, task: str, n_labelled: int, seed: int) -> np.ndarray:
     labels = np.array(splits["train"]["label"])
     if n_labelled and not FEWEST <= n_labelled <= len(labels):
@@ -223,11 +236,10 @@ def _fine_tune(
     from bort_engine.encoder.build import Importance, load_source, load_tokenizer, weights_of
     from bort_engine.encoder.checkpoint import os_errors
     from bort_engine.training.precision import precision
-    from bort_engine.training.trainer import Recipe, predict, train, without_dropout
+    from bort_engine.training.trainer import predict, train, without_dropout
 
     start = perf_counter()
     steps, rows, seed = recipe
-    many = len(rows) >= MANY
     weights_of(source, on_progress)
     tokenizer, about = load_tokenizer(source), find_task(task)
     labels = {name: np.array(splits[name]["label"]) for name in splits}
@@ -246,12 +258,7 @@ def _fine_tune(
         model,
         [data["train"][row] for row in rows],
         tokenizer,
-        Recipe(
-            steps=steps,
-            epochs=EPOCHS if many else EPOCHS_OF_FEW,
-            batch_size=BATCH,
-            learning_rate=LEARNING_RATE if many else LEARNING_RATE_OF_FEW,
-        ),
+        usual_recipe(len(rows), steps),
         seed=seed,
         on_step=step_events("fine-tuning the source", on_progress),
         stop=stop,

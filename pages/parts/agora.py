@@ -65,7 +65,8 @@ def show_accuracy(report: Report, arm: Arm, leaks: list[words.Leak]) -> None:
             "Accuracy on dev by hyper-parameter config",
             figures.accuracy_figure(report, arm),
             figures.accuracy_summary(report, arm),
-            "Filled, solid: the half of dev that Agora sees. Open, dotted: the other half.",
+            "Filled, solid: the half of dev that Agora sees. Open, dotted: the other half. "
+            f"{report.majority}",
         )
     with right.container(border=True, height="stretch"):
         runs.show_chart(
@@ -134,7 +135,8 @@ def show_result(report: Report) -> None:
             "Each way of training",
             figures.result_figure(report),
             figures.result_summary(report),
-            "Filled: test, with its 95 % interval. Open: the two halves of dev. Agora sees one.",
+            "Filled: test, with its 95 % interval. Open: the two halves of dev. Agora sees one. "
+            f"{report.majority}",
         )
         table = words.result_table(report)
         runs.show_table(table, NUMBERS, "Each way of training, on test and dev", placeholder="")

@@ -349,6 +349,35 @@ def test_a_labeller_right_on_two_thirds_is_refused_untrained_and_on_one_more_acc
     assert labeller(2 * third + 1).labeller_accuracy == (2 * third + 1) / (3 * third)
 
 
+def test_a_labeller_is_held_to_two_thirds_of_each_class_where_classes_are_told_apart():
+    # Of dev's 20 only the last is True. Who always says False is right on 19, and on half in the
+    # mean of the two classes; right on one and 7 of 19, it is at (7/19 + 1) / 2 = 26/38 = 0.684.
+    def accuracy(says, **options):
+        script = Script(lambda theta, at: 0)
+        script.dev = [(x, x == 19) for x in range(20)]
+        return script.run([A], label=lambda xs, at: map(says, xs), **options).labeller_accuracy
+
+    assert accuracy(lambda x: False) == 0.95
+    with pytest.raises(ValueError, match=r"19 of 20 dev examples \(50\.0 % in the mean of 2 clas"):
+        accuracy(lambda x: False, class_of=bool)
+    assert accuracy(lambda x: x >= 7, class_of=bool) == 26 / 38
+    with pytest.raises(ValueError, match=r"right on 8 of 20 dev examples \(40\.0 %\); Agora needs"):
+        accuracy(lambda x: x >= 7)
+
+
+def test_two_thirds_in_the_mean_of_classes_are_two_thirds_exactly():
+    def labeller(n_right):  # of three True, and of one False
+        dev = [*((x, True) for x in range(3)), (3, False)]
+        script = Script(lambda theta, at: 0)
+        script.dev = dev
+        says = {x: y == (x < n_right or x == 3) for x, y in dev}
+        return script.run([A], label=lambda xs, at: [says[x] for x in xs], class_of=bool)
+
+    with pytest.raises(ValueError, match=r"right on 2 of 4 dev examples \(66\.7 % in the mean"):
+        labeller(1)
+    assert labeller(2).labeller_accuracy == 5 / 6
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

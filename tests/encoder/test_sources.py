@@ -9,6 +9,7 @@ import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 from transformers import AutoConfig
 
+from bort_engine.data.resources import RESOURCES
 from bort_engine.encoder.sources import LEFT_OUT, Source, sources
 from bort_engine.encoder.space import Architecture
 
@@ -124,4 +125,12 @@ def test_a_real_transformers_config_is_built_and_read_back(name, kind):
 def test_every_reference_weights_are_a_hub_id_or_embedded_or_none():
     for source in sources.values():
         assert source.weights in (None, "embedded") or re.fullmatch(r"[\w.-]+/.+", source.weights)
-    assert sources["minilm-l6"].weights == "embedded" and sources["bort"].weights is None
+    embedded = {name for name, source in sources.items() if source.weights == "embedded"}
+    assert embedded == {"minilm-l6", "minilm-l3"} <= RESOURCES.keys()
+    assert sources["bort"].weights is None
+
+
+def test_the_small_embedded_source_is_the_other_with_half_its_layers():
+    l6, l3 = Source.load("minilm-l6"), Source.load("minilm-l3")
+    shape = replace(l6.architecture, num_hidden_layers=3)
+    assert l3 == replace(l6, name="minilm-l3", architecture=shape)

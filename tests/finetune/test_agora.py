@@ -96,6 +96,14 @@ def test_rounds_say_what_was_mistaken_made_and_pruned(done):
     assert len(first.mistakes) == round(report.data.n_dev_seen * (1 - first.best.dev_seen))
 
 
+def test_the_majority_is_counted_on_all_of_dev(world, done):
+    from bort_engine.data.tasks import load_task
+
+    _, report, _ = done
+    share = np.mean(load_task(world[1])["validation"]["label"])
+    assert report.data.majority_share == round(max(share, 1 - share), 5)
+
+
 def test_points_come_from_the_pool_and_from_nowhere_else(world, done):
     from bort_engine.data.tasks import load_task, load_test
 
@@ -183,6 +191,16 @@ def test_a_weak_labeller_is_refused_with_its_figure(world, tmp_path):
     weak = Plan(labelled=60, teacher_steps=1)
     with pytest.raises(ValueError, match=r"right on \d+ of 20 dev examples.*more than 2/3"):
         agora(SHAPE, *world, out=tmp_path, plan=weak)
+
+
+def test_a_labeller_that_always_names_the_most_frequent_class_is_refused(world, tmp_path):
+    rows = [row for row in sentences(900, 1) if row[1] == "yes"][:340]
+    rows += [row for row in sentences(900, 1) if row[1] == "no"][:60]
+    skewed = tmp_path / "skewed.csv"
+    skewed.write_text("\n".join(["text,label", *map(",".join, rows)]))
+    weak = Plan(labelled=60, teacher_steps=1)
+    with pytest.raises(ValueError, match=r"\(50\.0 % in the mean of 2 classes\).*more than 2/3"):
+        agora(SHAPE, world[0], str(skewed), out=tmp_path / "run", plan=weak)
 
 
 @pytest.mark.parametrize(

@@ -313,5 +313,8 @@ def test_a_point_becomes_a_checkpoint_on_the_page(run_root, wait, monkeypatch, t
     at.run()
     assert not at.exception and "**3,12,384,768, saved**" in words(at)
     assert {"3-12-384-768.zip", "README.md"} <= set(downloads)
+    recalls = next(t.value for t in at.dataframe if "Rows on dev" in t.value).set_index("Class")
+    assert list(recalls.loc["fresh"]) == [100, 35.0, 20.0]
+    assert list(recalls.loc["unseen"].isna()) == [False, True, True]
     button(at, "Close this run").click().run()
     assert "cut_run" not in at.query_params or "run" not in at.query_params

@@ -70,6 +70,7 @@ def test_a_training_is_started_watched_stopped_resumed_and_shown(monkeypatch, wa
     assert calm(at) and len(at.get("plotly_chart")) == 4
     assert "A gain over plain fine-tuning is **shown**" in words(at)
     assert "as many random pool texts is **not shown**" in words(at)
+    assert words(at).count("Always naming the most frequent class is right on 55.0 % of dev.") == 2
     close_and_reopen(at, run, "2,12,384,768 from minilm-l6 on rotten-tomatoes")
     assert at.metric
 

@@ -1,11 +1,16 @@
 """The verb `cut`, with the real training on a small task."""
 
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
 import pytest
 
+from bort_engine.data.tasks import find_task
 from bort_engine.encoder.space import Architecture
 from bort_engine.runs import records
 from bort_engine.runs.events import Cancelled
-from bort_engine.search.cut import Cut, cut
+from bort_engine.search.cut import Cut, Recall, _recalls, cut
 from bort_engine.search.evaluate import BriefTraining, Evaluator, Setup
 
 SHAPE = Architecture.parse("1,12,96,192")
@@ -28,9 +33,37 @@ def test_a_slice_is_saved_that_a_front_measured_as_so_accurate(
     share = T.dev_labels.mean()
     assert majority["accuracy"] == pytest.approx(max(share, 1 - share), abs=1e-6)
     assert majority["balanced accuracy"] == 0.5
+    assert [recall.label for recall in result.recalls] == list(find_task(small_task).labels)
+    for name, error in (("this_model", result.dev_error), ("source", result.source_error)):
+        row = scores[name.replace("_", " ")]
+        recalls = [getattr(recall, name) for recall in result.recalls]
+        assert sum(recalls) / 2 == pytest.approx(row["balanced accuracy"], abs=1e-6)
+        n_right = sum(recall.n_dev * getattr(recall, name) for recall in result.recalls)
+        assert n_right == pytest.approx(result.n_dev * (1 - error), abs=0.01)
     card = (tmp_path / "model" / "README.md").read_text()
+    first = result.recalls[0]
+    assert f"| recall of {first.label}, this model | dev | {first.this_model:.4g} |" in card
     assert "macro F1, this model" in card and "accuracy, always the most frequent class" in card
     assert "opens in a new process" in result.reloaded
+
+
+@pytest.mark.parametrize("kind", ["class", "number"])
+def test_the_recall_of_each_class_by_hand(kind):
+    # T always names the first of three classes; the slice finds one of the second's two rows, too.
+    # Dev has none of the third. Of numbers there is no recall.
+    logits = np.eye(3)
+    T = SimpleNamespace(
+        report=SimpleNamespace(kind=kind),
+        dev_labels=np.array([0, 0, 0, 1, 1]),
+        dev_logits=logits[[0] * 5],
+    )
+    recalls = _recalls(cast(Any, T), logits[[0, 0, 2, 1, 0]], ("no", "yes", "never"))
+    by_hand = (
+        Recall("no", 3, 2 / 3, 1.0),
+        Recall("yes", 2, 0.5, 0.0),
+        Recall("never", 0, None, None),
+    )
+    assert recalls == (by_hand if kind == "class" else ())
 
 
 def test_a_polish_can_be_stopped(quick_evaluator, small_task, tmp_path):

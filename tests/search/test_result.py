@@ -141,6 +141,22 @@ def test_the_fastest_that_loses_at_most_a_point_is_recommended_else_the_source()
     assert named([synthetic_front(replace(T, at_chance=True)).recommended]) == named([T])
 
 
+def test_a_guess_is_passed_by_while_any_point_is_better_and_the_front_says_where_none_is():
+    # The source guesses, too; a slice of it is better, but slower than all the guesses.
+    guess = replace(erring(T, 0.49), at_chance=True)
+    able = replace(erring(BENT, 0.40), w=0.1, latency_ms=9.0)
+    mixed = synthetic_front(guess, able, replace(CHANCE, w=9.0))
+    choices = (mixed.recommended, mixed.best, mixed.knee, mixed.cheapest("latency"))
+    assert named(choices) == named([able] * 4)
+    assert str(mixed).endswith("always naming the most frequent class is right on 50.0% of dev")
+    hopeless = synthetic_front(guess, CHANCE)
+    assert named([hopeless.recommended]) == named([T])
+    assert hopeless.knee is None and hopeless.cheapest() is None and not hopeless.above_chance
+    assert str(hopeless).endswith(
+        "of dev; no point here is better than guessing, so none is recommended"
+    )
+
+
 def test_epsilon_in_points_is_a_share_of_what_there_is_to_lose():
     assert synthetic_front(epsilon=0.25).promised_points == pytest.approx(10)  # of 40 points
 

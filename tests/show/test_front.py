@@ -204,8 +204,8 @@ def test_budgets_start_at_a_point_of_accuracy_and_any_cost(small, front, predict
     assert budgets["lost"][1:] == (0.0, 15.0, 1.0, 0.1)
     for each in (small, front, predicted_front):
         most = words.budgets(each)
-        assert all(p.latency_ms <= most["latency"].high for p in words.above_chance(each))
-        assert all(p.n_parameters <= most["size"].high * 1e6 for p in words.above_chance(each))
+        assert all(p.latency_ms <= most["latency"].high for p in each.above_chance)
+        assert all(p.n_parameters <= most["size"].high * 1e6 for p in each.above_chance)
         fit = each.cheapest("latency", most["latency"].low + most["latency"].step)
         assert fit is not None and not fit.at_chance
 

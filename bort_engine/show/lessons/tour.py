@@ -89,7 +89,7 @@ def point(front: Front, report: Report | None) -> Point:
 
     Without a run it is the one that Explore shows first.
     """
-    smaller = [p for p in words.above_chance(front) if p != front.source_point]
+    smaller = [p for p in front.above_chance if p != front.source_point]
     if report is None or report.models is None or not smaller:
         return front.recommended
     trained, size = report.request.architecture, report.models.student.n_encoder_parameters
@@ -103,7 +103,7 @@ def _encoder_share(front: Front, point: Point) -> str:
 
 
 def front_stop(front: Front) -> TourStop:
-    points = words.above_chance(front) or front.points
+    points = front.above_chance or front.points
     small = min(points, key=lambda p: p.n_encoder_parameters)
     return TourStop(
         "A front: every smaller network worth having",
