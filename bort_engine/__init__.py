@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bort_engine.encoder.build import build
     from bort_engine.encoder.costs import n_operations, n_parameters
+    from bort_engine.encoder.export import export
     from bort_engine.encoder.sources import Source, sources
     from bort_engine.encoder.space import Architecture, SearchSpace
     from bort_engine.finetune.agora import agora
@@ -30,6 +31,7 @@ _HOME = {
     "agora": "finetune.agora",
     "build": "encoder.build",
     "cut": "search.cut",
+    "export": "encoder.export",
     "front": "search.front",
     "n_operations": "encoder.costs",
     "n_parameters": "encoder.costs",
@@ -45,6 +47,7 @@ __all__ = [
     "agora",
     "build",
     "cut",
+    "export",
     "front",
     "n_operations",
     "n_parameters",

@@ -119,6 +119,7 @@ VERBS: dict[str, Callable[..., Any] | str] = {
     "front": "search.front",
     "cut": "search.cut",
     "agora": "finetune.agora",
+    "export": "encoder.export",
     "race": "search.race",
     "torus": "lab.torus",
     "ledger": "lab.ledger",
