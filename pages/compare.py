@@ -1,4 +1,4 @@
-"""Baselines: the FPTAS against other searches at equal budgets; who leads, and how surely."""
+"""Baselines: the FPTAS against other searches, and students against their teachers."""
 
 import math
 from functools import partial
@@ -15,7 +15,7 @@ from bort_engine.search.scores import NAMES, OURS, Race
 from bort_engine.show import race as race_report
 from bort_engine.show import race_figures
 from bort_engine.show.race_page import to_html
-from pages.parts import form, runs
+from pages.parts import form, runs, students
 
 SAMPLERS = [name for name in NAMES if name != OURS]
 ERRORS = {
@@ -283,6 +283,9 @@ with runs.warning(closing=bool(run_id)):
         show_race(recorded)
     else:
         show_empty()
+
+if not run_id:
+    students.show()
 
 SUMMARY = "{source_name} on {task_name}, {--budget} evaluations each, {--seeds} seeds"
 runs.show_earlier("race", SUMMARY)

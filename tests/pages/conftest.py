@@ -6,6 +6,7 @@ import pytest
 import streamlit as st
 
 from bort_engine.finetune import report as agora_report
+from bort_engine.lab import table_record
 from bort_engine.search import errors as oracles
 from bort_engine.show import race as race_report
 
@@ -17,6 +18,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch, run_root: Path, tmp_path: Path) -> No
     monkeypatch.setattr(oracles, "recorded_tasks", list)
     monkeypatch.setattr(agora_report, "RECORDED", tmp_path)
     monkeypatch.setattr(race_report, "RECORDED", tmp_path / "nothing.json")
+    monkeypatch.setattr(table_record, "RECORDED", tmp_path / "nothing.json")
     st.cache_data.clear()
 
 

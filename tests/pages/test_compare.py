@@ -8,7 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bort_engine.runs import jobs
+from bort_engine.lab import table_record
+from bort_engine.lab.table_record import TaskRows
+from bort_engine.runs import jobs, records
 from bort_engine.runs.provenance import Provenance
 from bort_engine.search import errors as oracles
 from bort_engine.search.scores import Race
@@ -16,6 +18,7 @@ from bort_engine.show import race as race_report
 from bort_engine.training.teacher import RECIPE_VERSION
 from tests.app import button, calm, close_and_reopen, ended, opened, press_and_wait, started, words
 from tests.fake_engine import synthetic_race
+from tests.show.test_students import FILMS, TWEETS, made_up
 
 pytestmark = pytest.mark.usefixtures("quiet")
 COMPARE = "pages/compare.py"
@@ -159,3 +162,22 @@ def test_the_downloads_hold_what_they_say(recorded, downloads):
     assert set(downloads) == {"race.csv", "race.html"}
     assert len(pd.read_csv(StringIO(downloads["race.csv"]()))) == 15
     assert downloads["race.html"]().startswith("<!doctype html>")
+
+
+def test_students_stand_beside_their_teachers_task_by_task(monkeypatch, tmp_path):
+    made = made_up(FILMS, TWEETS, TaskRows("newsgroups", "s", problem="label *more* rows"))
+    monkeypatch.setattr(table_record, "RECORDED", records.write(tmp_path / "table.json", made))
+    at = opened(COMPARE)
+    assert calm(at) and "Students against their teachers" in [head.value for head in at.subheader]
+    assert "on 1 of 2 tasks" in words(at) and len(at.get("plotly_chart")) == 1
+    assert "Film-review sentences" in words(at) and len(at.dataframe[-1].value) == 5
+    at.segmented_control(key="students_task").set_value("newsgroups").run()
+    assert not at.exception and "label" in at.warning[0].value
+
+
+def test_a_damaged_table_of_students_is_a_warning(monkeypatch, tmp_path):
+    path = tmp_path / "table.json"
+    path.write_text("{}")
+    monkeypatch.setattr(table_record, "RECORDED", path)
+    at = opened(COMPARE)
+    assert "table.json" in at.warning[0].value and not at.exception
