@@ -84,15 +84,18 @@ def load(name: str, columns: Columns) -> tuple[Tables, str]:
     if not train:
         raise ValueError(f"{name} has no labelled train split; its splits are {', '.join(data)}.")
     dev = next((split for split in DEV if split in rows), "")
+    longest = [f"{len(data[split]):,} of {split}" for split in data if len(data[split]) > MOST_ROWS]
+    first = f"; the first {MOST_ROWS:,} rows of {' and '.join(longest)}" if longest else ""
     if "test" in rows and dev:
-        return {"train": train, "validation": rows[dev], "test": rows["test"]}, "split as published"
+        tables = {"train": train, "validation": rows[dev], "test": rows["test"]}
+        return tables, f"split as published{first}"
     last = rows.get("test") or rows.get(dev)
     if last is None:
         raise ValueError(f"{name} has labels in train only; download it and split it by file.")
     rest, tenth = hold_out(train)
     tables = {"train": rest, "validation": tenth, "test": last}
     kept = "test" if "test" in rows else dev
-    return tables, f"dev is a tenth of train at random, the published {kept} split is test"
+    return tables, f"dev is a tenth of train at random, the published {kept} split is test{first}"
 
 
 def _loaded(repository: str, config: str) -> Any:

@@ -250,6 +250,8 @@ def _fine_tune(
         labels = {name: (values - mean) / spread for name, values in labels.items()}
     length, cut = reading_length(splits["train"], tokenizer, source.longest_input, about.max_length)
     tokenizer.model_max_length = length
+    read = f"at most {length} tokens are read, which cuts {cut:.1%} of the texts"
+    on_progress({"stage": "reading the texts", "done": 1, "total": 1, "detail": read})
     data = {name: _encode(splits[name], tokenizer, labels[name]) for name in splits}
     set_seed(seed)
     n_outputs = len(about.labels) or 1  # of a number one, else one a class

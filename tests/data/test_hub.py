@@ -104,6 +104,15 @@ def test_race_becomes_pairs_of_an_article_and_an_answer(here):
     assert [label for *_, label in rows["train"]].count("right") == 2
 
 
+def test_what_is_cut_of_a_long_split_is_said(here, monkeypatch):
+    monkeypatch.setattr(hub, "MOST_ROWS", 3)
+    table = pa.table({"sentence": list("abcdef"), "label": [0, 1] * 3})
+    write(here, "nyu-mll/glue", "sst2", {"train": table, "validation": table[:2]})
+    rows, how = hub.load("hub:nyu-mll/glue/sst2", Columns("sentence"))
+    assert len(rows["train"]) + len(rows["validation"]) == 3
+    assert how.endswith("; the first 3 rows of 6 of train")
+
+
 def test_where_the_hub_does_not_answer_it_is_one_line_at_once(monkeypatch):
     monkeypatch.delenv("HTTPS_PROXY", raising=False)
     monkeypatch.delenv("https_proxy", raising=False)

@@ -65,7 +65,9 @@ def test_it_is_trained_once_and_its_report_says_how(source, quick_cache, tmp_pat
     options = {"steps": 2, "n_labelled": 60, "on_progress": events.append}
     teacher = Teacher.prepare(source, str(path), **options)
     again = Teacher.prepare(source, str(path), **options)
-    assert len(events) == 2 and again.report == teacher.report
+    told, *steps = events
+    assert told["detail"] == "at most 8 tokens are read, which cuts 0.0% of the texts"
+    assert len(steps) == 2 and again.report == teacher.report
     assert (len(teacher.train_data), len(teacher.dev_data), len(teacher.labelled)) == (80, 10, 60)
     np.testing.assert_allclose([sum(row["labels"]) for row in teacher.train_data], 1, atol=1e-6)
     report, labels = teacher.report, teacher.dev_labels
