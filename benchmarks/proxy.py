@@ -55,6 +55,7 @@ LEARNING_RATE = 1e-4  # of the finish, as of `cut --polish`
 ORACLES = {f"elastic {n}": ("elastic", n) for n in (300, 100, 1000)} | {
     f"brief {n}": ("brief", n) for n in (30, 120, 480)
 }
+LONGEST = "brief 480"  # an hour a seed on one core
 N_FITTED = 60  # slices that the surface is fitted to
 AFFORDABLE = 0.01  # share of wrong answers beyond the source's
 
@@ -114,12 +115,15 @@ def jobs(seeds: int) -> Iterator[tuple[str, int, Callable[[Architecture], list[f
         setup = Setup(SOURCE.name, TASK, kind, BriefTraining(steps=steps), seed)
         return Evaluator(SOURCE, setup)
 
+    def evaluations(name: str, seed: int) -> tuple[str, int, Callable[..., list[float]]]:
+        evaluator = oracle(name, seed)
+        return name, seed, lambda shape: [evaluator.evaluate(shape).dev_error or 0.0]
+
     for seed in range(seeds):
         elastic = oracle("elastic 300", seed)
         yield "finished", seed, lambda shape, e=elastic, s=seed: finished(e, shape, s)
-        for name in ORACLES:
-            evaluator = oracle(name, seed)
-            yield name, seed, lambda a, e=evaluator: [e.evaluate(a).dev_error or 0.0]
+        yield from (evaluations(name, seed) for name in ORACLES if name != LONGEST)
+    yield from (evaluations(LONGEST, seed) for seed in range(seeds))
 
 
 def measure(trial: Trial, seeds: int) -> None:
@@ -180,6 +184,7 @@ def tau(errors: np.ndarray, truth: np.ndarray, axis: str | None = None) -> tuple
 
 def report(trial: Trial, calibration: Calibration) -> None:
     ms = np.array([calibration.predict_ms(a) for a in SHAPES])
+    report_mean(trial)
     for seed in sorted({row.seed for row in trial.measured}):
         rounds = trial.of("finished", seed).errors
         if any(str(a) not in rounds for a in SHAPES):
@@ -201,6 +206,25 @@ def report(trial: Trial, calibration: Calibration) -> None:
             if name in ORACLES:
                 parts += [f"mean {100 * errors.mean():.1f} %", picked(trial, errors, truth, ms)]
             print(f"  {name}: {'; '.join(parts)}")
+
+
+def report_mean(trial: Trial) -> None:
+    """Hold everything to the mean of what two seeds finished, and these to each other."""
+    finishes = [row.errors for row in trial.measured if row.oracle == "finished"]
+    whole = [rounds for rounds in finishes if all(str(a) in rounds for a in SHAPES)]
+    if len(whole) < 2:
+        return
+    truths = np.array([[min(rounds[str(a)]) for a in SHAPES] for rounds in whole])
+    print(
+        f"finished by seeds 0 and 1: tau {tau(*truths[:2])[0]:.2f} to each other, "
+        f"{100 * np.abs(truths[0] - truths[1]).mean():.1f} points apart in the mean; against the "
+        "mean of both"
+    )
+    for row in trial.measured:
+        if row.oracle in ORACLES and all(str(a) in row.errors for a in SHAPES):
+            errors = np.array([row.errors[str(a)][0] for a in SHAPES])
+            found, _ = tau(errors, truths.mean(0))
+            print(f"  seed {row.seed} {row.oracle}: tau {found:.2f}, {100 * errors.mean():.1f} %")
 
 
 def picked(trial: Trial, errors: np.ndarray, truth: np.ndarray, ms: np.ndarray) -> str:
