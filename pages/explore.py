@@ -3,9 +3,7 @@
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from statistics import median
 
 import pandas as pd
@@ -19,13 +17,12 @@ from bort_engine.runs import jobs, records
 from bort_engine.runs.text import literal
 from bort_engine.search import errors as oracles
 from bort_engine.search import front as extract
-from bort_engine.search.cut import Cut
 from bort_engine.search.evaluate import EvaluationTable
 from bort_engine.search.result import Front, Point
 from bort_engine.show import front as words
 from bort_engine.show import front_figures as figures
 from bort_engine.show.theme import short
-from pages.parts import form, models, runs, side_run, texts
+from pages.parts import checkpoint, form, models, runs, side_run, texts
 
 PREDICTED = "glue"  # nothing is trained: errors from published scores, in Bort's own space
 PREFER = {"latency": "fast", "size": "small", "error": "accurate"}
@@ -281,51 +278,6 @@ def show_checkpoint(front: Front, point: Point) -> None:
         st.code(words.cut_command(front, point), language="shell")
 
 
-def show_recalls(cut: Cut) -> None:
-    """What of each class is found, which the accuracy of unlike classes does not tell."""
-    if not cut.recalls:  # numbers have no classes
-        return
-    ours, source = "Recall, this model (%)", "Recall, source (%)"
-    table = pd.DataFrame(map(asdict, cut.recalls))
-    table.columns = ["Class", "Rows on dev", ours, source]
-    table[[ours, source]] = 100 * table[[ours, source]].astype(float)
-    runs.show_table(
-        table,
-        {ours: "%.1f", source: "%.1f"},
-        "Recall of each class on dev, by the checkpoint and by its source",
-        height=min(320, 36 * (len(table) + 1)),  # of many classes it scrolls
-        placeholder="",
-    )
-    st.caption("Recall: of a class's rows on dev, the share that is named rightly.")
-
-
-def show_cut() -> None:
-    """The checkpoint that the address names: at work, or ready to be taken home."""
-    load = partial(records.read, kind=Cut)
-    result = side_run.run_here("cut", load, "The source and its student are kept.")
-    if result is None:
-        return
-    with st.container(border=True):
-        st.markdown(f"**{result.architecture}, saved**  \n:small[{literal(str(result))}]")
-        folder = Path(result.folder)
-        code = (
-            "from transformers import pipeline\n"
-            f'pipe = pipeline("text-classification", "{folder.name}")  # the folder in the zip'
-        )
-        st.code(code, language="python")
-        show_recalls(result)
-        name = f"{result.architecture!s}.zip".replace(",", "-")
-        files: dict[str, tuple[str, Callable[[], object]]] = {
-            "checkpoint": (name, partial(runs.packed, folder)),
-            "model card": ("README.md", (folder / "README.md").read_bytes),
-        }
-        if (folder / "config.json").is_file():
-            runs.show_downloads(files, primary="checkpoint", key="cut")
-        else:
-            st.caption("Its folder is gone; save it again.")
-        runs.show_close(side_run.address("cut"))
-
-
 def show_check(front: Front, run: jobs.Run) -> None:
     """Offer to measure what the search left out, where a measurement takes no training."""
     n_left = front.space_size - front.guarantee.n_evaluated
@@ -436,7 +388,7 @@ if front is not None:
     with st.container(border=True):
         show_card(front, point)
         show_checkpoint(front, point)
-    show_cut()
+    checkpoint.show()
     with st.expander("What is promised, and how it was checked", icon=":material/verified:"):
         st.markdown(words.promise(front))
         if run and is_done:

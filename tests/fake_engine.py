@@ -1,9 +1,10 @@
 """Stands in for `python -m bort_engine` where a test needs a job and not its result.
 
-fake_engine.py front|agora|race SOURCE ... --out FOLDER; the environment says how it goes:
-FAKE_STEPS how many candidates (or training steps), FAKE_PAUSE seconds each, FAKE_FRONT a front.json
-to hand over, FAKE_RACE a race.json, FAKE_END "fail", "kill", "deaf" (hears no stop), "usage" (ends
-before any work) or nothing. What `agora` and `race` report is made up, and says so.
+fake_engine.py front|agora|race|cut|export SOURCE ... --out FOLDER; the environment says how it
+goes: FAKE_STEPS how many candidates (or training steps), FAKE_PAUSE seconds each, FAKE_FRONT a
+front.json to hand over, FAKE_RACE a race.json, FAKE_EXPORT a folder with an ONNX model, FAKE_END
+"fail", "kill", "deaf" (hears no stop), "usage" (ends before any work) or nothing. What `agora`,
+`race`, `cut` and `export` report is made up, and says so.
 """
 
 import json
@@ -256,13 +257,31 @@ def play_cut(job: jobs.Job, folder: Path, steps: int, pause: float) -> None:
         Recall("fresh", 100, 0.35, 0.2),
         Recall("unseen", 0, None, None),
     )
-    shape, source = Architecture(3, 12, 384, 768), "minilm-l6"
+    shape = Architecture.parse(sys.argv[sys.argv.index("--architecture") + 1])
+    source = "minilm-l6"
     errors = (0.21, 0.2, 0.17)
     cut = Cut(
         shape, source, "rotten-tomatoes", str(model), *errors, scores, recalls, 1000, 0, 0, "opens",
         made,
     )  # fmt: skip
     records.write(folder / "cut.json", cut)
+
+
+def play_export(job: jobs.Job, folder: Path, steps: int, pause: float) -> None:
+    """Report three steps, and hand over a model; what is said of it is made up."""
+    from bort_engine.encoder.export import Export, Parity
+
+    for done in range(steps):
+        report(job, pause, "step", stage="exporting", done=done, total=steps, detail="writing")
+    model, format = folder / "model", sys.argv[sys.argv.index("--format") + 1]
+    shutil.copytree(os.environ["FAKE_EXPORT"], model, dirs_exist_ok=True)
+    parity = Parity("dev texts of rotten-tomatoes", 100, 0.235, 0.99)
+    made = Provenance("Synthetic CPU", "made up for the tests", "2000-01-01")
+    sizes = {"model.onnx": 20_000_000, "run.py": 1500}
+    export = Export(
+        format, sys.argv[2], str(model), sizes, 80_000_000, parity, "avx512_vnni", "made up", made
+    )
+    records.write(model / "export.json", export)
 
 
 def main() -> None:
@@ -273,7 +292,7 @@ def main() -> None:
     folder = Path(arguments[arguments.index("--out") + 1])
     steps, pause = int(os.environ.get("FAKE_STEPS", 3)), float(os.environ.get("FAKE_PAUSE", 0))
     with jobs.working(folder, command, arguments) as job:
-        others = {"agora": play_agora, "race": play_race, "cut": play_cut}
+        others = {"agora": play_agora, "race": play_race, "cut": play_cut, "export": play_export}
         play = others.get(command, play_front)
         play(job, folder, steps, pause)
         if end == "deaf":

@@ -183,7 +183,7 @@ def export(
             size_bytes,
             Path(str(checkpoint.weights), "model.safetensors").stat().st_size,
             parity,
-            _cpu_flags(),
+            cpu_flags(),
             shlex.join([*command, "--out", str(out)]),
             Provenance.here("torch", "transformers", *PACKAGES[format]),
         )
@@ -251,7 +251,8 @@ def _compare(expected: np.ndarray, outputs: np.ndarray, texts: str) -> Parity:
     return Parity(texts, len(expected), difference, same if expected.shape[1] > 1 else None)
 
 
-def _cpu_flags() -> str:
+def cpu_flags() -> str:
+    """Return those of CPU_FLAGS that this processor has; nothing where the system does not tell."""
     try:
         words = set(Path("/proc/cpuinfo").read_text().split())
     except OSError:

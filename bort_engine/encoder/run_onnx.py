@@ -6,33 +6,73 @@ number where the model predicts one. `bort_engine` copies this file into an expo
 
 import json
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from onnxruntime import InferenceSession
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
-FOLDER = Path(__file__).parent
-tokenizer = Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
-labels = json.loads((FOLDER / "config.json").read_text("utf-8")).get("id2label", {})
-session = InferenceSession(FOLDER / "model.onnx", providers=["CPUExecutionProvider"])
+MOST_CHARACTERS = 20_000  # of a text: its tokenizer reads all of it before it cuts
+
+
+class Model:
+    """An exported model in a folder; texts are read one at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.most_tokens: int = (self.tokenizer.truncation or {})["max_length"]
+        self.labels = json.loads((folder / "config.json").read_text("utf-8")).get("id2label", {})
+        self.session = InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+
+    def encode(self, text: str) -> Encoding:
+        """Return the tokens of a text, or of a pair of texts with a tab between them."""
+        first, _, second = (part[:MOST_CHARACTERS] for part in text.partition("\t"))
+        if second:
+            first, second = self._beginning(first), self._beginning(second)
+        return self.tokenizer.encode(first, second or None)
+
+    def _beginning(self, text: str) -> str:
+        """Cut a text of a pair to as many tokens as are read at most, which changes no answer.
+
+        Of a pair the tokenizer makes all combinations of what it cuts off: 15,551, in 0.9 s, for
+        texts of 10,000 and 5,000 characters.
+        """
+        tokens = self.tokenizer.encode(text)
+        return text[: max(end for _, end in tokens.offsets)] if tokens.overflowing else text
+
+    def run(self, tokens: Encoding) -> np.ndarray:
+        """Return the outputs for these tokens, one a class."""
+        inputs = {"input_ids": tokens.ids, "attention_mask": tokens.attention_mask}
+        inputs["token_type_ids"] = tokens.type_ids
+        nodes = self.session.get_inputs()
+        feed = {node.name: np.array([inputs[node.name]], np.int64) for node in nodes}
+        return np.array(self.session.run(None, feed)[0])[0]
+
+    def shares(self, outputs: np.ndarray) -> dict[str, float]:
+        """Return the probability of each label."""
+        exps = np.exp(outputs - outputs.max())
+        names = (self.labels.get(str(n), f"LABEL_{n}") for n in range(len(outputs)))
+        return dict(zip(names, (exps / exps.sum()).tolist(), strict=True))
+
+
+@cache
+def model() -> Model:
+    """Return the model beside this file."""
+    return Model(Path(__file__).parent)
 
 
 def logits(text: str) -> np.ndarray:
     """Return the model's outputs for a text, or for a pair of texts with a tab between them."""
-    first, _, second = text.partition("\t")
-    tokens = tokenizer.encode(first, second or None)
-    inputs = {"input_ids": tokens.ids, "attention_mask": tokens.attention_mask}
-    inputs["token_type_ids"] = tokens.type_ids
-    feed = {node.name: np.array([inputs[node.name]], np.int64) for node in session.get_inputs()}
-    return np.array(session.run(None, feed)[0])[0]
+    return model().run(model().encode(text))
 
 
 if __name__ == "__main__":
     for line in sys.argv[1:] or sys.stdin:
-        values = logits(line.rstrip("\n"))
-        if len(values) == 1:
-            print(f"{values[0]:.4f}")
+        outputs = logits(line.rstrip("\n"))
+        if len(outputs) == 1:
+            print(f"{outputs[0]:.4f}")
         else:
-            best, share = str(values.argmax()), 1 / np.exp(values - values.max()).sum()
-            print(f"{labels.get(best, f'LABEL_{best}')}\t{share:.4f}")
+            shares = model().shares(outputs)
+            best = max(shares, key=shares.__getitem__)
+            print(f"{best}\t{shares[best]:.4f}")

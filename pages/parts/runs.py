@@ -113,7 +113,7 @@ def show_live(run: jobs.Run, below: Callable[[list[Event]], None] | None = None)
         with st.container(horizontal=True, vertical_alignment="center"):
             st.subheader((status.stage or "starting").capitalize(), anchor=False)
             label = "Stop at once" if run.stopping else "Stop"
-            st.button(label, icon=":material/stop:", on_click=run.cancel, key="stop")
+            st.button(label, icon=":material/stop:", on_click=run.cancel, key=f"stop-{run.id}")
         st.progress(status.fraction, status.progress)
         if run.stopping:
             st.caption("Finishing the step at hand, then stopping.")
@@ -137,7 +137,12 @@ def show_ended(run: jobs.Run, status: jobs.Status, kept: str = KEPT, name: str =
         )
     with st.container(horizontal=True):
         st.button(
-            "Resume", icon=":material/restart_alt:", type="primary", on_click=resume, args=[run]
+            "Resume",
+            icon=":material/restart_alt:",
+            type="primary",
+            on_click=resume,
+            args=[run],
+            key=f"resume-{run.id}",  # there may be two on a page
         )
         show_close(name)
     with st.expander("Last lines of its log", icon=":material/description:"):

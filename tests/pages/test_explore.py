@@ -311,8 +311,8 @@ def test_a_point_becomes_a_checkpoint_on_the_page(run_root, wait, monkeypatch, t
     assert " ".join(cut.request.arguments) == words_of
     wait(lambda: cut.status().over)
     at.run()
-    assert not at.exception and "**3,12,384,768, saved**" in words(at)
-    assert {"3-12-384-768.zip", "README.md"} <= set(downloads)
+    assert not at.exception and f"**{chosen}, saved**" in words(at)
+    assert {f"{chosen}.zip".replace(",", "-"), "README.md"} <= set(downloads)
     recalls = next(t.value for t in at.dataframe if "Rows on dev" in t.value).set_index("Class")
     assert list(recalls.loc["fresh"]) == [100, 35.0, 20.0]
     assert list(recalls.loc["unseen"].isna()) == [False, True, True]

@@ -1,0 +1,177 @@
+"""Does a smaller model still pay once everything is int8?
+
+Run: python benchmarks/deploy.py [OUT] [--read]. The source and six points of MiniLM-L6's front on
+film reviews are cut, exported as ONNX in fp32 and in int8, and measured: size on disk, wrong
+answers on all of dev, answers that agree with PyTorch's, and milliseconds of one text of 64 tokens,
+all processor threads, PyTorch and both exports in turns.
+Writes assets/recorded/deploy-minilm-l6.json as it goes, and goes on where it was stopped; --read
+prints what is on record.
+"""
+
+import os
+import random
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import numpy as np
+
+from bort_engine.data.resources import ASSETS
+from bort_engine.data.tasks import MAX_LENGTH, load_task
+from bort_engine.encoder.export import Format, cpu_flags, export
+from bort_engine.encoder.sources import Source
+from bort_engine.encoder.space import Architecture
+from bort_engine.runs import records
+from bort_engine.runs.provenance import Provenance, n_threads
+from bort_engine.search.cut import cut
+
+RECORD = ASSETS / "recorded" / "deploy-minilm-l6.json"
+TASK = "rotten-tomatoes"
+# The source, and points of the recorded front at epsilon 0.1: the recommended one first.
+SHAPES = ("6,12,384,1536", "6,12,336,960", "4,12,384,1152", "4,12,336,640", "3,12,336,448")
+SHAPES += ("4,12,216,448", "2,12,192,832")
+FORMATS: tuple[Format, ...] = ("onnx", "onnx-int8")
+ROUNDS = 60
+
+
+@dataclass(slots=True)
+class Deployed:
+    """One shape in one format; `ms` are quartiles of a forward pass, `agrees` with PyTorch's."""
+
+    shape: str
+    format: str
+    mb: float
+    dev_error: float
+    agrees: float
+    ms: tuple[float, float, float]
+
+
+@dataclass(slots=True)
+class Deployment:
+    made: Provenance
+    cpu_flags: str
+    n_dev: int
+    rows: tuple[Deployed, ...] = ()
+    schema: int = 1
+
+    AGAIN = "delete it and run this again"
+
+
+def measure(shape: str, out: Path, texts: list[str], labels: np.ndarray) -> list[Deployed]:
+    """Return a shape's rows: PyTorch, ONNX in fp32, ONNX in int8."""
+    from bort_engine.encoder import exporters
+
+    folder = out / shape.replace(",", "-")
+    if not (folder / "cut" / "cut.json").is_file():
+        cut("minilm-l6", TASK, architecture=Architecture.parse(shape), out=folder / "cut")
+    checkpoint = folder / "cut" / "model"
+    model, tokenizer = exporters.load(Source.load(str(checkpoint)))
+    outputs = {"pytorch": exporters.torch_logits(model, tokenizer, texts)}
+    bytes_of = {"pytorch": (checkpoint / "model.safetensors").stat().st_size}
+    runs: dict[str, Callable[[], Any]] = {"pytorch": torch_pass(checkpoint)}
+    for format in FORMATS:
+        done = export(str(checkpoint), format=format, task=TASK, out=folder / format)
+        outputs[format] = exporters.new_process_logits(Path(done.folder), texts)
+        bytes_of[format] = done.largest
+        runs[format] = onnx_pass(Path(done.folder) / "model.onnx")
+    times = in_turns(runs)
+    answers = {name: values.argmax(1) for name, values in outputs.items()}
+    return [
+        Deployed(
+            shape,
+            name,
+            mb=round(bytes_of[name] / 1e6, 1),
+            dev_error=round(float((answer != labels).mean()), 4),
+            agrees=round(float((answer == answers["pytorch"]).mean()), 4),
+            ms=tuple(round(float(q), 3) for q in np.percentile(times[name], (25, 50, 75))),
+        )
+        for name, answer in answers.items()
+    ]
+
+
+def torch_pass(folder: Path) -> Callable[[], Any]:
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    torch.set_num_threads(n_threads())
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    ids = torch.from_numpy(token_ids())
+
+    def run() -> None:
+        with torch.inference_mode():
+            model(input_ids=ids, attention_mask=ids * 0 + 1)
+
+    return run
+
+
+def onnx_pass(path: Path) -> Callable[[], Any]:
+    from onnxruntime import InferenceSession, SessionOptions
+
+    options = SessionOptions()
+    options.intra_op_num_threads = n_threads()
+    session = InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    ids = token_ids()
+    ones, zeros = ids * 0 + 1, ids * 0
+    known = {"input_ids": ids, "attention_mask": ones, "token_type_ids": zeros}
+    feed = {node.name: known[node.name] for node in session.get_inputs()}
+    return lambda: session.run(None, feed)
+
+
+def token_ids() -> np.ndarray:
+    return np.random.default_rng(0).integers(1000, 30000, (1, MAX_LENGTH))
+
+
+def in_turns(runs: dict[str, Callable[[], Any]]) -> dict[str, list[float]]:
+    """Return milliseconds by name: each pass after one of its own that does not count."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    rng, names = random.Random(0), list(runs)
+    for _ in range(ROUNDS):
+        rng.shuffle(names)
+        for name in names:
+            runs[name]()
+            start = perf_counter()
+            runs[name]()
+            times[name].append(1e3 * (perf_counter() - start))
+    return times
+
+
+def report(found: Deployment) -> None:
+    print(f"{found.made}; {found.cpu_flags}; {found.n_dev} dev sentences")
+    source = {row.format: row for row in found.rows if row.shape == SHAPES[0]}
+    for row in found.rows:
+        low, middle, high = row.ms
+        ratio = source["pytorch"].ms[1] / middle
+        print(
+            f"{row.shape:>14} {row.format:<10} {row.mb:6.1f} MB  {100 * row.dev_error:5.2f} % wrong"
+            f"  agrees {100 * row.agrees:5.1f} %  {middle:6.2f} ms ({low:.2f} to {high:.2f}), "
+            f"{ratio:.1f} times as fast as the source in PyTorch"
+        )
+
+
+def main() -> None:
+    words = [word for word in sys.argv[1:] if not word.startswith("--")]
+    dev = load_task(TASK)["validation"]
+    texts, labels = [" ".join(text.split()) for text in dev["text"]], np.array(dev["label"])
+    if RECORD.is_file():
+        found = records.read(RECORD, Deployment)
+    else:
+        made = Provenance.here("torch", "transformers", "onnxruntime")
+        found = Deployment(made, cpu_flags(), len(labels))
+    known = {row.shape for row in found.rows}
+    for shape in SHAPES if "--read" not in sys.argv else ():
+        if shape not in known:
+            rows = measure(shape, Path(words[0] if words else "deployed"), texts, labels)
+            found.rows = (*found.rows, *rows)
+            records.write(RECORD, found)
+            print(f"{shape}: measured", file=sys.stderr, flush=True)
+    report(found)
+
+
+main()

@@ -1,0 +1,171 @@
+"""A checkpoint's ONNX export is tried on a text, in this process, beside its source's."""
+
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from textwrap import shorten
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from bort_engine.data.tasks import find_task, load_task
+from bort_engine.encoder import answers
+from bort_engine.encoder.export import Format
+from bort_engine.encoder.sources import Source
+from bort_engine.runs import jobs
+from bort_engine.runs.text import literal, one_line
+from bort_engine.search.cut import Cut
+from bort_engine.show import deploy as words
+from pages.parts import exports, form, runs, side_run
+
+if TYPE_CHECKING:
+    from bort_engine.encoder.run_onnx import Model
+
+SOURCE = "source_run"  # the part of the address that names the run that prepares the source
+GO_ON = "export_the_source"  # asked for here, the source's export follows its cut
+KEPT = "What was trained is kept."
+N_TEXTS = 10
+
+
+@runs.reporting()
+def prepare(command: str, arguments: Sequence[str]) -> None:
+    st.session_state[GO_ON] = command == "cut"
+    exports.start(command, arguments, SOURCE)
+
+
+def show(cut: Cut, candidates: list[jobs.Run], preferred: Format) -> None:
+    """Answer a text, where one of the checkpoint's exports is in ONNX; `preferred` goes first."""
+    onnx = [run for run in candidates if exports.format_of(run) in ("onnx", "onnx-int8")]
+    onnx.sort(key=lambda run: exports.format_of(run) != preferred)
+    run = next((run for run in onnx if run.status().state == "done"), None)
+    if run is None:
+        return
+    st.markdown("**Try it**")
+    with runs.warning():
+        texts = asked(cut)
+        place = st.container()
+        models = {f"This model, {cut.architecture}": run.folder / "model"}
+        models |= show_source(cut, exports.format_of(run))
+        with place:
+            if all(text.strip() for text in texts):
+                show_answers(models, texts)
+            else:
+                st.caption("Type a text to see what it is answered, and how sure the model is.")
+
+
+def asked(cut: Cut) -> list[str]:
+    """Return the text, or the pair of texts, that is typed or picked; empty ones until then."""
+    hows = ["Your own text", "A dev text"]
+    if form.pick("Text", hows, "try_how", label_visibility="collapsed") == hows[1]:
+        return picked(cut.task)
+    labels = ["First text", "Second text"] if words.is_pair(cut.task) else ["Text"]
+    with st.form("try", border=False):
+        texts = [st.text_area(label, key=f"try_{label}", height=100) for label in labels]
+        st.form_submit_button("Answer", icon=":material/play_arrow:")
+    return [text or "" for text in texts]
+
+
+def picked(task: str) -> list[str]:
+    """Return one of ten dev texts, shown with its label."""
+    rows = dev_texts(task)
+    titles = [f"{n}: {shorten(row[0], 80, placeholder=' ...')}" for n, row in enumerate(rows, 1)]
+    title = st.selectbox("Dev text", titles, key="try_dev")
+    *texts, label = rows[titles.index(title)]
+    for text in texts:
+        st.markdown(literal(" ".join(text.split())[:1000]))
+    st.caption(f"On dev it is labelled {literal(label)}.")
+    return texts
+
+
+@st.cache_data(max_entries=4, ttl=600, show_spinner="Reading the dev texts")
+def dev_texts(task: str) -> list[tuple[str, ...]]:
+    """Return ten dev texts, or pairs, spread over all there are, each with its label."""
+    try:
+        of, dev = find_task(task), load_task(task)["validation"]
+    except OSError as e:
+        raise ValueError(one_line(e)) from e
+    names = ("text", "second", "label") if of.is_pair else ("text", "label")
+    rows = dev.select(range(0, len(dev), max(1, len(dev) // N_TEXTS)))[:N_TEXTS]
+    labels = [of.labels[label] if of.labels else f"{label:g}" for label in rows["label"]]
+    return list(zip(*(rows[name] for name in names[:-1]), labels, strict=True))
+
+
+def show_source(cut: Cut, format: str) -> dict[str, Path]:
+    """Return the folder of the source's export, by its name; else show how it comes to be."""
+    run = runs.find(st.query_params[side_run.address("cut")], "cut")
+    source = form.source_of(cut.source)
+    if source.architecture == cut.architecture:
+        return {}
+    request = source_request(run, cut, source)
+    cuts = [run for run in jobs.runs(command="cut") if run.request.arguments == request]
+    done = exports.show_newest(cuts, SOURCE, KEPT, lambda: offer("cut", request))
+    if done is None:
+        return {}
+    checkpoint = done.folder / "model"
+    export = exports.request(checkpoint, format, cut.task)
+
+    def go_on() -> None:
+        if st.session_state.pop(GO_ON, False):
+            exports.start("export", export, SOURCE)
+            st.rerun()
+        offer("export", export)
+
+    candidates = [run for run in exports.of(checkpoint) if exports.format_of(run) == format]
+    run = exports.show_newest(candidates, SOURCE, KEPT, go_on)
+    return {f"The source, {source.architecture}": run.folder / "model"} if run else {}
+
+
+def offer(command: str, arguments: Sequence[str]) -> None:
+    st.button(
+        "Prepare the source beside it",
+        icon=":material/compare:",
+        on_click=prepare,
+        args=[command, arguments],
+        help="The fine-tuned source is saved and exported as this model was: about a minute.",
+    )
+
+
+def source_request(run: jobs.Run, cut: Cut, source: Source) -> tuple[str, ...]:
+    """Return the arguments of the cut that gives the source itself, all else as in a cut's run."""
+    options = run.request.arguments[1:]
+    request = dict(zip(options[::2], options[1::2], strict=False))
+    request |= {"--architecture": str(source.architecture), "--polish": "0"}
+    return (cut.source, *chain.from_iterable(request.items()))
+
+
+@st.cache_resource(max_entries=2, show_spinner="Reading the export")
+def opened(folder: Path, changed: int) -> "Model":
+    return answers.load(folder)
+
+
+def show_answers(models: dict[str, Path], texts: list[str]) -> None:
+    """What each model says of a text, with the probability of every class, and how long it took."""
+    given = {}
+    for name, folder in models.items():
+        path = folder / "model.onnx"
+        changed = path.stat().st_mtime_ns if path.is_file() else 0
+        given[name] = answers.answer(opened(folder, changed), texts)
+    for column, (name, answer) in zip(st.columns(2), given.items(), strict=False):
+        column.metric(
+            name,
+            literal(answer.label),
+            words.answer_line(answer),
+            delta_color="off",
+            delta_arrow="off",
+            border=True,
+        )
+    ours = next(iter(given.values()))
+    notes = ["Time: of this answer, by onnxruntime in the app's own process, tokens included."]
+    if ours.is_cut:
+        notes.insert(0, f"Only the beginning is read: {ours.most_tokens} tokens at most.")
+    if ours.shares and len({answer.label for answer in given.values()}) > 1:
+        notes.insert(0, "The two disagree.")
+    st.caption(" ".join(notes))
+    if ours.shares:
+        table = words.shares_table(given)
+        runs.show_table(
+            table,
+            dict.fromkeys(table.columns[1:], "%.1f"),
+            "Probability of each class, by model",
+            height=min(320, 36 * (len(table) + 1)),
+        )
