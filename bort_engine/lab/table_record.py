@@ -91,6 +91,13 @@ class TaskRows:
         """Return the rows of a name, one a seed."""
         return [row for row in self.rows if row.name == name]
 
+    def is_source(self, name: str) -> bool:
+        """Is it the source itself, by every seed: nothing smaller loses at most a point on dev?"""
+        shapes = {row.architecture for row in self.of("source")}
+        rows = self.of(name)
+        is_student = name.startswith("student")
+        return is_student and bool(rows) and {row.architecture for row in rows} == shapes
+
     def loss(self, name: str) -> float | None:
         """Return how much more than the source it errs on test, in the mean over seeds."""
         losses = [row.test.loss for row in self.of(name) if row.test]
@@ -118,8 +125,8 @@ class Table:
         return tuple(task for task in self.tasks if task.n_test)
 
     def reached(self, name: str) -> list[str]:
-        """Return the tasks on which a model loses at most a point of test to the source."""
-        losses = {task.task: task.loss(name) for task in self.tested}
+        """Return the tasks on which a model, not the source itself, loses at most a point of it."""
+        losses = {task.task: task.loss(name) for task in self.tested if not task.is_source(name)}
         return [task for task, loss in losses.items() if loss is not None and loss <= AFFORDABLE]
 
     def __str__(self) -> str:
@@ -138,6 +145,8 @@ class Table:
                 f"{name}: at most a point behind the source on {len(self.reached(name))} of {n}"
                 for name in ("student", "quarter", "smaller source", "frozen vectors", "words")
             ]
+            same = sum(task.is_source("student") for task in self.tested)
+            lines += [f"on {same} the student is the source itself"] if same else []
         return "\n".join([*lines, f"made on {self.made}"])
 
 

@@ -56,10 +56,12 @@ def verdict(table: Table) -> list[str]:
     if not n:
         return ["The test splits are still locked."]
     reached = {name: len(table.reached(name)) for name in MARKS}
+    same = sum(task.is_source("student") for task in table.tested)
+    none = f" (on {same} the front has nothing smaller to recommend)" if same else ""
     sentences = [
-        f"The student is at most a point behind its teacher on {reached['student']} of {n} tasks, "
-        f"a quarter of the encoder on {reached['quarter']}; the ready smaller model on "
-        f"{reached['smaller source']}."
+        f"A smaller student is at most a point behind its teacher on {reached['student']} of {n} "
+        f"tasks{none}, a quarter of the encoder on {reached['quarter']}, the ready smaller model "
+        f"on {reached['smaller source']}."
     ]
     beaten = list(_beaten(table))
     if beaten:
@@ -83,16 +85,10 @@ def _beaten(table: Table) -> Iterator[str]:
         better = [
             MARKS[name][0]
             for name, loss in losses.items()
-            if ours is not None and loss is not None and loss <= ours and not _same(task, name)
+            if ours is not None and loss is not None and loss <= ours and not task.is_source(name)
         ]
         if better:
             yield f"on {short(task.task)} {listed(better)}"
-
-
-def _same(task: TaskRows, name: str) -> bool:
-    """Is it the very same model: the recommended point is the source, fine-tuned on labels?"""
-    source = {row.architecture for row in task.of("source")}
-    return name == "student, labels only" and {row.architecture for row in task.of(name)} == source
 
 
 def _distilling(task: TaskRows, name: str) -> float | None:

@@ -56,18 +56,25 @@ def row(name, seed, loss, architecture=SHAPE):
 
 
 MADE = Provenance("Synthetic CPU", "made up for the tests", "2000-01-01")
-ROWS = (row("source", 0, 0.0), row("student", 0, 0.004), row("student", 1, 0.018))
+SOURCE = Architecture(6, 12, 384, 1536)
+ROWS = (row("source", 0, 0.0, SOURCE), row("student", 0, 0.004), row("student", 1, 0.018))
 ONE = TaskRows("one", "s", n_labelled=100, n_dev=10, n_test=20, max_length=64, rows=ROWS)
-TWO = TaskRows("two", "s", n_test=20, rows=(row("source", 0, 0.0), row("student", 0, 0.009)))
+TWO = TaskRows(
+    "two", "s", n_test=20, rows=(row("source", 0, 0.0, SOURCE), row("student", 0, 0.009))
+)
+SAME = TaskRows("same", "s", n_test=20, rows=(row("source", 0, 0.0), row("student", 0, 0.0)))
 
 
 def test_a_task_is_reached_at_a_point_in_the_mean_of_the_seeds(tmp_path):
-    made = Table("minilm-l6", "minilm-l3", 2, 0.2, 300, (ONE, TWO, TaskRows("three", "s")), MADE)
+    made = Table(
+        "minilm-l6", "minilm-l3", 2, 0.2, 300, (ONE, TWO, SAME, TaskRows("three", "s")), MADE
+    )
     assert ONE.loss("student") == pytest.approx(0.011)
     assert made.reached("student") == ["two"]
     assert made.reached("quarter") == []
     text = str(made)
-    assert "student: at most a point behind the source on 1 of 2" in text
+    assert "student: at most a point behind the source on 1 of 3" in text
+    assert "on 1 the student is the source itself" in text
     assert "+1.8 points" in text
     path = records.write(tmp_path / "table.json", made)
     assert records.read(path, Table) == made
