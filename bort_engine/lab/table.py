@@ -112,6 +112,7 @@ def table(
         polish=polish,
         tasks=tuple(job.read() for job in jobs),
         made=made,
+        workers=n,
     )
     records.write(Path(out) / "table.json", result)
     return result

@@ -106,7 +106,10 @@ class TaskRows:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Every model on every task, and where it was made."""
+    """Every model on every task, and where it was made.
+
+    `workers` tasks were worked on at a time, where several, with one thread each.
+    """
 
     source: str
     smaller: str
@@ -115,6 +118,7 @@ class Table:
     polish: Count
     tasks: tuple[TaskRows, ...]
     made: Provenance
+    workers: PositiveCount = 1
     schema: Literal[1] = 1
 
     AGAIN: ClassVar[str] = "delete it and run `table` again"
@@ -147,7 +151,7 @@ class Table:
             ]
             same = sum(task.is_source("student") for task in self.tested)
             lines += [f"on {same} the student is the source itself"] if same else []
-        return "\n".join([*lines, f"made on {self.made}"])
+        return "\n".join([*lines, f"made on {self.made}; {self.workers} tasks at a time"])
 
 
 def _line(row: Row, task: TaskRows) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,15 @@ def _distilling(task: TaskRows, name: str) -> float | None:
     return None if ours is None or labels_only is None else 100 * (labels_only - ours)
 
 
+def command(table: Table) -> str:
+    """Return the command that makes such a table."""
+    tasks = ",".join(task.task for task in table.tasks)
+    words = ["python", "-m", "bort_engine", "table", table.source, "--tasks", tasks]
+    words += ["--smaller", table.smaller, "--seeds", str(table.seeds)]
+    words += ["--epsilon", f"{table.epsilon:g}", "--polish", str(table.polish), "--out", "TABLE"]
+    return shlex.join(words)
+
+
 def task_line(task: TaskRows) -> str:
     """Return a task's title and data in one line."""
     what = "right answers" if task.kind == "class" else "Pearson's correlation, times 100"
@@ -113,7 +123,7 @@ def frame(task: TaskRows) -> pd.DataFrame:
 
     return pd.DataFrame(
         {
-            "Model": MARKS[row.name][0],
+            "Model": MARKS[row.name][0] + ": the source itself" * task.is_source(row.name),
             "Seed": row.seed if row.name in BY_STUDENT else None,
             "Shape": str(row.architecture or ""),
             "Dev (%)": 100 * (1 - row.dev_error),
@@ -135,14 +145,14 @@ def _interval(row: Row) -> str:
 
 
 def loss_figure(task: TaskRows) -> go.Figure:
-    """Draw what each model loses to the source on test, with its interval, against its latency."""
+    """Draw what each model loses to the source on test, with its interval."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
     for name, (title, colour, symbol) in MARKS.items():
         rows = [row for row in task.of(name) if row.test]
-        if not rows:
-            continue
+        if not rows or name == "majority" or task.is_source(name):
+            continue  # who guesses would stretch the axis, and the source is drawn once
         loss, low, high = 100 * np.array([_loss(row) for row in rows]).T
         figure.add_scatter(
             x=loss.tolist(),
@@ -171,5 +181,6 @@ def _loss(row: Row) -> tuple[float, float, float]:
 
 def loss_summary(task: TaskRows) -> str:
     """Say what the figure shows, for who cannot see it."""
-    losses = (f"{MARKS[n][0]} {100 * x:+.1f}" for n in MARKS if (x := task.loss(n)) is not None)
+    shown = (name for name in MARKS if not task.is_source(name))
+    losses = (f"{MARKS[n][0]} {100 * x:+.1f}" for n in shown if (x := task.loss(n)) is not None)
     return f"Points lost to the source on test, {short(task.task)}: {', '.join(losses)}."

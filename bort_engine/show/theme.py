@@ -64,9 +64,9 @@ def millions(n: int) -> str:
 
 
 def short(name: str) -> str:
-    """Return a source's or a task's name without folders and columns, where it is a path."""
+    """Return a source's or a task's name without columns and, where it is a path, folders."""
     path = name.partition("?")[0]
-    return PurePath(path).name if PurePath(path).is_absolute() else name
+    return PurePath(path).name if PurePath(path).is_absolute() else path
 
 
 def count(n: int, noun: str) -> str:

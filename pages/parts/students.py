@@ -9,7 +9,7 @@ from bort_engine.lab.table_record import Table
 from bort_engine.runs import records
 from bort_engine.runs.text import literal
 from bort_engine.show import students
-from bort_engine.show.theme import short
+from bort_engine.show.theme import count, short
 from pages.parts import form, runs
 
 
@@ -45,11 +45,13 @@ def show_table(table: Table) -> None:
         "kind: two elastic students. Green: within a point.",
     )
     with st.expander("All figures", icon=":material/table:"):
-        runs.show_table(students.frame(task), students.FORMATS, "Every model of the task")
+        runs.show_table(
+            students.frame(task), students.FORMATS, "Every model of the task", placeholder=""
+        )
         st.caption(
             "Time to make: of a student with its teacher's and the elastic student's training, not "
-            "the front's evaluations. Test was opened once, when all models were there; points and "
-            "strengths were chosen on dev. Made again: "
-            f"`python -m bort_engine table {literal(table.source)} --out RUN`. Made on "
-            f"{literal(str(table.made))}."
+            f"the front's evaluations; {count(table.workers, 'task')} at a time. Test was opened "
+            "once, when all models were there; points and strengths were chosen on dev. Made on "
+            f"{literal(str(table.made))}, by"
         )
+        st.code(students.command(table), "bash", wrap_lines=True)

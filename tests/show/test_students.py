@@ -58,7 +58,19 @@ def test_the_source_fine_tuned_again_is_no_rival():
     same = (row("source", 0, 0.0, SOURCE), row("student", 0, 0.0, SOURCE))
     again = row("student, labels only", 0, 0.0, SOURCE)
     task = TaskRows("rotten-tomatoes", "s", n_test=1_200, rows=(*same, again))
-    assert "On no task" in students.verdict(made_up(task))[1]
+    first, second = students.verdict(made_up(task))
+    assert "on 0 of 1 tasks (on 1 the front has nothing smaller" in first
+    assert "On no task" in second
+    assert [trace.y[0] for trace in students.loss_figure(task).data] == ["source, fine-tuned"]
+    assert "student, distilled: the source itself" in students.frame(task)["Model"].tolist()
+
+
+def test_the_command_makes_the_table_again():
+    tasks = (TaskRows("newsgroups?length=128", "s"), TaskRows("rotten-tomatoes", "s"))
+    assert students.command(made_up(*tasks)) == (
+        "python -m bort_engine table minilm-l6 --tasks 'newsgroups?length=128,rotten-tomatoes' "
+        "--smaller minilm-l3 --seeds 1 --epsilon 0.2 --polish 300 --out TABLE"
+    )
 
 
 def test_the_table_and_the_figure_hold_every_model():
