@@ -44,7 +44,7 @@ FORMATS = {
     "Seed": "%d",
     "Dev (%)": "%.1f",
     "Test (%)": "%.1f",
-    "Lost to the source (points)": "%+.1f",
+    "Lost (points)": "%+.1f",
     "Parameters (M)": "%.1f",
     "Latency (ms)": "%.1f",
     "Time to make (s)": "%.0f",
@@ -123,12 +123,12 @@ def frame(task: TaskRows) -> pd.DataFrame:
 
     return pd.DataFrame(
         {
-            "Model": MARKS[row.name][0] + ": the source itself" * task.is_source(row.name),
+            "Model": MARKS[row.name][0] + ", = source" * task.is_source(row.name),
             "Seed": row.seed if row.name in BY_STUDENT else None,
             "Shape": str(row.architecture or ""),
             "Dev (%)": 100 * (1 - row.dev_error),
             "Test (%)": 100 * (1 - row.test.error) if row.test else None,
-            "Lost to the source (points)": 100 * row.test.loss if row.test else None,
+            "Lost (points)": 100 * row.test.loss if row.test else None,
             "95 %": _interval(row),
             "Parameters (M)": row.n_parameters / 1e6,
             "Latency (ms)": row.latency_ms,

@@ -41,8 +41,8 @@ def show_table(table: Table) -> None:
         "What is lost to the source on test",
         students.loss_figure(task),
         students.loss_summary(task),
-        f"{literal(students.task_line(task))} Bars: 95 % over other texts, paired. Two marks of a "
-        "kind: two elastic students. Green: within a point.",
+        f"{literal(students.task_line(task))} Bars: 95 % over other texts, paired; "
+        f"{count(table.seeds, 'elastic student')}, a mark each. Green: within a point.",
     )
     with st.expander("All figures", icon=":material/table:"):
         runs.show_table(

@@ -62,7 +62,7 @@ def test_the_source_fine_tuned_again_is_no_rival():
     assert "on 0 of 1 tasks (on 1 the front has nothing smaller" in first
     assert "On no task" in second
     assert [trace.y[0] for trace in students.loss_figure(task).data] == ["source, fine-tuned"]
-    assert "student, distilled: the source itself" in students.frame(task)["Model"].tolist()
+    assert "student, distilled, = source" in students.frame(task)["Model"].tolist()
 
 
 def test_the_command_makes_the_table_again():
@@ -83,7 +83,7 @@ def test_the_table_and_the_figure_hold_every_model():
         "source, fine-tuned",
     ]
     student = table[table["Model"] == "student, distilled"].iloc[0]
-    assert student["Lost to the source (points)"] == pytest.approx(0.5)
+    assert student["Lost (points)"] == pytest.approx(0.5)
     assert student["95 %"] == "-0.5 to +2.5"
     figure = students.loss_figure(FILMS)
     drawn = {trace.y[0]: trace.x[0] for trace in figure.data}
