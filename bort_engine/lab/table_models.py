@@ -158,7 +158,7 @@ class Models:
         features, frozen = Words(), 0
         if name == "frozen vectors":
             encoder = load_source(source)
-            features, frozen = FrozenVectors(Vectors(encoder, T.tokenizer), source), encoder
+            features = FrozenVectors(Vectors(encoder, T.tokenizer), source)
             frozen = encoder.num_parameters()
         linear = Linear.fit(features, T.splits["train"], T.splits["validation"], self.n_outputs)
         shape = source.architecture if frozen else None
@@ -183,9 +183,9 @@ class Models:
     def _point(self, size: str, seed: int) -> Point:
         """Return the recommended point of a seed's front, or the best with a quarter of it."""
         job, folder = self.job, self.job.folder / f"front-{seed}"
-        if (folder / "front.json").is_file() and not Front.load(folder / "front.json").partial:
-            found = Front.load(folder / "front.json")
-        else:
+        path = folder / "front.json"
+        found = Front.load(path) if path.is_file() else None
+        if found is None or found.partial:
             found = front(
                 job.source,
                 job.task,
