@@ -13,6 +13,7 @@ from bort_engine.data.tasks import TASKS
 from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import Architecture, SearchSpace
+from bort_engine.encoder.timing import LatencySettings, Runtime
 from bort_engine.runs import jobs, records
 from bort_engine.runs.text import literal
 from bort_engine.search import errors as oracles
@@ -32,6 +33,10 @@ EPSILON = (
     "Large: a coarser one, sooner."
 )
 EFFECTIVE = "Leave the embeddings out of the size."
+INT8 = (
+    "Sizes and errors stay those of fp32; `export` says what int8 costs a model. Where it is timed "
+    "on this machine for the first time, some 90 short models are exported: about 5 minutes."
+)
 ORACLES = {
     "elastic": "elastic: slices of one student, all trained together",
     "brief": "brief: each trained for a moment, from the source's weights",
@@ -85,9 +90,12 @@ def start(source: str, task: str, epsilon: float) -> None:
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def look_up(source: str, task: str, epsilon: float) -> Front:
+def look_up(source: str, task: str, epsilon: float, runtime: Runtime = "pytorch") -> Front:
     """Return a front that needs no training. Raises ValueError where there is none."""
     if task != PREDICTED:
+        if runtime != "pytorch":  # PyTorch's are shipped for one length each, whatever it is
+            settings = LatencySettings(runtime=runtime)
+            return extract.front(source, task, epsilon, errors="recorded", settings=settings)
         return extract.front(source, task, epsilon, errors="recorded")
     search = extract.Search(space="bort")
     return extract.front(source, epsilon=epsilon, search=search, oracle="glue", latency="recorded")
@@ -134,6 +142,7 @@ def show_form(source: str, task: str, epsilon: float) -> None:
         )
         st.text_input("Search space", "default", key="--space", help=grids)
         form.select(st, "Selection", SELECT, "--selection")
+        form.select(st, "Latency: runs as", words.RUNTIMES, "--runtime", help=INT8)
         st.checkbox("Only what is not covered yet (lazy)", True, key="--lazy")
         form.select(st, "How errors are made", ORACLES, "--oracle")
         steps = "0 means 300 for the elastic student, 30 for each of the others."
@@ -327,6 +336,15 @@ with st.container(border=True):
     )
     with box, st.form("measure", border=False):
         show_form(source_name, next(iter(TASKS)) if task == PREDICTED else task, epsilon)
+    runtime: Runtime = "pytorch"
+    if (source_name, task) in on_record:
+        runtime = form.pick(
+            "Runs as",
+            words.RUNTIMES,
+            "runtime",
+            bind="query-params",
+            on_change=runs.leave_run,
+        )
 own = st.expander(
     "Your own model", icon=":material/model_training:", key="own_model", on_change="rerun"
 )
@@ -356,7 +374,7 @@ with runs.warning(closing=bool(run_id)):
         elif not is_done:
             runs.show_ended(run, status)
     elif task == PREDICTED or (source_name, task) in on_record:
-        front = look_up(source_name, task, epsilon)
+        front = look_up(source_name, task, epsilon, runtime)
     else:
         st.info(
             f"**Nothing is on record for {source_name} on this task yet.** Press “Measure it here” "
@@ -377,6 +395,7 @@ if front is not None:
         show_points(front)
     with st.container(border=True):
         show_budgets(front)
+        st.markdown(words.deployed(front))
     point = front.recommended
     if point == front.source_point and front.knee:
         point = front.knee

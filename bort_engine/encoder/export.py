@@ -26,16 +26,20 @@ from bort_engine.runs.provenance import Provenance
 from bort_engine.runs.records import NonNegative, PositiveCount, Share
 from bort_engine.runs.text import literal
 
-Format = Literal["onnx", "onnx-int8", "safetensors-bf16"]
-# By format: the packages it is made with, beside torch and transformers.
+Format = Literal["onnx", "onnx-int8", "openvino-int8", "safetensors-bf16"]
+# By format: the packages it is made with, beside torch and transformers. OpenVINO's are an extra,
+# with bounds in requirements-openvino.txt.
 PACKAGES: dict[str, tuple[str, ...]] = {
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "onnx-int8": ("onnx", "onnxscript", "onnxruntime"),
+    "openvino-int8": ("onnx", "onnxscript", "openvino", "nncf"),
     "safetensors-bf16": ("safetensors",),
 }
-FILES = {"model.onnx", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
-FILES |= {"config.json", "run.py", "README.md", "export.json", "__pycache__"}
-N_TEXTS = 100
+FILES = {"model.onnx", "model.xml", "model.bin", "model.safetensors", "tokenizer.json"}
+FILES |= {"tokenizer_config.json", "config.json", "run.py", "README.md", "export.json"}
+FILES |= {"__pycache__"}
+N_TEXTS = 100  # that an export is compared on
+N_CALIBRATION = 128  # that ranges of activations are taken from
 LARGEST_DIFFERENCE = 1e-3  # of a logit of an fp32 export, absolute
 # What multiplies int8 and bf16 in hardware, as Linux names it.
 CPU_FLAGS = ("avx512_vnni", "avx_vnni", "amx_int8", "avx512_bf16", "amx_bf16")
@@ -46,10 +50,14 @@ CARD = """---
 
 {{ heading }}, exported as {{ export.format }}
 
-{% if onnx -%}
-An ONNX model for any batch size and length, in {{ "int8" if "int8" in export.format else "fp32" }}.
+{% if runtime -%}
+An {{ "ONNX" if runtime == "onnxruntime" else "OpenVINO" }} model for any batch size and length, \
+in {{ "int8" if "int8" in export.format else "fp32" }}.
+{%- if export.calibration %}
+Activations are int8, too: their ranges are those on {{ calibration }}.
+{%- endif %}
 
-    pip install onnxruntime tokenizers numpy
+    pip install {{ runtime }} tokenizers numpy
     python run.py "A sentence to read."
 {%- else -%}
 A plain transformers folder, in bf16.
@@ -95,7 +103,8 @@ class Export:
     """A checkpoint in another format, in `folder`.
 
     `size_bytes` is by file, `source_bytes` the size of the checkpoint's weights. `cpu_flags` are
-    those of CPU_FLAGS that the processor has; empty where the system does not tell.
+    those of CPU_FLAGS that the processor has; empty where the system does not tell. `calibration`
+    says which texts the ranges of the activations are from; empty where these stay fp32 or bf16.
     """
 
     format: Format
@@ -107,6 +116,7 @@ class Export:
     cpu_flags: str
     command: str
     made: Provenance
+    calibration: str = ""
     schema: Literal[1] = 1
 
     AGAIN: ClassVar[str] = "delete it and run `export` again to make one"
@@ -133,12 +143,16 @@ def export(
 ) -> Export:
     """Write a checkpoint in another format, in `model/`, and compare it with PyTorch.
 
-    An ONNX folder comes with a run.py that needs onnxruntime, tokenizers and numpy only.
+    An ONNX folder comes with a run.py that needs onnxruntime, tokenizers and numpy only; that of an
+    OpenVINO folder has openvino for onnxruntime.
 
     Args:
         source: the folder of a checkpoint, as `cut` and `agora` make it.
-        format: onnx is fp32; onnx-int8 has int8 weights; safetensors-bf16 is a transformers folder.
-        task: whose dev texts the two are compared on; by default, sentences of Wikipedia.
+        format: onnx is fp32; onnx-int8 has int8 weights; openvino-int8 has int8 weights and
+            activations, and needs requirements-openvino.txt; safetensors-bf16 is a transformers
+            folder.
+        task: whose dev texts the two are compared on, and whose training texts calibrate
+            openvino-int8; by default, sentences of Wikipedia.
         out: the folder that `model/` is written to; an earlier export in it is replaced.
 
     Raises:
@@ -150,6 +164,10 @@ def export(
     checkpoint, folder = _find_checkpoint(source), Path(out).resolve() / "model"
     _check_request(format, checkpoint, folder)
     texts, what = _texts(task, on_progress)
+    calibration, calibration_name = [], ""
+    if format == "openvino-int8":
+        calibration, name = _texts(task, on_progress, for_calibration=True)
+        calibration_name = f"{len(calibration)} {name}"
     from bort_engine.encoder import exporters
     from bort_engine.encoder.checkpoint import os_errors
 
@@ -164,6 +182,8 @@ def export(
         tell(1, f"writing {format}")
         if format == "safetensors-bf16":
             exporters.write_bf16(part, model, tokenizer)
+        elif format == "openvino-int8":
+            exporters.write_openvino(part, model, tokenizer, calibration)
         else:
             exporters.write_onnx(part, model, tokenizer, texts[:2], int8=format == "onnx-int8")
         size_bytes = {path.name: path.stat().st_size for path in sorted(part.iterdir())}
@@ -186,6 +206,7 @@ def export(
             cpu_flags(),
             shlex.join([*command, "--out", str(out)]),
             Provenance.here("torch", "transformers", *PACKAGES[format]),
+            calibration_name,
         )
         _write_card(result, part / "README.md", model.config, tokenizer.model_max_length)
         records.write(part / "export.json", result)
@@ -230,17 +251,25 @@ def _check_request(format: str, checkpoint: Source, folder: Path) -> None:
             )
 
 
-def _texts(task: str | None, on_progress: Progress) -> tuple[list[str], str]:
-    """Return the texts that are compared on, spread over all there are, and what they are."""
+def _texts(
+    task: str | None, on_progress: Progress, for_calibration: bool = False
+) -> tuple[list[str], str]:
+    """Return texts to compare on, spread over all there are, or others to calibrate on.
+
+    With them comes what they are.
+    """
     if task is None:
-        texts = [SENTENCE_END.split(text)[0] for text in general_texts(on_progress)]
+        articles = general_texts(on_progress)[for_calibration::2]
+        texts = [SENTENCE_END.split(text)[0] for text in articles]
         what = "sentences of Wikipedia"
     else:
-        dev, names = load_task(task, on_progress)["validation"], ("text", "second")
-        columns = [dev[name] for name in names[: 1 + find_task(task).is_pair]]
+        split, what = ("train", "training") if for_calibration else ("validation", "dev")
+        rows, names = load_task(task, on_progress)[split], ("text", "second")
+        columns = [rows[name] for name in names[: 1 + find_task(task).is_pair]]
         texts = ["\t".join(" ".join(t.split()) for t in row) for row in zip(*columns, strict=True)]
-        what = f"dev texts of {task}"
-    return texts[:: max(len(texts) // N_TEXTS, 1)][:N_TEXTS], what
+        what = f"{what} texts of {task}"
+    n = N_CALIBRATION if for_calibration else N_TEXTS
+    return texts[:: max(len(texts) // n, 1)][:n], what
 
 
 def _compare(expected: np.ndarray, outputs: np.ndarray, texts: str) -> Parity:
@@ -269,18 +298,20 @@ def _write_card(export: Export, path: Path, config: Any, limit: int) -> None:
         card = ModelCard.load(Path(export.source, "README.md"))
         stated = card.data.to_dict()
         heading = next(line for line in card.text.splitlines() if line.startswith("# "))
-    onnx, labels = "onnx" in export.format, config.id2label.values()
+    family, labels = export.format.split("-")[0], config.id2label.values()
+    runtime = {"onnx": "onnxruntime", "openvino": "openvino"}.get(family)
     ModelCard.from_template(
         ModelCardData(
             license=stated.get("license"),
             base_model=stated.get("base_model"),
-            library_name="onnx" if onnx else "transformers",
+            library_name=family if runtime else "transformers",
             pipeline_tag="text-classification",
             tags=["bort-explorer", config.model_type, export.format],
         ),
         template_str=CARD,
         export=export,
-        onnx=onnx,
+        runtime=runtime,
+        calibration=literal(export.calibration),
         heading=heading,
         parity=literal(export.parity),
         labels=", ".join(map(literal, labels)) if len(labels) > 1 else "none, it predicts a number",

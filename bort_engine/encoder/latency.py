@@ -21,6 +21,7 @@ from bort_engine.encoder.space import Architecture, SearchSpace
 from bort_engine.encoder.timing import (
     USUAL_LENGTH,
     LatencySettings,
+    Runtime,
     TimedShape,
     time_in_turns,
 )
@@ -29,7 +30,11 @@ from bort_engine.runs.events import Progress, silent
 from bort_engine.runs.provenance import Origin, device_name, versions
 from bort_engine.runs.records import NonNegative, Positive, PositiveCount
 
-N_SIZES = 5  # of the intermediate size I that are timed at most; between them t_B is interpolated
+# By runtime: how many sizes I are timed at most, and in stacks of how many layers at most; between
+# the sizes t_B is interpolated. An export takes seconds, and more with each layer.
+N_SIZES = {"pytorch": 5, "onnx-int8": 3}
+MOST_LAYERS = {"pytorch": 99, "onnx-int8": 2}
+PACKAGES = {"pytorch": (), "onnx-int8": ("torch", "transformers", "onnxruntime")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ class LatencyReport:
     origin: Origin
     made_on: str
     versions: str
+    runtime: Runtime = "pytorch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,21 +157,27 @@ def calibration_path(
     folder: Path, source: Source, space: SearchSpace, settings: LatencySettings
 ) -> Path:
     """Return where a calibration lies: named by source, settings, and the machine and space."""
-    key = f"{device_name()} {versions()} {source.config()} {space} schema 2"
+    made_with = versions(*PACKAGES[settings.runtime])
+    key = f"{device_name()} {made_with} {source.config()} {space} schema 2"
     digest = hashlib.sha256(key.encode()).hexdigest()[:10]
     size = f"b{settings.batch_size}-l{settings.sequence_length}-t{settings.threads}"
-    return folder / f"{Path(source.name).name}-{size}-{digest}.json"
+    runtime = "" if settings.runtime == "pytorch" else f"-{settings.runtime}"
+    return folder / f"{Path(source.name).name}{runtime}-{size}-{digest}.json"
 
 
 def recorded_calibration(
     source: Source, space: Iterable[Architecture], settings: LatencySettings | None = None
 ) -> Calibration | None:
-    """Return the shipped calibration that fits the source and covers the space, or None."""
+    """Return the shipped calibration that fits the source and covers the space, or None.
+
+    Without settings it is PyTorch's, of any length.
+    """
     for path in sorted((ASSETS / "calibrations").glob("*.json")):
         calibration = records.read(path, Calibration)
         fits = calibration.source == source.name and calibration.covers(space)
-        length = calibration.settings.sequence_length
-        if fits and (settings is None or settings.of_length(length) == calibration.settings):
+        found = calibration.settings
+        wanted = settings or replace(found, runtime="pytorch")
+        if fits and wanted.of_length(found.sequence_length) == found:
             return calibration
     return None
 
@@ -182,9 +194,9 @@ def calibrate(
 ) -> Calibration:
     """Time the space's parts on this machine and check the predictions on a held-out sample.
 
-    Each block shape is timed as a stack of middling depth, at up to five of the space's I; the
-    held-out architectures have other depths, and any I. See `time_in_turns` for how; the median of
-    the rounds counts.
+    Each block shape is timed as a stack of middling depth (in int8, which is exported first, of two
+    layers), at up to five (three) of the space's I; the held-out architectures have other depths,
+    and any I. See `time_in_turns` for how; the median of the rounds counts.
 
     Raises:
         ValueError: the sequences are longer than the source's positions.
@@ -197,9 +209,10 @@ def calibrate(
             f"{source.longest_input}."
         )
     rng = random.Random(seed)
-    depth = space.num_hidden_layers[len(space.num_hidden_layers) // 2]
-    sizes = space.intermediate_size
-    spread = np.linspace(0, len(sizes) - 1, min(N_SIZES, len(sizes))).round().astype(int)
+    depths, sizes = space.num_hidden_layers, space.intermediate_size
+    depth = min(depths[len(depths) // 2], MOST_LAYERS[settings.runtime])
+    n_sizes = min(N_SIZES[settings.runtime], len(sizes))
+    spread = np.linspace(0, len(sizes) - 1, n_sizes).round().astype(int)
     timed = {sizes[n] for n in spread}
     blocks = {
         _block(a): replace(a, num_hidden_layers=depth)
@@ -214,7 +227,11 @@ def calibrate(
         **{str(a): TimedShape(a, a.num_hidden_layers) for a in held_out},
     }
     middle = sorted(blocks.values(), key=lambda a: n_parameters(a, source).total)[len(blocks) // 2]
-    times = time_in_turns(shapes, TimedShape(middle, 1), source, settings, rounds, rng, on_progress)
+    make = None
+    if settings.runtime == "onnx-int8":
+        from bort_engine.encoder.onnx_timing import OnnxStack as make
+    reference = TimedShape(middle, 1)
+    times = time_in_turns(shapes, reference, source, settings, rounds, rng, on_progress, make)
     median = {name: float(np.median(ms)) for name, ms in times.items()}
     outside = {str(a.hidden_size): median[f"outside {a.hidden_size}"] for a in blocks.values()}
     layers = {
@@ -225,7 +242,7 @@ def calibrate(
         source=source.name,
         settings=settings,
         device=device_name(),
-        versions=versions(),
+        versions=versions(*PACKAGES[settings.runtime]),
         made_on=date.today().isoformat(),
         seconds=round(perf_counter() - start, 1),
         outside_ms={hidden: round(ms, 4) for hidden, ms in outside.items()},

@@ -1,19 +1,45 @@
 """Run an exported model: `python run.py "A sentence."`, or one a line on stdin; pairs with a tab.
 
-It needs onnxruntime, tokenizers and numpy. For each it prints the label and its probability, or the
-number where the model predicts one. `bort_engine` copies this file into an export, as run.py.
+It needs tokenizers, numpy, and onnxruntime, or openvino where model.xml lies beside it. For each it
+prints the label and its probability, or the number where the model predicts one. `bort_engine`
+copies this file into an export, as run.py.
 """
 
 import json
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from onnxruntime import InferenceSession
 from tokenizers import Encoding, Tokenizer
 
 MOST_CHARACTERS = 20_000  # of a text: its tokenizer reads all of it before it cuts
+
+
+# Inputs (batch, length) by name become outputs (batch, classes).
+Session = Callable[[dict[str, np.ndarray]], np.ndarray]
+
+
+def open_onnx(folder: Path) -> tuple[list[str], Session]:
+    """Return the names of the inputs of model.onnx, and what runs it."""
+    from onnxruntime import InferenceSession
+
+    session = InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    names = [node.name for node in session.get_inputs()]
+    return names, lambda feed: np.array(session.run(None, feed)[0])
+
+
+def open_openvino(folder: Path) -> tuple[list[str], Session]:
+    """Return the names of the inputs of model.xml, and what runs it."""
+    # With this package OpenVINO would report to Google Analytics that it is used.
+    sys.modules["openvino_telemetry"] = None  # type: ignore
+    from openvino import Core  # type: ignore  # an extra
+
+    model: Any = Core().compile_model(folder / "model.xml", "CPU")
+    names = [node.any_name for node in model.inputs]
+    return names, lambda feed: np.array(model(feed)[0])
 
 
 class Model:
@@ -23,7 +49,8 @@ class Model:
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.most_tokens: int = (self.tokenizer.truncation or {})["max_length"]
         self.labels = json.loads((folder / "config.json").read_text("utf-8")).get("id2label", {})
-        self.session = InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+        is_openvino = (folder / "model.xml").is_file()
+        self.inputs, self.session = (open_openvino if is_openvino else open_onnx)(folder)
 
     def encode(self, text: str) -> Encoding:
         """Return the tokens of a text, or of a pair of texts with a tab between them."""
@@ -45,9 +72,7 @@ class Model:
         """Return the outputs for these tokens, one a class."""
         inputs = {"input_ids": tokens.ids, "attention_mask": tokens.attention_mask}
         inputs["token_type_ids"] = tokens.type_ids
-        nodes = self.session.get_inputs()
-        feed = {node.name: np.array([inputs[node.name]], np.int64) for node in nodes}
-        return np.array(self.session.run(None, feed)[0])[0]
+        return self.session({name: np.array([inputs[name]], np.int64) for name in self.inputs})[0]
 
     def shares(self, outputs: np.ndarray) -> dict[str, float]:
         """Return the probability of each label."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import numpy as np
 
@@ -18,17 +18,23 @@ from bort_engine.runs.provenance import n_threads
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedModel
+
+Runtime = Literal["pytorch", "onnx-int8"]
+RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 USUAL_LENGTH = 128  # tokens, where there is no task
 
 
 @dataclass(frozen=True, slots=True)
 class LatencySettings:
-    """What a latency is measured at; fp32, transformers' default attention, full-length inputs.
+    """What a latency is measured at, with full-length inputs.
 
     Attributes:
         batch_size: sequences in one forward pass.
         sequence_length: tokens of each; 0 for as many as are read of a task's texts.
         threads: processor threads; 0 for all that this process may use.
+        runtime: pytorch is fp32 with transformers' default attention; onnx-int8 is what `export`
+            writes, run by ONNX Runtime.
 
     Raises:
         ValueError: a setting is out of range.
@@ -37,8 +43,11 @@ class LatencySettings:
     batch_size: int = 1
     sequence_length: int = 0
     threads: int = 0
+    runtime: Runtime = "pytorch"
 
     def __post_init__(self) -> None:
+        if self.runtime not in RUNTIMES:
+            raise ValueError(f"runtime is {self.runtime!r}; allowed: {', '.join(RUNTIMES)}.")
         object.__setattr__(self, "threads", self.threads or n_threads())
         limits = (("batch_size", 1, 1024), ("sequence_length", 0, 512), ("threads", 1, 1024))
         for name, least, most in limits:
@@ -65,7 +74,7 @@ def measure_ms(
     settings: LatencySettings | None = None,
     rounds: int = 15,
 ) -> dict[Architecture, float]:
-    """Time whole models in turns and return each one's median forward pass, in milliseconds."""
+    """Time whole models in turns in PyTorch; return each one's median forward pass, in ms."""
     shapes = {str(a): TimedShape(a, a.num_hidden_layers) for a in architectures}
     settings = settings or LatencySettings()
     smallest = min(architectures, key=lambda a: n_operations(a, source).total)
@@ -83,11 +92,15 @@ def time_in_turns(
     rounds: int,
     rng: random.Random | None = None,
     on_progress: Progress = silent,
+    make: MakeTimed | None = None,
 ) -> dict[str, np.ndarray]:
     """Time every shape once a round, in an order that `rng` draws anew for each.
 
     Shared machines change speed by a fifth from one moment to the next. So a small reference is
     timed right before and after each shape, and times are restated at its median speed.
+
+    Args:
+        make: makes a shape ready to be timed; by default in PyTorch.
 
     Returns:
         Milliseconds of a forward pass by shape, one a round.
@@ -104,8 +117,12 @@ def time_in_turns(
         for shape in (*shapes.values(), reference)
     )
     weights = torch.empty(largest).uniform_(-0.05, 0.05)
-    clock = Stack(reference, source, weights, settings)
-    stacks = {name: Stack(shape, source, weights, settings) for name, shape in shapes.items()}
+    make = make or Stack
+    clock, stacks = make(reference, source, weights, settings), dict[str, Timed]()
+    for made, (name, shape) in enumerate(shapes.items(), 1):
+        stacks[name] = make(shape, source, weights, settings)
+        if settings.runtime != "pytorch":  # there it takes no time
+            on_progress({"stage": "exporting what is timed", "done": made, "total": len(shapes)})
     raw: dict[str, list[float]] = {name: [] for name in stacks}
     pace: dict[str, list[float]] = {name: [] for name in stacks}
     order, total = list(stacks), rounds * len(stacks)
@@ -128,8 +145,19 @@ def time_in_turns(
     return {name: np.divide(raw[name], pace[name]) * median_pace for name in stacks}
 
 
+class Timed(Protocol):
+    """A model that is ready to be timed."""
+
+    def time_ms(self, number: int = 1) -> float:
+        """Return the mean wall clock of `number` forward passes, in milliseconds."""
+        ...
+
+
+MakeTimed = Callable[["TimedShape", Source, "torch.Tensor", LatencySettings], Timed]
+
+
 class Stack:
-    """A model of a shape, with weights that are views of a shared buffer, ready to be timed.
+    """A model of a shape in PyTorch, with weights that are views of a shared buffer.
 
     So 500 shapes of a space fit into the memory of the largest. Layers are distinct parts of the
     buffer, so that caches see what they would see in use; what the weights are changes no time.
@@ -138,34 +166,10 @@ class Stack:
     def __init__(
         self, shape: TimedShape, source: Source, weights: torch.Tensor, settings: LatencySettings
     ) -> None:
-        import torch
-        from transformers import AutoConfig, AutoModel
-
-        depth = max(shape.depth, 1)
-        values = source.config(replace(shape.architecture, num_hidden_layers=depth))
-        if shape.depth == 0:  # an Architecture has a layer at least, a transformers model need not
-            values |= {name: 0 for name in ("num_hidden_layers", "n_layers") if name in values}
-        config = AutoConfig.for_model(source.model_type, **values)
-        pooler = {} if source.model_type == "distilbert" else {"add_pooling_layer": source.pooler}
-        # On the meta device a model has shapes but no memory, and nothing is drawn at random;
-        # its parameters then become views of the buffer, and only its few buffers are its own.
-        with torch.device("meta"):
-            model = AutoModel.from_config(config, **pooler)
-        model.to_empty(device="cpu")
-        offset = 0
-        for parameter in model.parameters():
-            size = parameter.numel()
-            parameter.data = weights[offset : offset + size].view(parameter.shape)
-            offset += size
-        for name, buffer in model.named_buffers():
-            position = torch.arange(buffer.shape[-1]).expand_as(buffer)
-            buffer.copy_(position if "position" in name else torch.zeros_like(buffer))
-        size = (settings.batch_size, settings.sequence_length)
-        ids = torch.randint(3, source.vocab_size, size, generator=torch.Generator().manual_seed(0))
-        self._model, self._inputs = model.eval(), {"input_ids": ids, "attention_mask": ids * 0 + 1}
+        self._model = stacked(shape, source, weights)
+        self._inputs = inputs_of(source, settings)
 
     def time_ms(self, number: int = 1) -> float:
-        """Return the mean wall clock of `number` forward passes, in milliseconds."""
         import torch
 
         with torch.inference_mode():
@@ -173,3 +177,41 @@ class Stack:
             for _ in range(number):
                 self._model(**self._inputs)
             return (perf_counter() - start) * 1e3 / number
+
+
+def stacked(
+    shape: TimedShape, source: Source, weights: torch.Tensor, **options: str
+) -> PreTrainedModel:
+    """Return a model of a shape, made with `options`; its parameters are views of `weights`."""
+    import torch
+    from transformers import AutoConfig, AutoModel
+
+    depth = max(shape.depth, 1)
+    values = source.config(replace(shape.architecture, num_hidden_layers=depth))
+    if shape.depth == 0:  # an Architecture has a layer at least, a transformers model need not
+        values |= {name: 0 for name in ("num_hidden_layers", "n_layers") if name in values}
+    config = AutoConfig.for_model(source.model_type, **values)
+    pooler = {} if source.model_type == "distilbert" else {"add_pooling_layer": source.pooler}
+    # On the meta device a model has shapes but no memory, and nothing is drawn at random;
+    # its parameters then become views of the buffer, and only its few buffers are its own.
+    with torch.device("meta"):
+        model = AutoModel.from_config(config, **pooler, **options)
+    model.to_empty(device="cpu")
+    offset = 0
+    for parameter in model.parameters():
+        size = parameter.numel()
+        parameter.data = weights[offset : offset + size].view(parameter.shape)
+        offset += size
+    for name, buffer in model.named_buffers():
+        position = torch.arange(buffer.shape[-1]).expand_as(buffer)
+        buffer.copy_(position if "position" in name else torch.zeros_like(buffer))
+    return model.eval()
+
+
+def inputs_of(source: Source, settings: LatencySettings) -> dict[str, torch.Tensor]:
+    """Return a batch of random tokens of the settings' size, none of them padding."""
+    import torch
+
+    size = (settings.batch_size, settings.sequence_length)
+    ids = torch.randint(3, source.vocab_size, size, generator=torch.Generator().manual_seed(0))
+    return {"input_ids": ids, "attention_mask": ids * 0 + 1}

@@ -360,8 +360,8 @@ class Front:
         foot = (
             f"error: {self.scale.error_name} on dev, {self.origin}, by the oracle {self.oracle}; "
             f"recommended: the fastest that loses at most {100 * AFFORDABLE:g} point; ms predicted "
-            f"from parts timed {place} ({report.device}, {report.threads} threads, batch "
-            f"{report.batch_size}, {report.sequence_length} tokens), median error "
+            f"from parts timed {place} in {report.runtime} ({report.device}, {report.threads} "
+            f"threads, batch {report.batch_size}, {report.sequence_length} tokens), median error "
             f"{report.median_relative_error:.1%} on {report.n_held_out} held-out shapes"
         )
         return "\n".join([head, title, *rows, foot, *self._guessing()])

@@ -8,7 +8,9 @@ from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from bort_engine.algorithms.guarantee import upper_limit
+from bort_engine.encoder.latency import recorded_calibration
 from bort_engine.encoder.sources import sources
+from bort_engine.encoder.timing import LatencySettings, Runtime
 from bort_engine.runs.text import literal
 from bort_engine.search.evaluate import Setup
 from bort_engine.search.result import AFFORDABLE, Costs, Front, Point
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from bort_engine.finetune.report import Model
 
+RUNTIMES: dict[Runtime, str] = {"pytorch": "PyTorch, fp32", "onnx-int8": "ONNX Runtime, int8"}
 AT_CHANCE, BEATEN = WARNINGS = "No better than guessing", "Not on the front"
 FORMATS = {
     "Size (M)": "%.1f",
@@ -50,6 +53,51 @@ def landmarks(front: Front) -> dict[str, Point]:
         "Bort": bort if predicted(front) else None,
     }
     return {name: point for name, point in points.items() if point}
+
+
+def twin(front: Front) -> Point | None:
+    """Return the source as its int8 export, its latency predicted, beside a front in PyTorch.
+
+    None where no calibration of int8 ships for this processor and these settings.
+    """
+    latency = front.latency
+    if not source_is_maximum(front) or latency.runtime != "pytorch":
+        return None
+    size = (latency.batch_size, latency.sequence_length, latency.threads)
+    settings = LatencySettings(*size, runtime="onnx-int8")
+    calibration = recorded_calibration(sources[front.source], [front.maximum], settings)
+    if calibration is None or calibration.device != latency.device:
+        return None
+    return replace(front.source_point, latency_ms=calibration.predict_ms(front.maximum))
+
+
+def deployed(front: Front) -> str:
+    """Say whether a smaller model still pays where the source may be exported in int8."""
+    source, best = front.source_point, front.recommended
+    if front.latency.runtime == "onnx-int8":
+        if best == source:
+            return (
+                "All of this is in int8, and no smaller architecture loses at most "
+                f"{100 * AFFORDABLE:g} point: the source's own export is what to take."
+            )
+        lost = 100 * (best.shown_error - source.shown_error)
+        return (
+            f"Against the source's own int8 export, the recommended {best.architecture} is still "
+            f"{source.latency_ms / best.latency_ms:.1f} times as fast and has "
+            f"{best.n_parameters / source.n_parameters:.0%} of its parameters, for {lost:.1f} "
+            "points. Errors are those of fp32: what int8 costs a model is measured when it is "
+            "exported."
+        )
+    reference = twin(front)
+    if reference is None:
+        return ""
+    points = front.above_chance
+    slower = sum(p.latency_ms > reference.latency_ms for p in points)
+    return (
+        f"The source itself, exported in int8, takes {reference.latency_ms:.1f} ms (predicted), "
+        f"untrained and at about its own error: less than {slower} of the {len(points)} points "
+        "here take in PyTorch. Choose “ONNX Runtime, int8” to compare like with like."
+    )
 
 
 def names(front: Front, point: Point) -> list[str]:
@@ -138,7 +186,8 @@ def origin(front: Front) -> str:
     latency = front.latency
     recorded = f", recorded {literal(latency.made_on)}" if latency.origin == "recorded" else ""
     timing = (
-        f"Latency: batch {latency.batch_size}, {latency.sequence_length} tokens, "
+        f"Latency: {RUNTIMES[latency.runtime]}, batch {latency.batch_size}, "
+        f"{latency.sequence_length} tokens, "
         f"{count(latency.threads, 'thread')}, {literal(latency.device)}{recorded}; "
         f"{100 * latency.median_relative_error:.1f} % median error on "
         f"{latency.n_held_out} held-out shapes"

@@ -34,6 +34,7 @@ RINGS = {
     "Recommended": ("circle-open", theme.ORANGE),
     "Knee": ("diamond-open", theme.BLUE),
     "Bort": ("hexagon-open", theme.GREEN),
+    "Source in int8": ("star-open", theme.PURPLE),
 }
 # The bar above the plot that explains the colours; plotly anchors a horizontal one at its bottom.
 BAR = {"orientation": "h", "thickness": 10, "len": 0.7, "x": 0, "xanchor": "left", "y": 1.0}
@@ -71,7 +72,8 @@ class Axes:
     def measures(self, front: Front) -> dict[str, Measure]:
         """Return what shows size, latency and error."""
         batch, tokens = front.latency.batch_size, front.latency.sequence_length
-        label = f"Latency (ms, batch {batch}, {tokens} tokens)"
+        runtime = words.RUNTIMES[front.latency.runtime]
+        label = f"Latency (ms, {runtime}, batch {batch}, {tokens} tokens)"
         of_kind = {"class": DEV, "number": NUMBER}
         return {
             "size": ENCODER if self.effective else TOTAL,
@@ -106,8 +108,9 @@ def layers(front: Front) -> list[Layer]:
 
 
 def marks(front: Front) -> list[Layer]:
-    """Return the rings around the points that have a name."""
-    return [Layer(name, *RINGS[name], [point]) for name, point in words.landmarks(front).items()]
+    """Return the rings around the points that have a name, and the source's int8 export."""
+    named = words.landmarks(front) | {"Source in int8": words.twin(front)}
+    return [Layer(name, *RINGS[name], [point]) for name, point in named.items() if point]
 
 
 def _trace(front: Front, layer: Layer, marker: dict[str, Any], **axes: Measure) -> dict[str, Any]:
@@ -149,14 +152,15 @@ def scatter(front: Front, axes: Axes) -> go.Figure:
                 "line": {"width": 2.5 if "open" in layer.symbol else 1},
             }
         figure.add_scatter(**_trace(front, layer, marker, x=x, y=y), **looks)
-    for layer in marks(front):
+    rings = marks(front)
+    for layer in rings:
         ring = {"size": 21, "color": layer.colour, "line": {"width": 2.5}}
         figure.add_scatter(**_trace(front, layer, ring, x=x, y=y), **looks)
     for update, measure, is_log in (
         (figure.update_xaxes, x, True),
         (figure.update_yaxes, y, y.name == "latency"),
     ):
-        values = measure.of(front.points)
+        values = measure.of([*front.points, *(p for layer in rings for p in layer.points)])
         ticks = theme.log_axis(min(values), max(values), 1.25, (1, 2, 3, 5, 7)) if is_log else {}
         update(title=measure.label, **ticks)
     return theme.laid_out(figure, 540, top=0)

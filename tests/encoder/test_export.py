@@ -5,20 +5,21 @@ import json
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from huggingface_hub import ModelCard
-from onnxruntime import InferenceSession
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from bort_engine.__main__ import main
 from bort_engine.encoder import exporters
 from bort_engine.encoder.checkpoint import write
-from bort_engine.encoder.export import Export, export
+from bort_engine.encoder.export import PACKAGES, Export, export
+from bort_engine.encoder.run_onnx import open_onnx, open_openvino
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
 from bort_engine.runs import records
@@ -29,6 +30,11 @@ from tests.encoder.test_model_card import LABELS, card_of
 
 LENGTHS = np.random.default_rng(0).integers(1, 30, 200)
 TEXTS = [" ".join(np.random.default_rng(n).choice([*LETTERS], n)) for n in LENGTHS]
+# Not importorskip: OpenVINO, once imported, reports its use, unless it was kept from that before.
+needs_openvino = pytest.mark.skipif(
+    not all(map(find_spec, PACKAGES["openvino-int8"])),
+    reason="needs the extra: pip install -r requirements-openvino.txt",
+)
 RUN = """
 import runpy, sys
 sys.argv = sys.argv[1:]
@@ -88,9 +94,8 @@ def test_an_onnx_model_reads_any_batch_and_length_as_pytorch_does(family, format
     folder = checkpoint(tmp_path / "cut" / "model", family)
     result = export(folder, format=format, out=tmp_path)
     most = 1e-5 if format == "onnx" else 0.5
-    session = InferenceSession(Path(result.folder, "model.onnx"))
-    names = {node.name for node in session.get_inputs()}
-    assert names == set(AutoTokenizer.from_pretrained(folder).model_input_names)
+    names, session = open_onnx(Path(result.folder))
+    assert set(names) == set(AutoTokenizer.from_pretrained(folder).model_input_names)
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     longest = FAMILIES[family].longest_input  # 40, and 38 for RoBERTa
     for batch, length in ((1, 5), (3, longest)):
@@ -102,12 +107,32 @@ def test_an_onnx_model_reads_any_batch_and_length_as_pytorch_does(family, format
         inputs["attention_mask"][-1, length - 2 :] = 0
         with torch.inference_mode():
             expected = model(**inputs).logits.numpy()
-        (outputs,) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
+        outputs = session({name: value.numpy() for name, value in inputs.items()})
         assert outputs.shape == (batch, 3)
         np.testing.assert_allclose(outputs, expected, atol=most)
     assert expected.std(0).max() > 0.1  # the texts of a batch are told apart
     assert result.parity.n == 100 and result.parity.max_difference <= most
     assert result.parity.same_labels == 1 or format != "onnx"
+    assert records.read(Path(result.folder, "export.json"), Export) == result
+
+
+@needs_openvino
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_openvino_model_reads_any_batch_and_length_as_pytorch_does(family, tmp_path):
+    folder = checkpoint(tmp_path / "cut" / "model", family)
+    result = export(folder, format="openvino-int8", out=tmp_path)
+    names, session = open_openvino(Path(result.folder))
+    model, tokenizer = exporters.load(Source.load(folder))
+    assert set(names) == set(tokenizer.model_input_names)
+    # Texts as those that calibrated it: activations beyond the ranges of these are cut.
+    expected = exporters.torch_logits(model, tokenizer, TEXTS)
+    most = 0.15 * np.ptp(expected)
+    for n in (1, 3, len(TEXTS)):
+        inputs = tokenizer(TEXTS[:n], padding=True, truncation=True, return_tensors="np")
+        outputs = session({name: inputs[name] for name in names})
+        np.testing.assert_allclose(outputs, expected[:n], atol=most)
+    assert 0 < result.parity.max_difference < most
+    assert expected.std(0).max() > 0.1  # the texts are told apart
     assert records.read(Path(result.folder, "export.json"), Export) == result
 
 
@@ -135,6 +160,78 @@ def test_a_folder_runs_alone_and_says_what_pytorch_says(bert, tmp_path):
     assert by_argument == run(result.folder, stdin="\n".join(texts) + "\n")[0] == expected
     assert "'onnxruntime'" in modules and "'tokenizers'" in modules
     assert not re.search("'(torch|transformers|bort_engine|onnx|huggingface_hub)'", modules)
+
+
+@needs_openvino
+def test_an_openvino_folder_runs_alone_and_nothing_reports_that_it_does(
+    bert, tmp_path, monkeypatch
+):
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))  # OpenVINO keeps the reporter's name there
+    monkeypatch.delenv("CI", raising=False)  # where it does not report anyway
+    result = export(bert, format="openvino-int8", out=tmp_path)
+    files = {"model.xml", "model.bin", "tokenizer.json", "config.json", "run.py"}
+    assert result.size_bytes.keys() == files
+    assert {path.name for path in Path(result.folder).iterdir()} - files == {
+        "README.md", "export.json",
+    }  # fmt: skip
+    # One byte a weight, not four; and scales and biases, which are not int8.
+    assert result.size_bytes["model.bin"] < 0.5 * result.source_bytes
+    assert result.calibration == "100 sentences of Wikipedia"
+    card = ModelCard.load(Path(result.folder, "README.md"))
+    assert card.data.library_name == "openvino"
+    assert f"their ranges are those on {result.calibration}." in card.text
+    assert "pip install openvino tokenizers numpy" in card.text
+    texts = ["a b c", "the z is q", "x\ty z", "k " * 90]
+    lines, modules = run(result.folder, *texts)
+    assert "'openvino'" in modules
+    assert not re.search("'(torch|transformers|bort_engine|onnxruntime|nncf|onnx)'", modules)
+    model, tokenizer = exporters.load(Source.load(bert))
+    logits = exporters.torch_logits(model, tokenizer, texts)
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    for line, row in zip(lines, shares, strict=True):
+        label, share = line.split("\t")
+        assert float(share) == pytest.approx(row[LABELS.index(label)], abs=0.1)
+    assert not list((tmp_path / "home").iterdir())
+
+
+def test_training_texts_of_the_task_calibrate_openvino(bert, tmp_path, all_zeros, monkeypatch):
+    texts = [f"a b {n}" for n in range(2000)]
+    rows = [f"{text},{'xy'[n % 2]}" for n, text in enumerate(texts)]
+    (tmp_path / "texts.csv").write_text("text,label\n" + "\n".join(rows))
+    seen = []
+
+    def note(folder, model, tokenizer, texts):
+        seen.extend(texts)
+        (folder / "model.xml").write_text("some")
+
+    monkeypatch.setattr(exporters, "write_openvino", note)
+    monkeypatch.setitem(PACKAGES, "openvino-int8", ())  # the extra is not needed for this
+    task, compared = str(tmp_path / "texts.csv"), []
+    monkeypatch.setattr(
+        exporters,
+        "new_process_logits",
+        lambda folder, texts: compared.extend(texts) or np.zeros((len(texts), 3)),
+    )
+    result = export(bert, format="openvino-int8", task=task, out=tmp_path / "out")
+    assert len(set(seen)) == 128 and len(set(compared)) == 100
+    assert set(seen) | set(compared) <= set(texts) and not set(seen) & set(compared)
+    assert result.calibration == f"128 training texts of {task}"
+    assert records.read(Path(result.folder, "export.json"), Export) == result
+
+
+def test_a_missing_extra_is_one_line_before_anything_is_read(bert, tmp_path, monkeypatch, capsys):
+    monkeypatch.delattr(exporters, "load")
+    monkeypatch.delattr("bort_engine.encoder.export.general_texts")
+    monkeypatch.setattr(
+        "bort_engine.encoder.export.find_spec",
+        lambda name: None if name in ("openvino", "nncf") else find_spec(name),
+    )
+    out = tmp_path / "out"
+    assert main(["export", bert, "--format", "openvino-int8", "--out", str(out)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("openvino-int8 needs more packages: pip install openvino nncf")
+    assert not out.exists()
 
 
 def test_a_number_is_printed_as_a_number(tmp_path):
@@ -261,7 +358,7 @@ def test_what_is_no_checkpoint_is_refused_before_anything_is_loaded(
 
 def test_mistakes_in_what_is_asked_are_found_before_anything_is_loaded(bert, tmp_path, monkeypatch):
     monkeypatch.delattr(exporters, "load")
-    with pytest.raises(ValueError, match=r"'int4'; allowed: onnx, onnx-int8, safetensors-bf16"):
+    with pytest.raises(ValueError, match=r"'int4'; allowed: onnx, onnx-int8, openvino-int8, saf"):
         export(bert, format="int4", out=tmp_path)
     with pytest.raises(ValueError, match=r"holds README.md, config.json, .*choose another --out"):
         export(bert, out=Path(bert).parent)  # the checkpoint itself

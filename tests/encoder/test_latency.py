@@ -47,6 +47,8 @@ def test_a_setting_out_of_range_is_refused_with_the_range(name, value, allowed):
     with pytest.raises(ValueError, match=rf"{name} is {value!r}; allowed: {allowed}\."):
         LatencySettings(**{name: value})
     assert LatencySettings().of_length(64) == LatencySettings(1, 64, n_threads())
+    with pytest.raises(ValueError, match=r"runtime is 'tvm'; allowed: pytorch, onnx-int8\."):
+        LatencySettings(runtime="tvm")
     assert LatencySettings(1, 16).of_length(64) == LatencySettings(1, 16)
 
 
@@ -117,8 +119,9 @@ def test_a_calibration_is_named_by_what_it_depends_on(tmp_path):
         path_of(replace(TINY, vocab_size=101), TINY_SPACE, settings),
         path_of(TINY, SearchSpace.of(TINY), settings),
         path_of(TINY, TINY_SPACE, LatencySettings(2, 64, 4)),
+        path_of(TINY, TINY_SPACE, replace(settings, runtime="onnx-int8")),
     }
-    assert len(others - {path}) == 3
+    assert len(others - {path}) == 4
     hub = replace(TINY, name="someone/tiny")  # an id with a slash stays within the folder
     assert path_of(hub, TINY_SPACE, settings).parent == path.parent == tmp_path
 
@@ -133,6 +136,12 @@ def test_a_recorded_calibration_is_found_by_source_settings_and_space(tmp_path, 
     assert recorded_calibration(TINY, TINY_SPACE, LatencySettings(1, 16, 1)) == shipped
     assert recorded_calibration(TINY, TINY_SPACE, LatencySettings(1, 17, 1)) is None
     assert recorded_calibration(TINY, SearchSpace((1,), (1,), (32,), (64,))) is None
+    int8 = LatencySettings(1, 0, 1, "onnx-int8")
+    assert recorded_calibration(TINY, TINY_SPACE, int8) is None
+    twin = replace(shipped, settings=int8.of_length(16))
+    records.write(tmp_path / "calibrations" / "a-twin.json", twin)  # read before the other
+    assert recorded_calibration(TINY, TINY_SPACE, int8) == twin
+    assert recorded_calibration(TINY, TINY_SPACE) == shipped
     assert recorded_calibration(sources["bort"], TINY_SPACE) is None
 
 
@@ -260,4 +269,23 @@ def test_real_models_are_timed_and_the_threads_restored(source):
         torch.set_num_threads(threads)
     assert times[TINY.architecture] > 0
     assert calibration.covers(TINY_SPACE)
+    assert records.parse(records.dump(calibration), Calibration) == calibration
+
+
+def test_int8_stacks_are_exported_and_timed_at_three_sizes_and_two_layers():
+    space = SearchSpace((1, 4), (2,), (32,), (16, 32, 64, 96, 128))
+    stages = []
+    settings = LatencySettings(1, 8, 1, "onnx-int8")
+    calibration = calibrate(
+        TINY,
+        space,
+        settings,
+        rounds=1,
+        n_held_out=1,
+        on_progress=lambda event: stages.append(event["stage"]),
+    )
+    assert sorted(calibration.layer_ms) == ["2,32,128", "2,32,16", "2,32,64"]
+    assert calibration.covers(space) and calibration.report().runtime == "onnx-int8"
+    assert "onnxruntime" in calibration.versions
+    assert len(set(stages)) == 2 and stages.count(stages[0]) == 1 + 3 + 1
     assert records.parse(records.dump(calibration), Calibration) == calibration

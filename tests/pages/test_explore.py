@@ -12,6 +12,7 @@ from bort_engine.data import uploads
 from bort_engine.encoder.own import own_models
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
+from bort_engine.encoder.timing import LatencySettings
 from bort_engine.runs import jobs
 from bort_engine.runs.provenance import Provenance
 from bort_engine.search import errors as oracles
@@ -59,6 +60,16 @@ def test_opening_shows_the_recorded_front_at_once(calls):
     assert card(at) == str(FRONT.knee.architecture)
     assert len(at.dataframe[0].value) == len(FRONT.points)
     assert len(at.metric) == 4 and all(m.delta for m in at.metric)
+
+
+def test_a_front_for_int8_is_asked_for_with_its_runtime(calls):
+    at = opened()
+    at.button_group(key="runtime").set_value("onnx-int8").run()
+    assert calm(at)
+    assert [call[3].get("settings") for call in calls] == [
+        None,
+        LatencySettings(runtime="onnx-int8"),
+    ]
 
 
 def test_another_epsilon_is_another_front_and_the_same_one_is_not_asked_for_twice(calls):
@@ -144,8 +155,9 @@ def test_the_form_starts_a_run_which_is_watched_stopped_resumed_and_shown(
     at.number_input(key="--batch-size").set_value(4)
     run, command = started(at, "Extract the front")
     assert command == (
-        "front minilm-l6 --batch-size 4 --epsilon 0.1 --lazy on --oracle elastic --seed 0 "
-        "--selection cover --sequence-length 0 --space D=1-2 A=2,12 H=96,192 I=192,384 "
+        "front minilm-l6 --batch-size 4 --epsilon 0.1 --lazy on --oracle elastic "
+        "--runtime pytorch --seed 0 --selection cover --sequence-length 0 "
+        "--space D=1-2 A=2,12 H=96,192 I=192,384 "
         "--steps 0 --task rotten-tomatoes --teacher-steps 0"
     )
 

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from bort_engine.encoder.latency import Calibration, HeldOut
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import Architecture
+from bort_engine.encoder.timing import LatencySettings
 from bort_engine.search.evaluate import Setup
 from bort_engine.search.result import Front, Point, mark_pareto
 from bort_engine.search.scale import Scale
@@ -78,6 +80,49 @@ def test_landmarks_are_what_all_is_compared_with_the_recommended_one_the_knee_an
     assert words.landmarks(replace(predicted_front, points=(*others, bort)))["Bort"] == bort
 
 
+def calibrated(front: Front, device: str) -> Calibration:
+    """Int8 latencies: 1 ms outside, half a millisecond a layer."""
+    a, latency = front.maximum, front.latency
+    size = (latency.batch_size, latency.sequence_length, latency.threads)
+    block = str(a).partition(",")[2]
+    return Calibration(
+        source=front.source,
+        settings=LatencySettings(*size, runtime="onnx-int8"),
+        device=device,
+        versions="",
+        made_on="2000-01-01",
+        seconds=0.0,
+        outside_ms={str(a.hidden_size): 1.0},
+        layer_ms={block: 0.5},
+        held_out=(HeldOut(str(a), measured_ms=4.0, iqr_ms=0.0, predicted_ms=4.0),),
+    )
+
+
+def test_the_sources_int8_export_stands_beside_a_front_in_pytorch(front, small, monkeypatch):
+    int8 = calibrated(front, front.latency.device)
+    monkeypatch.setattr(words, "recorded_calibration", lambda *asked: int8)
+    twin = words.twin(front)
+    assert twin and twin.latency_ms == 1.0 + 6 * 0.5
+    assert twin == replace(front.source_point, latency_ms=4.0)
+    star = figures.marks(front)[-1]
+    assert (star.name, star.points) == ("Source in int8", [twin])
+    slower = sum(p.latency_ms > 4.0 for p in front.above_chance)
+    assert f"less than {slower} of the {len(front.above_chance)}" in words.deployed(front)
+    assert words.twin(small) is None  # its largest is not the source
+    elsewhere = calibrated(front, "another processor")
+    monkeypatch.setattr(words, "recorded_calibration", lambda *asked: elsewhere)
+    assert words.twin(front) is None and words.deployed(front) == ""
+
+
+def test_in_int8_a_point_is_held_to_the_sources_own_export(small):
+    int8 = replace(small, latency=replace(small.latency, runtime="onnx-int8"))
+    assert words.twin(int8) is None
+    text = words.deployed(int8)  # 4,2,8,8: 6 ms and 6 million of 8, 11 % wrong for 10
+    assert "1.3 times as fast" in text and "75%" in text and "for 1.0 points" in text
+    others = tuple(p for p in small.points if str(p.architecture) != "4,2,8,8")
+    assert "no smaller architecture" in words.deployed(replace(int8, points=others))
+
+
 def test_where_all_lose_more_than_a_point_the_source_is_recommended_and_has_no_ring_for_it(small):
     others = tuple(p for p in small.points if str(p.architecture) != "4,2,8,8")
     dear = replace(small, points=others)
@@ -92,7 +137,7 @@ def test_the_scatter_shows_what_its_axes_say(small):
     assert list(on.marker.color) == [10, 11, 25]  # % wrong on dev
     assert [row[0] for row in on.customdata] == ["6,2,8,8", "4,2,8,8", "2,2,8,8"]
     assert figure.layout.xaxis.title.text == "Parameters (millions)"
-    assert figure.layout.yaxis.title.text == "Latency (ms, batch 1, 128 tokens)"
+    assert figure.layout.yaxis.title.text == "Latency (ms, PyTorch, fp32, batch 1, 128 tokens)"
 
     encoder = trace(figures.scatter(small, Axes("Size / error", effective=True)), "On the front")
     assert list(encoder.x) == [4, 3, 2] and list(encoder.y) == [10, 11, 25]
