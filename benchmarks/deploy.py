@@ -1,21 +1,24 @@
 """Does a smaller model still pay once everything is int8?
 
 Run: python benchmarks/deploy.py [OUT] [--read | --time]. The source and six points of MiniLM-L6's
-front on film reviews are cut, exported as ONNX in fp32 and in int8, and measured: size on disk,
-wrong answers on all of dev, answers that agree with PyTorch's, and milliseconds of one text of 64
-tokens, all processor threads, PyTorch and both exports in turns.
-Writes assets/recorded/deploy-minilm-l6.json as it goes, and goes on where it was stopped; --read
-prints what is on record, --time times again what lies in OUT.
+front on film reviews are cut, exported as ONNX in fp32 and in int8, where requirements-openvino.txt
+is installed as OpenVINO in int8, too, and measured: size on disk, wrong answers on all of dev,
+answers that agree with PyTorch's, and milliseconds of one text of 64 tokens, all processor threads,
+PyTorch and the exports in turns.
+Writes assets/recorded/deploy-minilm-l6.json as it goes, and goes on where it was stopped: a shape
+that lacks a format is measured anew, in all. --read prints what is on record, --time times again
+what lies in OUT.
 """
 
 import os
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter, sleep
-from typing import Any
+from typing import Any, TypeVar
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -25,7 +28,7 @@ import numpy as np
 
 from bort_engine.data.resources import ASSETS
 from bort_engine.data.tasks import MAX_LENGTH, load_task
-from bort_engine.encoder.export import Format, cpu_flags, export
+from bort_engine.encoder.export import PACKAGES, Format, cpu_flags, export
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
 from bort_engine.runs import records
@@ -38,7 +41,10 @@ TASK = "rotten-tomatoes"
 SHAPES = ("6,12,384,1536", "6,12,336,960", "4,12,384,1152", "4,12,336,640", "3,12,336,448")
 SHAPES += ("4,12,216,448", "2,12,192,832")
 FORMATS: tuple[Format, ...] = ("onnx", "onnx-int8")
+if all(map(find_spec, PACKAGES["openvino-int8"])):
+    FORMATS += ("openvino-int8",)
 ROUNDS = 60
+Name = TypeVar("Name")
 
 
 @dataclass(slots=True)
@@ -65,7 +71,7 @@ class Deployment:
 
 
 def measure(shape: str, out: Path, texts: list[str], labels: np.ndarray) -> list[Deployed]:
-    """Return a shape's rows: PyTorch, ONNX in fp32, ONNX in int8."""
+    """Return a shape's rows: PyTorch, and each export."""
     from bort_engine.encoder import exporters
 
     folder = out / shape.replace(",", "-")
@@ -79,7 +85,7 @@ def measure(shape: str, out: Path, texts: list[str], labels: np.ndarray) -> list
         done = export(str(checkpoint), format=format, task=TASK, out=folder / format)
         outputs[format] = exporters.new_process_logits(Path(done.folder), texts)
         bytes_of[format] = done.largest
-    ms = timed(folder)
+    ms = timed(folder, FORMATS)
     answers = {name: values.argmax(1) for name, values in outputs.items()}
     return [
         Deployed(
@@ -94,58 +100,82 @@ def measure(shape: str, out: Path, texts: list[str], labels: np.ndarray) -> list
     ]
 
 
-def timed(folder: Path) -> dict[str, tuple[float, float, float]]:
+def timed(folder: Path, formats: Iterable[str]) -> dict[str, tuple[float, float, float]]:
     """Return the quartiles of a forward pass in milliseconds, by format."""
-    runs = {"pytorch": torch_pass(folder / "cut" / "model")}
-    runs |= {format: onnx_pass(folder / format / "model" / "model.onnx") for format in FORMATS}
+    from transformers import AutoModelForSequenceClassification
+
+    ids, checkpoint = token_ids(MAX_LENGTH), folder / "cut" / "model"
+    runs = {
+        "pytorch": torch_pass(AutoModelForSequenceClassification.from_pretrained(checkpoint), ids)
+    }
+    for format in formats:
+        model = folder / format / "model"
+        if format == "openvino-int8":
+            runs[format] = openvino_pass(model / "model.xml", ids)
+        else:
+            runs[format] = onnx_pass(model / "model.onnx", ids)
     quartiles = {}
-    for name, ms in in_turns(runs).items():
+    for name, ms in in_turns(runs, ROUNDS).items():
         low, middle, high = (round(float(q), 3) for q in np.percentile(ms, (25, 50, 75)))
         quartiles[name] = (low, middle, high)
     return quartiles
 
 
-def torch_pass(folder: Path) -> Callable[[], Any]:
+def torch_pass(model: Any, ids: np.ndarray) -> Callable[[], Any]:
+    """Return a forward pass of a model over these tokens, in PyTorch."""
     import torch
-    from transformers import AutoModelForSequenceClassification
 
     torch.set_num_threads(n_threads())
-    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
-    ids = torch.from_numpy(token_ids())
+    model.eval()
+    tokens = torch.from_numpy(ids)
 
-    def run() -> None:
+    def run() -> Any:
         with torch.inference_mode():
-            model(input_ids=ids, attention_mask=ids * 0 + 1)
+            return model(input_ids=tokens, attention_mask=tokens * 0 + 1)
 
     return run
 
 
-def onnx_pass(path: Path) -> Callable[[], Any]:
-    from onnxruntime import InferenceSession, SessionOptions
+def onnx_pass(path: Path, ids: np.ndarray) -> Callable[[], Any]:
+    """Return a forward pass of a model.onnx over these tokens, in ONNX Runtime."""
+    import onnxruntime
 
-    options = SessionOptions()
+    options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = n_threads()
-    session = InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    ids = token_ids()
-    ones, zeros = ids * 0 + 1, ids * 0
-    known = {"input_ids": ids, "attention_mask": ones, "token_type_ids": zeros}
-    feed = {node.name: known[node.name] for node in session.get_inputs()}
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    feed = inputs([node.name for node in session.get_inputs()], ids)
     return lambda: session.run(None, feed)
 
 
-def token_ids() -> np.ndarray:
-    return np.random.default_rng(0).integers(1000, 30000, (1, MAX_LENGTH))
+def openvino_pass(path: Path, ids: np.ndarray) -> Callable[[], Any]:
+    """Return a forward pass of a model.xml over these tokens, in OpenVINO."""
+    sys.modules["openvino_telemetry"] = None  # type: ignore  # as in run_onnx.py
+    from openvino import Core  # type: ignore
+
+    model: Any = Core().compile_model(path, "CPU", {"INFERENCE_NUM_THREADS": n_threads()})
+    feed = inputs([node.any_name for node in model.inputs], ids)
+    return lambda: model(feed)
 
 
-def in_turns(runs: dict[str, Callable[[], Any]]) -> dict[str, list[float]]:
+def inputs(names: Iterable[str], ids: np.ndarray) -> dict[str, np.ndarray]:
+    ones, zeros = ids * 0 + 1, ids * 0
+    known = {"input_ids": ids, "attention_mask": ones, "token_type_ids": zeros}
+    return {name: known[name] for name in names}
+
+
+def token_ids(length: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(1000, 30000, (1, length))
+
+
+def in_turns(runs: Mapping[Name, Callable[[], Any]], rounds: int) -> dict[Name, list[float]]:
     """Return milliseconds by name: each pass after two of its own that do not count.
 
     Before these a pause: the threads of one runtime spin for a while when it is done, and would
     take the processor from the other.
     """
-    times: dict[str, list[float]] = {name: [] for name in runs}
+    times: dict[Name, list[float]] = {name: [] for name in runs}
     rng, names = random.Random(0), list(runs)
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         rng.shuffle(names)
         for name in names:
             sleep(0.05)
@@ -164,7 +194,7 @@ def report(found: Deployment) -> None:
         low, middle, high = row.ms
         ratio = source["pytorch"].ms[1] / middle
         print(
-            f"{row.shape:>14} {row.format:<10} {row.mb:6.1f} MB  {100 * row.dev_error:5.2f} % wrong"
+            f"{row.shape:>14} {row.format:<13} {row.mb:6.1f} MB  {100 * row.dev_error:5.2f} % wrong"
             f"  agrees {100 * row.agrees:5.1f} %  {middle:6.2f} ms ({low:.2f} to {high:.2f}), "
             f"{ratio:.1f} times as fast as the source in PyTorch"
         )
@@ -175,24 +205,29 @@ def main() -> None:
     out = Path(words[0] if words else "deployed")
     dev = load_task(TASK)["validation"]
     texts, labels = [" ".join(text.split()) for text in dev["text"]], np.array(dev["label"])
+    packages = ["torch", "transformers", "onnxruntime"]
+    packages += ["openvino", "nncf"] if "openvino-int8" in FORMATS else []
+    made = Provenance.here(*packages)
+    found = Deployment(made, cpu_flags(), len(labels))
     if RECORD.is_file():
         found = records.read(RECORD, Deployment)
-    else:
-        made = Provenance.here("torch", "transformers", "onnxruntime")
-        found = Deployment(made, cpu_flags(), len(labels))
+    by_shape = {shape: [row for row in found.rows if row.shape == shape] for shape in SHAPES}
     if "--time" in sys.argv:
-        times = {shape: timed(out / shape.replace(",", "-")) for shape in SHAPES}
-        for row in found.rows:
-            row.ms = times[row.shape][row.format]
+        for shape, rows in by_shape.items():
+            formats = [row.format for row in rows if row.format != "pytorch"]
+            times = timed(out / shape.replace(",", "-"), formats)
+            for row in rows:
+                row.ms = times[row.format]
         records.write(RECORD, found)
-    known = {row.shape for row in found.rows}
     for shape in SHAPES if "--read" not in sys.argv else ():
-        if shape not in known:
-            rows = measure(shape, out, texts, labels)
-            found.rows = (*found.rows, *rows)
+        if not {row.format for row in by_shape[shape]} >= set(FORMATS):
+            by_shape[shape] = measure(shape, out, texts, labels)
+            found.rows = tuple(row for rows in by_shape.values() for row in rows)
+            found.made, found.cpu_flags = made, cpu_flags()
             records.write(RECORD, found)
             print(f"{shape}: measured", file=sys.stderr, flush=True)
     report(found)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -30,6 +30,7 @@ LENGTHS = (16, 128, 512)
 REPEATS = 15
 MOST_LENGTHS, MOST_REPEATS = 16, 1000
 RECORDED = ASSETS / "recorded" / "ledger.json"
+DEPLOYED = ASSETS / "recorded" / "ledger-deployed.json"
 BORT, LARGE, BASE = (sources[n] for n in ("bort", "bert-large-uncased", "bert-base-uncased"))
 _H, _I = BORT.architecture.hidden_size, BORT.architecture.intermediate_size
 SWAPPED = replace(
@@ -42,6 +43,8 @@ MODELS: dict[str, Source] = {source.name: source for source in (BORT, SWAPPED, B
 # Milliseconds, one a round; and those by length in tokens.
 Times = Annotated[tuple[Positive, ...], MinLen(1), MaxLen(MOST_REPEATS)]
 ByLength = Annotated[dict[Annotated[int, Ge(1), Le(512)], Times], MinLen(1), MaxLen(MOST_LENGTHS)]
+Deployment = Literal["pytorch-fp32", "pytorch-bf16", "onnx-int8"]  # a runtime and its precision
+DEFAULT: Deployment = "pytorch-fp32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,14 @@ class Spread:
     def of(cls, values: Sequence[float]) -> Spread:
         low, median, high = np.percentile(values, (25, 50, 75)).tolist()
         return cls(median, low, high, len(values))
+
+    @classmethod
+    def of_ratios(cls, slow: Sequence[float], fast: Sequence[float]) -> Spread:
+        """Return how many times as long the first take as the second, round by round.
+
+        What slows the whole machine for a moment slows both.
+        """
+        return cls.of([a / b for a, b in zip(slow, fast, strict=True)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +107,8 @@ class Ledger:
         return Spread.of(self.times_ms[model][length])
 
     def ratio(self, slow: str, fast: str, length: int) -> Spread:
-        """Return how many times as long the first takes as the second, round by round.
-
-        What slows the whole machine for a moment slows both.
-        """
-        pairs = zip(self.times_ms[slow][length], self.times_ms[fast][length], strict=True)
-        return Spread.of([a / b for a, b in pairs])
+        """Return how many times as long the first takes as the second."""
+        return Spread.of_ratios(self.times_ms[slow][length], self.times_ms[fast][length])
 
     @classmethod
     def load(cls, path: str | Path) -> Ledger:
@@ -120,6 +127,60 @@ class Ledger:
             lines.append(f"{length:>6}{times}" + "".join(f"{ratio:>8.2f}x" for ratio in ratios))
         foot = "last two columns: how many times as long as bort the base and the large BERT take"
         return "\n".join([head, *lines, foot])
+
+
+@dataclass(frozen=True, slots=True)
+class DeployedLedger:
+    """BERT-large and Bort in the runtimes they can be deployed in: batch 1, random weights.
+
+    `times_ms[runtime][model][length]` are milliseconds of one forward pass, one a round; round k's
+    times of a length were taken in turns, whichever the runtime and the model.
+    """
+
+    AGAIN: ClassVar[str] = "delete it and run benchmarks/ledger_deployed.py to make one"
+
+    schema: Literal[1] = field(default=1, kw_only=True)
+    times_ms: dict[Deployment, dict[str, ByLength]]
+    cpu_flags: str
+    provenance: Provenance
+
+    def __post_init__(self) -> None:
+        if DEFAULT not in self.times_ms:
+            raise ValueError(f"it does not time {DEFAULT}")
+        rounds = {n: len(times) for n, times in self.times_ms[DEFAULT].get(BORT.name, {}).items()}
+        for runtime, by_model in self.times_ms.items():
+            if by_model.keys() != {LARGE.name, BORT.name}:
+                raise ValueError(f"{runtime} does not time {LARGE.name} and {BORT.name}")
+            for name, by_length in by_model.items():
+                if {length: len(times) for length, times in by_length.items()} != rounds:
+                    raise ValueError(f"{runtime} does not time {name} in the rounds of the others")
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        return tuple(sorted(self.times_ms[DEFAULT][BORT.name]))
+
+    @classmethod
+    def load(cls, path: str | Path) -> DeployedLedger:
+        """Read a record. Raises ValueError where there is no such file, or it is damaged."""
+        return records.read(path, cls)
+
+    def ms(self, runtime: Deployment, model: str, length: int) -> Spread:
+        """Return a model's time in a runtime at a length, in milliseconds."""
+        return Spread.of(self.times_ms[runtime][model][length])
+
+    def ratio(self, slow: Deployment, fast: Deployment, length: int) -> Spread:
+        """Return how many times as long BERT-large takes in the first as Bort in the second."""
+        large, bort = self.times_ms[slow][LARGE.name], self.times_ms[fast][BORT.name]
+        return Spread.of_ratios(large[length], bort[length])
+
+    def gain(self, runtime: Deployment, length: int) -> Spread:
+        """Return how many times as long BERT-large takes in the default runtime as in this one."""
+        slow, fast = (self.times_ms[name][LARGE.name] for name in (DEFAULT, runtime))
+        return Spread.of_ratios(slow[length], fast[length])
+
+    def best(self, length: int) -> Deployment:
+        """Return the runtime in which Bort's median is the lowest."""
+        return min(self.times_ms, key=lambda runtime: self.ms(runtime, BORT.name, length).median)
 
 
 def read_lengths(text: str) -> tuple[int, ...]:
@@ -197,7 +258,7 @@ def _times_ms(
     try:
         for done, (name, source) in enumerate(MODELS.items(), 1):
             check(stop)
-            models[name] = _model(source)
+            models[name] = random_model(source)
             event = {"stage": "drawing the models' weights", "done": done, "total": len(MODELS)}
             on_progress(event | {"detail": name})
         for done, (turn, length, name) in enumerate(schedule, 1):
@@ -211,7 +272,7 @@ def _times_ms(
     return times
 
 
-def _model(source: Source) -> Any:
+def random_model(source: Source) -> Any:
     """Return transformers' own model of a source's shape; one without token types gets one row."""
     from transformers import AutoConfig, AutoModel
 

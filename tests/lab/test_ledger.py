@@ -9,7 +9,7 @@ from bort_engine.__main__ import main
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
 from bort_engine.lab import ledger
-from bort_engine.lab.ledger import MODELS, Ledger, Spread
+from bort_engine.lab.ledger import MODELS, DeployedLedger, Deployment, Ledger, Spread
 from bort_engine.runs import records
 from bort_engine.runs.provenance import Provenance
 
@@ -32,11 +32,30 @@ def made_up(machine: str = "Synthetic CPU", factors=((16, 1), (128, 10), (512, 5
     return Ledger(times_ms=times, threads=2, provenance=provenance, seconds=1.0)
 
 
+def made_up_deployed(machine: str = "Synthetic CPU") -> DeployedLedger:
+    """Three rounds at 16 tokens. By hand, round by round, BERT-large over Bort:
+
+    fp32 over fp32 15, 10, 5; int8 over int8 8, 8, 8; fp32 over int8 30, 40, 30.
+    """
+    times: dict[Deployment, dict[str, tuple[float, ...]]] = {
+        "pytorch-fp32": {"bert-large-uncased": (150.0, 200.0, 150.0), "bort": (10.0, 20.0, 30.0)},
+        "onnx-int8": {"bert-large-uncased": (40.0, 40.0, 40.0), "bort": (5.0, 5.0, 5.0)},
+    }
+    return DeployedLedger(
+        times_ms={
+            runtime: {name: {16: ms} for name, ms in by_model.items()}
+            for runtime, by_model in times.items()
+        },
+        cpu_flags="avx512_vnni",
+        provenance=Provenance(machine, "made up for the tests", "2000-01-01"),
+    )
+
+
 @pytest.fixture
 def passes(monkeypatch) -> list[tuple[str, int]]:
     """Models that are their names, and passes that take no time; what was timed."""
     calls: list[tuple[str, int]] = []
-    monkeypatch.setattr(ledger, "_model", lambda source: source.name)
+    monkeypatch.setattr(ledger, "random_model", lambda source: source.name)
     monkeypatch.setattr(ledger, "_pass_ms", lambda *call: calls.append(call) or float(call[1]))
     return calls
 
@@ -45,6 +64,46 @@ def test_a_ratio_is_taken_round_by_round():
     assert made_up().ms("bort", 128) == Spread(200.0, 150.0, 250.0, 3)
     # Round by round 10, 15 and 15.
     assert made_up().ratio("bert-large-uncased", "bort", 16) == Spread(15.0, 12.5, 15.0, 3)
+
+
+def test_a_deployed_ratio_is_of_one_runtime_or_of_two():
+    deployed = made_up_deployed()
+    assert deployed.best(16) == "onnx-int8"
+    assert deployed.ratio("pytorch-fp32", "pytorch-fp32", 16) == Spread(10.0, 7.5, 12.5, 3)
+    assert deployed.ratio("onnx-int8", "onnx-int8", 16) == Spread(8.0, 8.0, 8.0, 3)
+    assert deployed.ratio("pytorch-fp32", "onnx-int8", 16) == Spread(30.0, 30.0, 35.0, 3)
+    assert deployed.gain("onnx-int8", 16) == Spread(3.75, 3.75, 4.375, 3)
+
+
+def test_a_deployed_ledger_is_read_back(tmp_path):
+    path = records.write(tmp_path / "deployed.json", made_up_deployed())
+    assert DeployedLedger.load(path) == made_up_deployed()
+
+
+@pytest.mark.parametrize(
+    ("runtime", "by_model", "cause"),
+    [
+        ("pytorch-fp32", None, "does not time pytorch-fp32"),
+        ("onnx-int8", {"bort": {"16": [1.0] * 3}}, "does not time bert-large-uncased and bort"),
+        (
+            "onnx-int8",
+            {"bort": {"16": [1.0] * 3}, "bert-large-uncased": {"16": [1.0]}},
+            "does not time bert-large-uncased in the rounds of the others",
+        ),
+        ("onnx-int4", {"bort": {"16": [1.0] * 3}}, "onnx-int4"),
+    ],
+)
+def test_a_damaged_deployed_ledger_is_one_line(runtime, by_model, cause, tmp_path):
+    plain = records.dump(made_up_deployed())
+    if by_model is None:
+        del plain["times_ms"][runtime]
+    else:
+        plain["times_ms"][runtime] = by_model
+    path = tmp_path / "deployed.json"
+    path.write_text(json.dumps(plain))
+    with pytest.raises(ValueError, match=cause) as e:
+        DeployedLedger.load(path)
+    assert "\n" not in str(e.value) and "benchmarks/ledger_deployed.py" in str(e.value)
 
 
 def test_all_models_are_timed_in_turns_at_every_length_in_every_round(passes, tmp_path):
@@ -68,7 +127,7 @@ def test_a_stop_ends_it_with_nothing_kept(passes, tmp_path):
 
 def test_a_pass_is_timed_after_one_that_does_not_count():
     tiny = Source("tiny", "bert", Architecture(1, 2, 16, 16), 100, 32, 0, pooler=False)
-    model, calls = ledger._model(tiny), []
+    model, calls = ledger.random_model(tiny), []
     model.register_forward_hook(lambda *_: calls.append(1))
     assert ledger._pass_ms(model, 32) > 0
     assert len(calls) == 2 and model.pooler is None and not model.training

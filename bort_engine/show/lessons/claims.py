@@ -20,7 +20,19 @@ import plotly.graph_objects as go
 from bort_engine.data.resources import ASSETS
 from bort_engine.encoder.costs import PartCounts, n_operations, n_parameters
 from bort_engine.encoder.sources import Source
-from bort_engine.lab.ledger import BASE, BORT, LARGE, LENGTHS, MODELS, SWAPPED, Ledger, Spread
+from bort_engine.lab.ledger import (
+    BASE,
+    BORT,
+    DEFAULT,
+    LARGE,
+    LENGTHS,
+    MODELS,
+    SWAPPED,
+    DeployedLedger,
+    Deployment,
+    Ledger,
+    Spread,
+)
 from bort_engine.search import front as extract
 from bort_engine.show.theme import BLUE, GREEN, GREY, PURPLE, laid_out, log_axis, millions
 
@@ -31,6 +43,11 @@ SPEEDS = {SPEED: (LARGE, "faster_than_large"), "Speed, BERT-base": (BASE, "faste
 NAMES = [SIZE, EFFECTIVE, *SPEEDS]
 SHAPES = ((BORT, ""), (SWAPPED, ", H and I swapped"))
 NOT_OURS = "not reproduced"
+RUNTIMES: dict[Deployment, str] = {
+    "pytorch-fp32": "PyTorch, fp32",
+    "pytorch-bf16": "PyTorch, bf16",
+    "onnx-int8": "ONNX Runtime, int8",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +230,11 @@ def table(ledger: Ledger | None, length: int) -> pd.DataFrame:
 def _timed(spread: Spread | None) -> str:
     if spread is None:
         return "not at this length"
-    return f"{spread.median:.1f}x ({spread.low:.1f} to {spread.high:.1f})"
+    return _quartiles(spread, "x")
+
+
+def _quartiles(spread: Spread, unit: str) -> str:
+    return f"{spread.median:.1f}{unit} ({spread.low:.1f} to {spread.high:.1f})"
 
 
 def times_table(ledger: Ledger, length: int) -> pd.DataFrame:
@@ -226,6 +247,38 @@ def times_table(ledger: Ledger, length: int) -> pd.DataFrame:
     times = ["Median (ms)", "Quartiles from", "to (ms)"]
     return pd.DataFrame(
         rows, columns=["Model", "D,A,H,I", "Operations (billions)", *times, "Rounds"]
+    )
+
+
+def deployed_table(deployed: DeployedLedger, length: int) -> pd.DataFrame:
+    """Return one row a runtime: both times, and what Bort gains on BERT-large in it and in fp32."""
+    columns = ["Runtime", "BERT-large", "Bort", "Same runtime"]
+    rows = [
+        (
+            RUNTIMES[runtime],
+            *(_quartiles(deployed.ms(runtime, s.name, length), " ms") for s in (LARGE, BORT)),
+            *(_timed(deployed.ratio(slow, runtime, length)) for slow in (runtime, DEFAULT)),
+        )
+        for runtime in deployed.times_ms
+    ]
+    return pd.DataFrame(rows, columns=[*columns, f"BERT-large in {RUNTIMES[DEFAULT]}"])
+
+
+def deployed_sentence(deployed: DeployedLedger, length: int) -> str:
+    """Say what of the ratio is the shape's, and what the runtime's."""
+    best = deployed.best(length)
+    ratios = [deployed.ratio(name, name, length).median for name in deployed.times_ms]
+    mixed, gain = deployed.ratio(DEFAULT, best, length), deployed.gain(best, length)
+    text = (
+        f"At {length} tokens and in one runtime, Bort is {min(ratios):.1f} to {max(ratios):.1f} "
+        f"times as fast as BERT-large ({operations(LARGE, BORT, length):.1f} by operations)."
+    )
+    if best == DEFAULT:
+        return f"{text} No other runtime that was timed is faster for Bort."
+    return (
+        f"{text} Bort in {RUNTIMES[best]} is {mixed.median:.1f} times as fast as BERT-large in "
+        f"{RUNTIMES[DEFAULT]}, but by that change of runtime alone BERT-large is "
+        f"{gain.median:.1f} times as fast as before."
     )
 
 

@@ -2,7 +2,15 @@
 
 import streamlit as st
 
-from bort_engine.lab.ledger import LENGTHS, RECORDED, Ledger
+from bort_engine.lab.ledger import (
+    BORT,
+    DEFAULT,
+    DEPLOYED,
+    LENGTHS,
+    RECORDED,
+    DeployedLedger,
+    Ledger,
+)
 from bort_engine.runs import jobs
 from bort_engine.runs.text import literal
 from bort_engine.show.lessons import claims
@@ -57,6 +65,33 @@ def show_timing(here: bool) -> None:
             elif last := next(done, None):
                 show_last = {"args": [last.id], "kwargs": {"name": RUN}}
                 st.button("Show the last run", on_click=runs.open_run, **show_last)
+
+
+def show_deployed(length: int) -> None:
+    """Show both models in the runtimes they can be deployed in, where that is on record."""
+    deployed = side_run.opened(DEPLOYED, DeployedLedger.load) if DEPLOYED.is_file() else None
+    if not deployed or length not in deployed.lengths:
+        return
+    st.subheader("As deployed", anchor=False)
+    st.markdown(claims.deployed_sentence(deployed, length))
+    runs.show_table(
+        claims.deployed_table(deployed, length),
+        {},
+        "BERT-large and Bort by runtime: milliseconds, and how many times as fast Bort is",
+        height="content",
+    )
+    st.caption(
+        "Medians and quartiles. The last two columns: how many times as fast Bort in the row's "
+        "runtime is as BERT-large in the same one, and in PyTorch in fp32. What bf16 and int8 "
+        "cost in accuracy is not measured here."
+    )
+    rounds = deployed.ms(DEFAULT, BORT.name, length).n
+    flags = f" ({deployed.cpu_flags})" if deployed.cpu_flags else ""
+    lesson.origin(
+        "recorded",
+        f"on {literal(deployed.provenance)}{literal(flags)}. Batch 1, random weights, all threads, "
+        f"{rounds} rounds in turns; int8 as `export` writes it.",
+    )
 
 
 def show() -> None:
@@ -115,3 +150,4 @@ def show() -> None:
     if ledger and length in ledger.lengths:
         st.markdown(f"**One forward pass over {length} tokens**")
         runs.show_table(claims.times_table(ledger, length), FORMATS, "Milliseconds of each network")
+    show_deployed(length)

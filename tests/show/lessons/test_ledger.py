@@ -5,12 +5,12 @@ import streamlit as st
 
 from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.space import Architecture
-from bort_engine.lab.ledger import BASE, BORT, LARGE, SWAPPED, Ledger
+from bort_engine.lab.ledger import BASE, BORT, LARGE, SWAPPED, DeployedLedger, Ledger
 from bort_engine.runs import jobs, records
 from bort_engine.search.front import Search, front
 from bort_engine.show.lessons import claims
 from pages.parts.lessons import ledger as view
-from tests.lab.test_ledger import made_up
+from tests.lab.test_ledger import made_up, made_up_deployed
 from tests.show.lessons.conftest import finish, press, words
 
 
@@ -80,10 +80,33 @@ def test_the_picture_holds_every_claim_within_its_axes(ledger, length):
     assert figure.layout.xaxis.range == claims.figure(ledger, 16).layout.xaxis.range
 
 
+def test_the_deployed_table_has_both_ratios_of_each_runtime():
+    rows = claims.deployed_table(made_up_deployed(), 16).set_index("Runtime")
+    assert rows.loc["PyTorch, fp32"].tolist() == [
+        "150.0 ms (150.0 to 175.0)",
+        "20.0 ms (15.0 to 25.0)",
+        "10.0x (7.5 to 12.5)",
+        "10.0x (7.5 to 12.5)",
+    ]
+    ratios = rows.loc["ONNX Runtime, int8"].tolist()[2:]
+    assert ratios == ["8.0x (8.0 to 8.0)", "30.0x (30.0 to 35.0)"]
+
+
+def test_the_deployed_sentence_says_what_the_runtime_brings():
+    text = claims.deployed_sentence(made_up_deployed(), 16)
+    assert "8.0 to 10.0 times" in text and "13.1 by operations" in text
+    assert "30.0 times" in text and "3.8 times" in text
+    only_fp32 = records.dump(made_up_deployed())
+    del only_fp32["times_ms"]["onnx-int8"]
+    text = claims.deployed_sentence(records.parse(only_fp32, DeployedLedger), 16)
+    assert "10.0 times" in text and "int8" not in text
+
+
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch, run_root, tmp_path) -> None:
     path = records.write(tmp_path / "recorded.json", made_up())
     monkeypatch.setattr(view, "RECORDED", path)
+    monkeypatch.setattr(view, "DEPLOYED", tmp_path / "none.json")
     st.cache_resource.clear()
 
 
@@ -130,6 +153,19 @@ def test_with_nothing_on_record_the_sizes_and_operations_are_still_there(
     at = open_lesson(view.TITLE)
     assert not at.warning and len(at.dataframe) == 1
     assert ":primary-badge[Recorded]" not in words(at)
+
+
+def test_the_deployed_times_are_shown_at_the_lengths_they_were_taken(
+    open_lesson, monkeypatch, tmp_path
+):
+    path = records.write(tmp_path / "deployed.json", made_up_deployed("<b>*CPU*"))
+    monkeypatch.setattr(view, "DEPLOYED", path)
+    at = open_lesson(view.TITLE, ledger_length="16")
+    assert not at.warning and len(at.dataframe) == 3
+    assert ":primary-badge[Recorded] :small[on \\<b\\>\\*CPU\\*" in words(at)
+    assert "avx512\\_vnni" in words(at) and "3 rounds" in words(at)
+    at.select_slider(key="ledger_length").set_value(128).run()
+    assert not at.exception and len(at.dataframe) == 2
 
 
 def test_by_predicted_errors_bort_is_not_what_the_fptas_chooses():
