@@ -14,7 +14,7 @@ import os
 import random
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter, sleep
@@ -26,17 +26,15 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
 
-from bort_engine.data.resources import ASSETS
 from bort_engine.data.tasks import MAX_LENGTH, load_task
 from bort_engine.encoder.export import PACKAGES, Format, cpu_flags, export
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
+from bort_engine.lab.deploy_record import RECORDED, TASK, Deployed, Deployment
 from bort_engine.runs import records
 from bort_engine.runs.provenance import Provenance, n_threads
 from bort_engine.search.cut import cut
 
-RECORD = ASSETS / "recorded" / "deploy-minilm-l6.json"
-TASK = "rotten-tomatoes"
 # The source, and points of the recorded front at epsilon 0.1: the recommended one first.
 SHAPES = ("6,12,384,1536", "6,12,336,960", "4,12,384,1152", "4,12,336,640", "3,12,336,448")
 SHAPES += ("4,12,216,448", "2,12,192,832")
@@ -45,29 +43,6 @@ if all(map(find_spec, PACKAGES["openvino-int8"])):
     FORMATS += ("openvino-int8",)
 ROUNDS = 60
 Name = TypeVar("Name")
-
-
-@dataclass(slots=True)
-class Deployed:
-    """One shape in one format; `ms` are quartiles of a forward pass, `agrees` with PyTorch's."""
-
-    shape: str
-    format: str
-    mb: float
-    dev_error: float
-    agrees: float
-    ms: tuple[float, float, float]
-
-
-@dataclass(slots=True)
-class Deployment:
-    made: Provenance
-    cpu_flags: str
-    n_dev: int
-    rows: tuple[Deployed, ...] = ()
-    schema: int = 1
-
-    AGAIN = "delete it and run this again"
 
 
 def measure(shape: str, out: Path, texts: list[str], labels: np.ndarray) -> list[Deployed]:
@@ -207,26 +182,28 @@ def main() -> None:
     texts, labels = [" ".join(text.split()) for text in dev["text"]], np.array(dev["label"])
     packages = ["torch", "transformers", "onnxruntime"]
     packages += ["openvino", "nncf"] if "openvino-int8" in FORMATS else []
-    made = Provenance.here(*packages)
-    found = Deployment(made, cpu_flags(), len(labels))
-    if RECORD.is_file():
-        found = records.read(RECORD, Deployment)
-    by_shape = {shape: [row for row in found.rows if row.shape == shape] for shape in SHAPES}
+    made, rows = Provenance.here(*packages), tuple[Deployed, ...]()
+    if RECORDED.is_file():
+        found = records.read(RECORDED, Deployment)
+        made, rows = found.made, found.rows
+    by_shape = {shape: [row for row in rows if row.shape == shape] for shape in SHAPES}
+
+    def write(made: Provenance) -> None:
+        rows = tuple(row for rows in by_shape.values() for row in rows)
+        records.write(RECORDED, Deployment(made, cpu_flags(), len(labels), rows))
+
     if "--time" in sys.argv:
         for shape, rows in by_shape.items():
             formats = [row.format for row in rows if row.format != "pytorch"]
             times = timed(out / shape.replace(",", "-"), formats)
-            for row in rows:
-                row.ms = times[row.format]
-        records.write(RECORD, found)
+            by_shape[shape] = [replace(row, ms=times[row.format]) for row in rows]
+        write(made)
     for shape in SHAPES if "--read" not in sys.argv else ():
         if not {row.format for row in by_shape[shape]} >= set(FORMATS):
             by_shape[shape] = measure(shape, out, texts, labels)
-            found.rows = tuple(row for rows in by_shape.values() for row in rows)
-            found.made, found.cpu_flags = made, cpu_flags()
-            records.write(RECORD, found)
+            write(Provenance.here(*packages))
             print(f"{shape}: measured", file=sys.stderr, flush=True)
-    report(found)
+    report(records.read(RECORDED, Deployment))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from bort_engine.search.result import Front, Point
 from bort_engine.show import front as words
 from bort_engine.show import front_figures as figures
 from bort_engine.show.theme import short
-from pages.parts import checkpoint, form, models, runs, side_run, texts
+from pages.parts import checkpoint, form, models, rather, runs, side_run, texts
 
 PREDICTED = "glue"  # nothing is trained: errors from published scores, in Bort's own space
 PREFER = {"latency": "fast", "size": "small", "error": "accurate"}
@@ -408,6 +408,7 @@ if front is not None:
         show_card(front, point)
         show_checkpoint(front, point)
     checkpoint.show()
+    rather.show(front)
     with st.expander("What is promised, and how it was checked", icon=":material/verified:"):
         st.markdown(words.promise(front))
         if run and is_done:

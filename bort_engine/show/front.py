@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from bort_engine.algorithms.guarantee import upper_limit
 from bort_engine.encoder.latency import recorded_calibration
 from bort_engine.encoder.sources import sources
-from bort_engine.encoder.timing import LatencySettings, Runtime
+from bort_engine.encoder.timing import LatencySettings
 from bort_engine.runs.text import literal
 from bort_engine.search.evaluate import Setup
 from bort_engine.search.result import AFFORDABLE, Costs, Front, Point
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from bort_engine.finetune.report import Model
 
-RUNTIMES: dict[Runtime, str] = {"pytorch": "PyTorch, fp32", "onnx-int8": "ONNX Runtime, int8"}
+RUNTIMES: dict[str, str] = {"pytorch": "PyTorch, fp32", "onnx-int8": "ONNX Runtime, int8"}
 AT_CHANCE, BEATEN = WARNINGS = "No better than guessing", "Not on the front"
 FORMATS = {
     "Size (M)": "%.1f",
@@ -94,9 +94,9 @@ def deployed(front: Front) -> str:
     points = front.above_chance
     slower = sum(p.latency_ms > reference.latency_ms for p in points)
     return (
-        f"The source itself, exported in int8, takes {reference.latency_ms:.1f} ms (predicted), "
-        f"untrained and at about its own error: less than {slower} of the {len(points)} points "
-        "here take in PyTorch. Choose “ONNX Runtime, int8” to compare like with like."
+        f"The source itself, exported in int8, takes {reference.latency_ms:.1f} ms (predicted) "
+        f"at about its own error, and needs no training: less than {slower} of the {len(points)} "
+        "points here take in PyTorch. Choose “ONNX Runtime, int8” to compare like with like."
     )
 
 

@@ -1,15 +1,18 @@
 """A checkpoint's ONNX export is tried on a text, in this process, beside its source's."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from textwrap import shorten
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from bort_engine.data.tasks import find_task, load_task
 from bort_engine.encoder import answers
+from bort_engine.encoder.answers import Answer
 from bort_engine.encoder.export import Format
 from bort_engine.encoder.sources import Source
 from bort_engine.runs import jobs
@@ -24,7 +27,10 @@ if TYPE_CHECKING:
 SOURCE = "source_run"  # the part of the address that names the run that prepares the source
 GO_ON = "export_the_source"  # asked for here, the source's export follows its cut
 KEPT = "What was trained is kept."
-N_TEXTS = 10
+OWN, OF_DEV = "Your own text", "A dev text"
+N_TEXTS = 10  # of dev that are offered
+N_COMPARED = 300  # of dev that a model and its source are compared on, at most
+DIFFER = "try_differing"  # the two models whose differences were asked for, in this session
 
 
 @runs.reporting()
@@ -51,23 +57,24 @@ def show(cut: Cut, candidates: list[jobs.Run], preferred: Format) -> None:
                 show_answers(models, texts)
             else:
                 st.caption("Type a text to see what it is answered, and how sure the model is.")
+        if len(models) == 2:
+            show_differing(cut.task, *models.values())
 
 
 def asked(cut: Cut) -> list[str]:
     """Return the text, or the pair of texts, that is typed or picked; empty ones until then."""
-    hows = ["Your own text", "A dev text"]
-    if form.pick("Text", hows, "try_how", label_visibility="collapsed") == hows[1]:
+    if form.pick("Text", [OWN, OF_DEV], "try_how", label_visibility="collapsed") == OF_DEV:
         return picked(cut.task)
-    labels = ["First text", "Second text"] if words.is_pair(cut.task) else ["Text"]
     with st.form("try", border=False):
-        texts = [st.text_area(label, key=f"try_{label}", height=100) for label in labels]
+        fields = words.fields(cut.task)
+        texts = [st.text_area(label, key=f"try_{label}", height=100) for label in fields]
         st.form_submit_button("Answer", icon=":material/play_arrow:")
     return [text or "" for text in texts]
 
 
 def picked(task: str) -> list[str]:
     """Return one of ten dev texts, shown with its label."""
-    rows = dev_texts(task)
+    rows, _ = dev_texts(task, N_TEXTS)
     titles = [f"{n}: {shorten(row[0], 80, placeholder=' ...')}" for n, row in enumerate(rows, 1)]
     title = st.selectbox("Dev text", titles, key="try_dev")
     *texts, label = rows[titles.index(title)]
@@ -78,16 +85,20 @@ def picked(task: str) -> list[str]:
 
 
 @st.cache_data(max_entries=4, ttl=600, show_spinner="Reading the dev texts")
-def dev_texts(task: str) -> list[tuple[str, ...]]:
-    """Return ten dev texts, or pairs, spread over all there are, each with its label."""
+def dev_texts(task: str, most: int) -> tuple[list[tuple[str, ...]], int]:
+    """Return dev texts, or pairs, spread over all there are, each with its label; and how many.
+
+    No torch comes with them: `datasets` imports it only where tensors are asked for.
+    """
     try:
         of, dev = find_task(task), load_task(task)["validation"]
     except OSError as e:
         raise ValueError(one_line(e)) from e
     names = ("text", "second", "label") if of.is_pair else ("text", "label")
-    rows = dev.select(range(0, len(dev), max(1, len(dev) // N_TEXTS)))[:N_TEXTS]
+    n = min(most, len(dev))
+    rows = dev.select([at * len(dev) // n for at in range(n)])[:]
     labels = [of.labels[label] if of.labels else f"{label:g}" for label in rows["label"]]
-    return list(zip(*(rows[name] for name in names[:-1]), labels, strict=True))
+    return list(zip(*(rows[name] for name in names[:-1]), labels, strict=True)), len(dev)
 
 
 def show_source(cut: Cut, format: str) -> dict[str, Path]:
@@ -138,14 +149,23 @@ def opened(folder: Path, changed: int) -> "Model":
     return answers.load(folder)
 
 
+def read(folder: Path) -> tuple["Model", dict[tuple[str, ...], Answer]]:
+    """Return the model in a folder, and what it has answered so far."""
+    path = folder / "model.onnx"
+    changed = path.stat().st_mtime_ns if path.is_file() else 0
+    return opened(folder, changed), given(folder, changed)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def given(folder: Path, changed: int) -> dict[tuple[str, ...], Answer]:
+    """Return a model's answers to dev texts; who asks it adds to them, so that none is lost."""
+    return {}
+
+
 def show_answers(models: dict[str, Path], texts: list[str]) -> None:
     """What each model says of a text, with the probability of every class, and how long it took."""
-    given = {}
-    for name, folder in models.items():
-        path = folder / "model.onnx"
-        changed = path.stat().st_mtime_ns if path.is_file() else 0
-        given[name] = answers.answer(opened(folder, changed), texts)
-    for column, (name, answer) in zip(st.columns(2), given.items(), strict=False):
+    answered = {name: answers.answer(read(folder)[0], texts) for name, folder in models.items()}
+    for column, (name, answer) in zip(st.columns(2), answered.items(), strict=False):
         column.metric(
             name,
             literal(answer.label),
@@ -154,18 +174,84 @@ def show_answers(models: dict[str, Path], texts: list[str]) -> None:
             delta_arrow="off",
             border=True,
         )
-    ours = next(iter(given.values()))
+    ours = next(iter(answered.values()))
     notes = ["Time: of this answer, by onnxruntime in the app's own process, tokens included."]
     if ours.is_cut:
         notes.insert(0, f"Only the beginning is read: {ours.most_tokens} tokens at most.")
-    if ours.shares and len({answer.label for answer in given.values()}) > 1:
+    if ours.shares and len({answer.label for answer in answered.values()}) > 1:
         notes.insert(0, "The two disagree.")
     st.caption(" ".join(notes))
     if ours.shares:
-        table = words.shares_table(given)
+        table = words.shares_table(answered)
         runs.show_table(
             table,
             dict.fromkeys(table.columns[1:], "%.1f"),
             "Probability of each class, by model",
             height=min(320, 36 * (len(table) + 1)),
         )
+
+
+def find_differing(ours: Path, source: Path) -> None:
+    st.session_state[DIFFER] = ours, source
+
+
+def try_row(key: str, task: str, rows: list[words.Compared]) -> None:
+    """Put the ticked text into the field, where it is answered."""
+    for row in st.session_state[key]["selection"]["rows"][:1]:
+        if 0 <= row < len(rows):
+            if st.session_state.get("try_how") != OWN:
+                st.session_state["try_how"] = OWN
+            for label, text in zip(words.fields(task), rows[row].texts, strict=True):
+                st.session_state[f"try_{label}"] = text
+
+
+def show_differing(task: str, ours: Path, source: Path) -> None:
+    """The dev texts that a model and its source judge differently, once they were asked for."""
+    if st.session_state.get(DIFFER) != (ours, source):
+        st.button(
+            "Find texts they judge differently",
+            icon=":material/difference:",
+            on_click=find_differing,
+            args=[ours, source],
+            help=f"Both read {N_COMPARED} dev texts at most: some seconds.",
+        )
+        return
+    texts, n_dev = dev_texts(task, N_COMPARED)
+    compared = compare(texts, ours, source)
+    rows = words.differing(compared)
+    st.markdown(f"**Judged differently**  \n{words.differing_line(compared, n_dev)}")
+    if not rows:
+        return
+    table, key = words.differing_table(rows), f"{DIFFER} {ours} {source}"
+    runs.show_table(
+        table,
+        {"Source (%)": "%.1f", "This model (%)": "%.1f", "Difference": "%+.2f"},
+        "Dev texts that this model and its source judge differently; select one to try it",
+        {name: st.column_config.TextColumn(width="large") for name in words.fields(task)},
+        key=key,
+        height=min(360, 36 * (len(table) + 1)),
+        on_select=partial(try_row, key, task, rows),
+        selection_mode="single-row",
+    )
+    st.caption("Tick a row to try its text above. Label: what it is labelled on dev.")
+
+
+def compare(texts: list[tuple[str, ...]], ours: Path, source: Path) -> list[words.Compared]:
+    """Return what both models answer to each text, the last of which is its label.
+
+    What was answered before is not asked again: a click elsewhere ends this run of the script, and
+    the next run goes on from there.
+    """
+    pairs = [(tuple(parts), label) for *parts, label in texts if all(map(str.strip, parts))]
+    models = [read(ours), read(source)]
+    todo = [(*model, parts) for parts, _ in pairs for model in models if parts not in model[1]]
+    start = perf_counter()
+    with st.empty():
+        for done, (model, known, parts) in enumerate(todo):
+            if done % 10 == 0:
+                left = (perf_counter() - start) / max(1, done) * (len(todo) - done)
+                line = f"{done} of {len(todo)} answers" + f", about {left:.0f} s left" * bool(done)
+                st.progress(done / len(todo), line)
+            known[parts] = answers.answer(model, parts, n_times=1)
+        st.empty()
+    return [words.Compared(p, label, *(known[p] for _, known in models)) for p, label in pairs]

@@ -1,5 +1,7 @@
 """A checkpoint's card in every state: exported, called from code, and tried on texts."""
 
+import subprocess
+import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -8,17 +10,20 @@ from shlex import quote
 import pytest
 from datasets import Dataset
 
+from bort_engine.encoder.answers import Answer
 from bort_engine.encoder.space import Architecture
 from bort_engine.runs import jobs, records
 from bort_engine.runs.provenance import Provenance
 from bort_engine.search import errors as oracles
 from bort_engine.search import front as extract
 from bort_engine.search.cut import Cut, Recall
+from bort_engine.show.deploy import Compared
 from pages.parts import try_it
 from tests import tiny_onnx
 from tests.app import button, calm, opened, words
 from tests.conftest import synthetic_front
 
+ROOT = Path(__file__).parents[2]
 FRONT = synthetic_front(0.1)
 SHAPE = Architecture.parse("3,12,384,768")
 MADE = Provenance("Synthetic CPU", "made up for the tests", "2000-01-01")
@@ -185,6 +190,108 @@ def test_a_text_is_answered_beside_the_source_once_that_is_prepared(
     assert not at.exception and "could not be read" in at.warning[0].value
 
 
+def beside(run_root, wait, monkeypatch, rows, ours, source, **of):
+    """Return a card on which this model and its source can be tried, on a task with these rows."""
+    monkeypatch.setattr(try_it, "load_task", lambda name: {"validation": Dataset.from_dict(rows)})
+    if of:
+        task = replace(try_it.find_task("same-article"), **of)
+        monkeypatch.setattr(try_it, "find_task", lambda name: task)
+    saved(run_root, task="same-article" if of else "rotten-tomatoes")
+    at = card()
+    for label, model in (("Export", ours), ("Prepare the source beside it", source)):
+        assert FIND not in labels(at)
+        monkeypatch.setenv("FAKE_EXPORT", str(model))
+        exported(at, wait, label, "export" if label == "Export" else "cut")
+    run = jobs.runs(command="export")[0]
+    wait(lambda: run.status().over)
+    return at.run()
+
+
+FIND = "Find texts they judge differently"
+
+
+def listed(at):
+    return next(frame.value for frame in at.dataframe if "Label" in frame.value)
+
+
+def test_texts_judged_differently_are_found_once_and_counted(run_root, wait, monkeypatch, tmp_path):
+    """Of 400 texts 300 are read: 0, 1, 2, 4, 5, 6, ... Even ones are "good", every 8th is rotten.
+
+    This model finds "good" fresh, its source rotten: they differ on 200, and of these the source is
+    right on 50. The last one alone is long, so that "good" is a smaller part of it.
+    """
+    rows = {"text": ["other" if n % 2 else f"good *{n}*" for n in range(400)]}
+    rows["text"][398] = "good and other words"
+    rows |= {"label": [int(n % 8 > 0) for n in range(400)]}
+    models = (tiny_onnx.write(tmp_path / name, good) for name, good in (("a", 2.0), ("b", -2.0)))
+    at = beside(run_root, wait, monkeypatch, rows, *models)
+    button(at, FIND).click().run()
+    assert calm(at) and FIND not in labels(at) and not at.progress
+    line = "Of 300 dev texts, spread evenly over all 400, they differ on 200: the source is right"
+    assert f"{line} on 50, this model on 150." in words(at)
+    table = listed(at)
+    assert list(table.iloc[0]) == [
+        "good *0*", "rotten", "rotten", pytest.approx(73.1059), "fresh", pytest.approx(73.1059),
+        "source",
+    ]  # fmt: skip
+    assert table["Text"].iloc[-1] == "good and other words"  # on which both are least sure
+
+    monkeypatch.setattr(try_it.answers, "answer", None)  # nothing is asked again
+    at.run()
+    assert calm(at) and len(listed(at)) == 200
+
+
+@pytest.mark.parametrize("labels", [("different", "same"), ()], ids=["classes", "numbers"])
+def test_pairs_that_are_judged_differently_are_tried_from_the_list(
+    run_root, wait, monkeypatch, tmp_path, labels
+):
+    texts = ["bad", "good", "other"]
+    rows = {"text": texts, "second": ["other", "other", " "], "label": [-1.0, 1.5, 0.0]}
+    if labels:
+        rows["label"] = [0, 1, 0]
+    models = (
+        tiny_onnx.write(tmp_path / name, good, labels) for name, good in (("a", 2.0), ("b", -4.0))
+    )
+    at = beside(run_root, wait, monkeypatch, rows, *models, labels=labels)
+    button(at, FIND).click().run()
+    assert calm(at) and "this model on 2" in words(at)  # the third has no second text
+    table = listed(at)
+    assert list(table.columns[:3]) == ["First text", "Second text", "Label"] and len(table) == 2
+    if not labels:  # 1 or -1 of this model, -2 or 2 of the source
+        assert sorted(table["Difference"]) == [-3, 3] and "3.00 in the median" in words(at)
+
+    compared = [words_of_row(row, labels) for row in table.to_dict("records")]
+    state = {"list": {"selection": {"rows": [1]}}, "try_how": try_it.OF_DEV}
+    with monkeypatch.context() as patch:
+        patch.setattr(try_it.st, "session_state", state)
+        try_it.try_row("list", "same-article", compared)
+        state["list"]["selection"]["rows"] = [7]  # of another list
+        try_it.try_row("list", "same-article", compared)
+    assert state["try_how"] == try_it.OWN
+    fields = [state["try_First text"], state["try_Second text"]]
+    assert fields == list(table.iloc[1][:2])
+
+
+def words_of_row(row, labels):
+    answer = Answer(dict.fromkeys(labels, 0.5) or None, 0.0, 1.0, 8, False)
+    return Compared((row["First text"], row["Second text"]), row["Label"], answer, answer)
+
+
+def test_dev_texts_are_read_and_answered_without_torch(tmp_path):
+    table = tmp_path / "own.csv"
+    table.write_text("text,label\n" + "".join(f"good {n},{'ab'[n % 2]}\n" for n in range(200)))
+    models = [str(tiny_onnx.write(tmp_path / name, labels=("a", "b"))) for name in "cd"]
+    script = (
+        "import sys; from pathlib import Path; from pages.parts import try_it\n"
+        "texts, n_dev = try_it.dev_texts(sys.argv[1], 300)\n"
+        "compared = try_it.compare(texts, *map(Path, sys.argv[2:]))\n"
+        "print(len(compared) == n_dev > 10, sorted({'torch', 'transformers'} & sys.modules.keys()))"
+    )
+    command = [sys.executable, "-c", script, str(table), *models]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True []"
+
+
 def test_what_fails_beside_another_run_has_its_own_buttons(run_root, wait, monkeypatch):
     """Two runs on a page, each live or ended: no two widgets are the same."""
     saved(run_root)
@@ -229,7 +336,7 @@ def test_pairs_have_two_fields_and_ten_of_dev_can_be_picked(
     at.segmented_control(key="try_how").set_value("A dev text").run()
     assert calm(at) and len(at.selectbox(key="try_dev").options) == 10
     at.selectbox(key="try_dev").select_index(9).run()
-    assert "good *18*" in words(at) and f"labelled {'yes' if labels else '1'}." in words(at)
-    assert not [m for m in at.markdown if "*18*" in m.value.replace("\\*", "")]
+    assert "good *22*" in words(at) and f"labelled {'yes' if labels else '1'}." in words(at)
+    assert not [m for m in at.markdown if "*22*" in m.value.replace("\\*", "")]
     assert answered(at)["This model"][0] == ("no" if labels else "0.000")
     at.run()

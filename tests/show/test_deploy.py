@@ -2,6 +2,7 @@
 
 import shlex
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,7 @@ def test_code_calls_the_real_path_whatever_its_name(cut, monkeypatch):
     def pipeline(*names, **options):
         return lambda *args, **kwargs: seen.extend([names, options, args, kwargs])
 
+    import_module("transformers.pipelines")  # its import replaces the module that is patched
     monkeypatch.setattr("transformers.pipeline", pipeline)
     exec(deploy.pipeline_code(cut, FOLDER), {})
     text = {"text": "A sentence.", "text_pair": "Another one."}
@@ -92,3 +94,50 @@ def test_the_likeliest_class_of_the_first_model_stands_on_top():
     assert list(table["Two (%)"]) == pytest.approx([30, 50, 20])
     assert deploy.answer_line(ours) == "70.0 %, 3.1 ms"
     assert deploy.answer_line(Answer(None, 1.5, 2.0, 64, False)) == "2.0 ms"
+
+
+def compared(label: str, ours, source) -> deploy.Compared:
+    """A text as two models see it: probabilities of a, b and c, or a number."""
+
+    def answer(value) -> Answer:
+        if isinstance(value, float):
+            return Answer(None, value, 1.0, 64, False)
+        return Answer(dict(zip("abc", value, strict=True)), 0.0, 1.0, 64, False)
+
+    return deploy.Compared(("x\n y",), label, answer(ours), answer(source))
+
+
+A, B, C = (0.8, 0.1, 0.1), (0.1, 0.6, 0.3), (0.0, 0.1, 0.9)
+ROWS = [
+    compared("a", A, A),
+    compared("a", B, A),  # the source is right; both give 0.6 at least
+    compared("c", C, A),  # this model is; 0.8
+    compared("b", C, A),  # neither; 0.8
+]
+
+
+def test_texts_judged_differently_are_counted_by_who_is_right():
+    rows = deploy.differing(ROWS)
+    assert rows == [ROWS[2], ROWS[3], ROWS[1]]  # those on top of which both are sure
+    line = deploy.differing_line(ROWS, 4)
+    counts = "Of 4 dev texts they differ on 3: the source is right on 1, this model on 1, neither"
+    assert line == f"{counts} on 1."
+    assert "spread evenly over all 1,267, they differ on 3" in deploy.differing_line(ROWS, 1267)
+    assert deploy.differing_line(ROWS[:1], 1) == "Of 1 dev texts they differ on none."
+    table = deploy.differing_table(rows)
+    assert list(table["Text"]) == ["x y"] * 3
+    assert list(table["Right"]) == ["this model", "neither", "source"]
+    assert list(table["Source (%)"]) == pytest.approx([80, 80, 80])
+    assert list(table["This model (%)"]) == pytest.approx([90, 90, 60])
+
+
+def test_of_numbers_the_largest_differences_are_listed():
+    rows = [compared("0.5", n / 10, 0.0) for n in range(30)]  # 10 are nearer to 0.5 than 0 is
+    largest = deploy.differing(rows)
+    assert [row.ours.number for row in largest[:2]] == [2.9, 2.8] and len(largest) == 20
+    # From 2.9 down to 1.0, all over 0.5 away; at exactly 1.0 both are as near.
+    line = deploy.differing_line(rows, 30)
+    assert "1.45 in the median and by 2.90 at most" in line
+    assert "nearer to the label on 19, this model on 0, on 1 both are as near" in line
+    table = deploy.differing_table(largest)
+    assert table["Difference"].iloc[0] == pytest.approx(2.9) and "Source (%)" not in table

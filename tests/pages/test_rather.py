@@ -1,0 +1,77 @@
+"""What else one could take, below the card on Explore: from the shipped records, or how to make."""
+
+from dataclasses import replace
+
+import pytest
+
+from bort_engine.lab import deploy_record, table_record
+from bort_engine.search import errors as oracles
+from bort_engine.search import front as extract
+from tests.app import calm, opened, words
+from tests.conftest import synthetic_front
+
+RECORDS = {module: module.RECORDED for module in (table_record, deploy_record)}
+FRONT = synthetic_front(0.1)
+
+
+@pytest.fixture(autouse=True)
+def recorded(quiet, monkeypatch):
+    """A front is on record, and the shipped records beside it."""
+    monkeypatch.setattr(oracles, "recorded_tasks", lambda: [("minilm-l6", "rotten-tomatoes")])
+    monkeypatch.setattr(extract, "front", lambda *_, **__: FRONT)
+    for module, path in RECORDS.items():
+        monkeypatch.setattr(module, "RECORDED", path)
+
+
+def asked(monkeypatch, **changes):
+    """Open the expander below a front's card."""
+    front = replace(FRONT, **changes)
+    monkeypatch.setattr(extract, "front", lambda *_, **__: front)
+    at = opened()
+    assert calm(at) and not at.code  # nothing is read before somebody asks
+    at.session_state["rather"] = True
+    return at.run()
+
+
+def models(at) -> list[int]:
+    """How many models each such table on the page has."""
+    return [len(frame.value) for frame in at.dataframe if "Recorded" in frame.value]
+
+
+def test_film_reviews_have_one_table_and_one_plot_with_exports(monkeypatch):
+    at = asked(monkeypatch)
+    assert calm(at) and models(at) == [30] and not at.code
+    assert "in ONNX int8. It takes 2.7 ms" in words(at)
+
+
+def test_another_task_says_how_int8_is_made(monkeypatch):
+    at = asked(monkeypatch, task="reuters-r8")
+    assert calm(at) and models(at) == [9]
+    assert "On record is reuters-r8?length=128." in words(at)
+    command = "python -m bort_engine export POINT/model --format onnx-int8 --task reuters-r8"
+    assert at.code[-1].value == command
+
+
+@pytest.mark.parametrize("changes", [{"task": "/tmp/a b.csv"}, {"source": "minilm-l3"}], ids=str)
+def test_what_nothing_is_on_record_of_says_how_it_is_made(monkeypatch, changes):
+    at = asked(monkeypatch, **changes)
+    assert calm(at) and not models(at)
+    source, task = ({"source": "minilm-l6", "task": "rotten-tomatoes"} | changes | {}).values()
+    quoted = f"'{task}'" if " " in task else task
+    assert at.code[0].value == (
+        f"python -m bort_engine table {source} --tasks {quoted} --out TABLE"
+    )
+
+
+def test_a_damaged_record_is_one_line(monkeypatch, tmp_path):
+    path = tmp_path / "deploy.json"
+    path.write_text("{")
+    monkeypatch.setattr(deploy_record, "RECORDED", path)
+    at = asked(monkeypatch)
+    assert not at.exception and "damaged deployment" in at.warning[0].value
+
+
+def test_of_a_predicted_front_nothing_is_offered(monkeypatch, predicted_front):
+    monkeypatch.setattr(extract, "front", lambda *_, **__: predicted_front)
+    at = opened(source="bert-large-uncased")
+    assert calm(at) and "rather" not in at.session_state
