@@ -20,7 +20,12 @@ from bort_engine.show.front import Fact
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMATS: dict[Format, str] = {"onnx-int8": "ONNX int8", "onnx": "ONNX", "safetensors-bf16": "bf16"}
+FORMATS: dict[Format, str] = {
+    "onnx-int8": "ONNX int8",
+    "openvino-int8": "OpenVINO int8",
+    "onnx": "ONNX",
+    "safetensors-bf16": "bf16",
+}
 TEXT, PAIR = "A sentence to read.", ("A sentence.", "Another one.")
 N_LARGEST = 20  # differences of numbers that are listed
 

@@ -19,7 +19,8 @@ EXPORT = side_run.address("export")
 KEPT = "The checkpoint stays; of an export that did not end nothing is kept."
 FORMATS_HELP = (
     "ONNX runs without PyTorch; int8 is the smallest, and quick where the processor multiplies "
-    "8-bit numbers. bf16 is a transformers folder of half the size."
+    "8-bit numbers. OpenVINO is an extra: `pip install -r requirements-openvino.txt`. bf16 is a "
+    "transformers folder of half the size."
 )
 Files = dict[str, tuple[str, Callable[[], object]]]
 

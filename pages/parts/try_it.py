@@ -40,10 +40,10 @@ def prepare(command: str, arguments: Sequence[str]) -> None:
 
 
 def show(cut: Cut, candidates: list[jobs.Run], preferred: Format) -> None:
-    """Answer a text, where one of the checkpoint's exports is in ONNX; `preferred` goes first."""
-    onnx = [run for run in candidates if exports.format_of(run) in ("onnx", "onnx-int8")]
-    onnx.sort(key=lambda run: exports.format_of(run) != preferred)
-    run = next((run for run in onnx if run.status().state == "done"), None)
+    """Answer a text, where one of the checkpoint's exports runs alone; `preferred` goes first."""
+    alone = [run for run in candidates if exports.format_of(run) != "safetensors-bf16"]
+    alone.sort(key=lambda run: exports.format_of(run) != preferred)
+    run = next((run for run in alone if run.status().state == "done"), None)
     if run is None:
         return
     st.markdown("**Try it**")
