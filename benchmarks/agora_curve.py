@@ -60,7 +60,7 @@ ARMS += ("random-even",)
 EPOCHS, BATCH, LEARNING_RATE = 3, 64, 2e-4
 CANDIDATES = NEIGHBOURS = 16
 ELASTIC = "--elastic" in sys.argv
-RECORD = ASSETS / "recorded" / f"agora-curve{'-elastic' * ELASTIC}.json"
+RECORD = ASSETS / "recorded" / f"curve-agora{'-elastic' * ELASTIC}.json"
 
 
 @dataclass(slots=True)
