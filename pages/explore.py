@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from statistics import median
+from typing import get_args
 
 import pandas as pd
 import streamlit as st
@@ -22,7 +23,7 @@ from bort_engine.search.evaluate import EvaluationTable
 from bort_engine.search.result import Front, Point
 from bort_engine.show import front as words
 from bort_engine.show import front_figures as figures
-from bort_engine.show.theme import short
+from bort_engine.show.theme import RUNTIMES, short
 from pages.parts import checkpoint, form, models, rather, runs, side_run, texts
 
 PREDICTED = "glue"  # nothing is trained: errors from published scores, in Bort's own space
@@ -35,7 +36,8 @@ EPSILON = (
 EFFECTIVE = "Leave the embeddings out of the size."
 INT8 = (
     "Sizes and errors stay those of fp32; `export` says what int8 costs a model. Where it is timed "
-    "on this machine for the first time, some 90 short models are exported: about 5 minutes."
+    "on this machine for the first time, some 90 short models are exported: 5 minutes, or more in "
+    "OpenVINO, which needs requirements-openvino.txt."
 )
 ORACLES = {
     "elastic": "elastic: slices of one student, all trained together",
@@ -142,7 +144,8 @@ def show_form(source: str, task: str, epsilon: float) -> None:
         )
         st.text_input("Search space", "default", key="--space", help=grids)
         form.select(st, "Selection", SELECT, "--selection")
-        form.select(st, "Latency: runs as", words.RUNTIMES, "--runtime", help=INT8)
+        titles = {name: RUNTIMES[name] for name in get_args(Runtime)}
+        form.select(st, "Latency: runs as", titles, "--runtime", help=INT8)
         st.checkbox("Only what is not covered yet (lazy)", True, key="--lazy")
         form.select(st, "How errors are made", ORACLES, "--oracle")
         steps = "0 means 300 for the elastic student, 30 for each of the others."
@@ -340,7 +343,7 @@ with st.container(border=True):
     if (source_name, task) in on_record:
         runtime = form.pick(
             "Runs as",
-            words.RUNTIMES,
+            words.runtimes(source_name),
             "runtime",
             bind="query-params",
             on_change=runs.leave_run,

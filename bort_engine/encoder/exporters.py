@@ -121,12 +121,27 @@ def write_openvino(folder: Path, model: Any, tokenizer: Any, texts: Sequence[str
 
     Weights and activations are int8; ranges of the activations are those on the texts.
     """
+    inputs = dict(tokenizer(list(texts[:2]), padding=True, truncation=True, return_tensors="pt"))
+    graph = onnx_graph(model, inputs, tokenizer.model_max_length, int8=False)
+    pairs = (text.split("\t", 1) for text in texts)
+    samples = [dict(tokenizer(*pair, truncation=True, return_tensors="np")) for pair in pairs]
+    quantized = openvino_model(graph, samples)
+    import openvino  # type: ignore  # an extra
+
+    openvino.save_model(quantized, folder / "model.xml")
+    _write_reader(folder, model, tokenizer)
+
+
+def openvino_model(graph: Any, samples: Sequence[dict[str, Any]]) -> Any:
+    """Return an ONNX graph as an OpenVINO model in int8.
+
+    Args:
+        samples: inputs by name, (1, length); the ranges of the activations are those on them.
+    """
     # Both would report to Google Analytics that they are used; without this package they do not.
     sys.modules["openvino_telemetry"] = None  # type: ignore
     import onnx_ir
 
-    inputs = dict(tokenizer(list(texts[:2]), padding=True, truncation=True, return_tensors="pt"))
-    graph = onnx_graph(model, inputs, tokenizer.model_max_length, int8=False)
     with _quiet():
         import nncf  # type: ignore  # an extra, as the next
         import openvino  # type: ignore
@@ -135,21 +150,14 @@ def write_openvino(folder: Path, model: Any, tokenizer: Any, texts: Sequence[str
         # PyTorch's than with asymmetric ones (MIXED), 0.08 for 0.09 in the mean. Weights of 7 bits
         # (overflow_fix) cost 0.01 and cannot overflow 16 bits where the processor lacks VNNI.
         ranges = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
-        quantized = nncf.quantize(
+        return nncf.quantize(
             openvino.Core().read_model(onnx_ir.to_proto(graph).SerializeToString()),
-            nncf.Dataset(
-                texts,
-                lambda text: dict(
-                    tokenizer(*text.split("\t", 1), truncation=True, return_tensors="np")
-                ),
-            ),
+            nncf.Dataset(samples),
             preset=nncf.QuantizationPreset.PERFORMANCE,
-            subset_size=len(texts),
+            subset_size=len(samples),
             model_type=nncf.ModelType.TRANSFORMER,
             advanced_parameters=ranges,
         )
-        openvino.save_model(quantized, folder / "model.xml")
-    _write_reader(folder, model, tokenizer)
 
 
 def _write_reader(folder: Path, model: Any, tokenizer: Any) -> None:

@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import date
+from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any, ClassVar, Literal
@@ -32,9 +33,13 @@ from bort_engine.runs.records import NonNegative, Positive, PositiveCount
 
 # By runtime: how many sizes I are timed at most, and in stacks of how many layers at most; between
 # the sizes t_B is interpolated. An export takes seconds, and more with each layer.
-N_SIZES = {"pytorch": 5, "onnx-int8": 3}
-MOST_LAYERS = {"pytorch": 99, "onnx-int8": 2}
-PACKAGES = {"pytorch": (), "onnx-int8": ("torch", "transformers", "onnxruntime")}
+N_SIZES = {"pytorch": 5, "onnx-int8": 3, "openvino-int8": 3}
+MOST_LAYERS = {"pytorch": 99, "onnx-int8": 2, "openvino-int8": 2}
+PACKAGES = {
+    "pytorch": (),
+    "onnx-int8": ("torch", "transformers", "onnxruntime"),
+    "openvino-int8": ("torch", "transformers", "openvino", "nncf"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +154,12 @@ class Calibration:
         )
 
 
+def check_packages(runtime: Runtime) -> None:
+    """Raise ValueError where something is missing that a runtime is timed with."""
+    if missing := [name for name in PACKAGES[runtime] if find_spec(name) is None]:
+        raise ValueError(f"to time {runtime} needs more packages: pip install {' '.join(missing)}")
+
+
 def _block(architecture: Architecture) -> str:
     return str(architecture).partition(",")[2]  # D,A,H,I without its depth
 
@@ -228,8 +239,8 @@ def calibrate(
     }
     middle = sorted(blocks.values(), key=lambda a: n_parameters(a, source).total)[len(blocks) // 2]
     make = None
-    if settings.runtime == "onnx-int8":
-        from bort_engine.encoder.onnx_timing import OnnxStack as make
+    if settings.runtime != "pytorch":
+        from bort_engine.encoder.export_timing import ExportedStack as make
     reference = TimedShape(middle, 1)
     times = time_in_turns(shapes, reference, source, settings, rounds, rng, on_progress, make)
     median = {name: float(np.median(ms)) for name, ms in times.items()}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-Runtime = Literal["pytorch", "onnx-int8"]
+Runtime = Literal["pytorch", "onnx-int8", "openvino-int8"]
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 USUAL_LENGTH = 128  # tokens, where there is no task
 
@@ -33,8 +33,8 @@ class LatencySettings:
         batch_size: sequences in one forward pass.
         sequence_length: tokens of each; 0 for as many as are read of a task's texts.
         threads: processor threads; 0 for all that this process may use.
-        runtime: pytorch is fp32 with transformers' default attention; onnx-int8 is what `export`
-            writes, run by ONNX Runtime.
+        runtime: pytorch is fp32 with transformers' default attention; onnx-int8 and openvino-int8
+            are what `export` writes in these formats, run by ONNX Runtime and by OpenVINO.
 
     Raises:
         ValueError: a setting is out of range.

@@ -19,7 +19,7 @@ from bort_engine.algorithms import fptas
 from bort_engine.algorithms.guarantee import guarantee
 from bort_engine.data.columns import Columns
 from bort_engine.data.tasks import find_task, with_columns
-from bort_engine.encoder.latency import Calibration, LatencySettings
+from bort_engine.encoder.latency import Calibration, LatencySettings, check_packages
 from bort_engine.encoder.sources import Source, sources
 from bort_engine.encoder.space import Architecture, SearchSpace
 from bort_engine.runs.events import Cancelled, Progress, Stop, bar, never, silent
@@ -96,6 +96,8 @@ def front(
     check_choice("oracle", oracle, oracles.ORACLES)
     check_choice("errors", errors, ERRORS)
     check_choice("latency", latency, LATENCIES)
+    if latency == "measured" and settings:
+        check_packages(settings.runtime)  # before anything slow
     folder = Path(out) if out else None
     if oracle == "glue":
         answers = oracles.glue(source)

@@ -5,23 +5,23 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, replace
 from shlex import quote
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from bort_engine.algorithms.guarantee import upper_limit
 from bort_engine.encoder.latency import recorded_calibration
 from bort_engine.encoder.sources import sources
-from bort_engine.encoder.timing import LatencySettings
+from bort_engine.encoder.timing import LatencySettings, Runtime
 from bort_engine.runs.text import literal
 from bort_engine.search.evaluate import Setup
 from bort_engine.search.result import AFFORDABLE, Costs, Front, Point
-from bort_engine.show.theme import count, millions, short
+from bort_engine.show.theme import RUNTIMES, count, listed, millions, short
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bort_engine.finetune.report import Model
 
-RUNTIMES: dict[str, str] = {"pytorch": "PyTorch, fp32", "onnx-int8": "ONNX Runtime, int8"}
+INT8: tuple[Runtime, ...] = tuple(name for name in get_args(Runtime) if name != "pytorch")
 AT_CHANCE, BEATEN = WARNINGS = "No better than guessing", "Not on the front"
 FORMATS = {
     "Size (M)": "%.1f",
@@ -55,26 +55,38 @@ def landmarks(front: Front) -> dict[str, Point]:
     return {name: point for name, point in points.items() if point}
 
 
-def twin(front: Front) -> Point | None:
-    """Return the source as its int8 export, its latency predicted, beside a front in PyTorch.
+def runtimes(source: str) -> dict[Runtime, str]:
+    """Return the titles of what a recorded front's latencies can be those of."""
+    space = [sources[source].architecture]
+    shipped: dict[Runtime, str] = {"pytorch": RUNTIMES["pytorch"]}
+    for runtime in INT8:
+        if recorded_calibration(sources[source], space, LatencySettings(runtime=runtime)):
+            shipped[runtime] = RUNTIMES[runtime]
+    return shipped
 
-    None where no calibration of int8 ships for this processor and these settings.
+
+def exported(front: Front) -> dict[str, Point]:
+    """Return the source's int8 exports by runtime, latencies predicted, beside a front in PyTorch.
+
+    Only those of which a calibration ships, of this processor and these settings.
     """
     latency = front.latency
     if not source_is_maximum(front) or latency.runtime != "pytorch":
-        return None
-    size = (latency.batch_size, latency.sequence_length, latency.threads)
-    settings = LatencySettings(*size, runtime="onnx-int8")
-    calibration = recorded_calibration(sources[front.source], [front.maximum], settings)
-    if calibration is None or calibration.device != latency.device:
-        return None
-    return replace(front.source_point, latency_ms=calibration.predict_ms(front.maximum))
+        return {}
+    size, points = (latency.batch_size, latency.sequence_length, latency.threads), {}
+    for runtime in INT8:
+        settings = LatencySettings(*size, runtime=runtime)
+        calibration = recorded_calibration(sources[front.source], [front.maximum], settings)
+        if calibration and calibration.device == latency.device:
+            ms = calibration.predict_ms(front.maximum)
+            points[runtime] = replace(front.source_point, latency_ms=ms)
+    return points
 
 
 def deployed(front: Front) -> str:
     """Say whether a smaller model still pays where the source may be exported in int8."""
     source, best = front.source_point, front.recommended
-    if front.latency.runtime == "onnx-int8":
+    if front.latency.runtime in INT8:
         if best == source:
             return (
                 "All of this is in int8, and no smaller architecture loses at most "
@@ -88,15 +100,16 @@ def deployed(front: Front) -> str:
             "points. Errors are those of fp32: what int8 costs a model is measured when it is "
             "exported."
         )
-    reference = twin(front)
-    if reference is None:
+    ms = {runtime: point.latency_ms for runtime, point in exported(front).items()}
+    if not ms:
         return ""
-    points = front.above_chance
-    slower = sum(p.latency_ms > reference.latency_ms for p in points)
+    points, best = front.above_chance, min(ms, key=ms.__getitem__)
+    slower = sum(p.latency_ms > ms[best] for p in points)
+    times = listed([f"{value:.1f} ms as {RUNTIMES[runtime]}" for runtime, value in ms.items()])
     return (
-        f"The source itself, exported in int8, takes {reference.latency_ms:.1f} ms (predicted) "
-        f"at about its own error, and needs no training: less than {slower} of the {len(points)} "
-        "points here take in PyTorch. Choose “ONNX Runtime, int8” to compare like with like."
+        f"The source itself, exported, takes {times} (predicted) at about its own error, and needs "
+        f"no training: less than {slower} of the {len(points)} points here take in PyTorch. Choose "
+        f"“{RUNTIMES[best]}” to compare like with like."
     )
 
 

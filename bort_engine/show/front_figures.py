@@ -34,7 +34,8 @@ RINGS = {
     "Recommended": ("circle-open", theme.ORANGE),
     "Knee": ("diamond-open", theme.BLUE),
     "Bort": ("hexagon-open", theme.GREEN),
-    "Source in int8": ("star-open", theme.PURPLE),
+    "Source, ONNX int8": ("star-open", theme.PURPLE),
+    "Source, OpenVINO int8": ("star-diamond-open", theme.PURPLE),
 }
 # The bar above the plot that explains the colours; plotly anchors a horizontal one at its bottom.
 BAR = {"orientation": "h", "thickness": 10, "len": 0.7, "x": 0, "xanchor": "left", "y": 1.0}
@@ -72,7 +73,7 @@ class Axes:
     def measures(self, front: Front) -> dict[str, Measure]:
         """Return what shows size, latency and error."""
         batch, tokens = front.latency.batch_size, front.latency.sequence_length
-        runtime = words.RUNTIMES[front.latency.runtime]
+        runtime = theme.RUNTIMES[front.latency.runtime]
         label = f"Latency (ms, {runtime}, batch {batch}, {tokens} tokens)"
         of_kind = {"class": DEV, "number": NUMBER}
         return {
@@ -109,7 +110,9 @@ def layers(front: Front) -> list[Layer]:
 
 def marks(front: Front) -> list[Layer]:
     """Return the rings around the points that have a name, and the source's int8 export."""
-    named = words.landmarks(front) | {"Source in int8": words.twin(front)}
+    named = words.landmarks(front)
+    exports = words.exported(front).items()
+    named |= {f"Source, {theme.RUNTIMES[runtime]}": point for runtime, point in exports}
     return [Layer(name, *RINGS[name], [point]) for name, point in named.items() if point]
 
 

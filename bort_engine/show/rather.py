@@ -10,15 +10,15 @@ from bort_engine.data.columns import parse_name
 from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import Architecture
-from bort_engine.lab.deploy_record import N_TOKENS, Deployment
+from bort_engine.lab.deploy_record import Deployment
 from bort_engine.lab.table_record import Table, TaskRows
 from bort_engine.search.result import AFFORDABLE
 from bort_engine.show.students import MARKS
+from bort_engine.show.theme import RUNTIMES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RUNTIMES = {"pytorch": "PyTorch fp32", "onnx": "ONNX fp32", "onnx-int8": "ONNX int8"}
 ERRORS = {"class": "Wrong (%)", "number": "1 - correlation (%)"}
 FORMATS = dict.fromkeys([*ERRORS.values(), "Latency (ms)", "Size (M)", "Disk (MB)"], "%.1f")
 FORMATS |= {"Lost (points)": "%+.1f", "Made in (s)": "%.1f"}
@@ -91,17 +91,18 @@ def of_table(table: Table, rows: TaskRows) -> list[Option]:
 def of_deployment(table: Table, rows: TaskRows, deployment: Deployment) -> list[Option]:
     """Return the source and points of its front in every format, to stand beside a table's task."""
     source, made = deployment.rows[0], deployment.made
+    point = f"point of the front{', polished' * bool(deployment.polish)}"
     return [
         Option(
             row.format,
-            "source, fine-tuned" if row.shape == source.shape else "point of the front",
+            "source, fine-tuned" if row.shape == source.shape else point,
             row.shape,
             RUNTIMES.get(row.format, row.format),
             error=row.dev_error,
             lost=row.dev_error - source.dev_error,
             latency_ms=row.ms[1],
             source_ms=source.ms[1],
-            drawn=made.machine == table.made.machine and rows.max_length == N_TOKENS,
+            drawn=made.machine == table.made.machine and rows.max_length == deployment.n_tokens,
             parameters=n_parameters(Architecture.parse(row.shape), sources[table.source]).total,
             record=f"deploy, {made.made_on}, {made.machine}",
             disk_mb=row.mb,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bort_engine.lab.deploy_record import N_TOKENS, Deployment
+from bort_engine.lab.deploy_record import Deployment
 from bort_engine.lab.table_record import Table, TaskRows
-from bort_engine.show.rather import ERRORS, RUNTIMES, Option
+from bort_engine.show.rather import ERRORS, Option
 from bort_engine.show.students import MARKS
-from bort_engine.show.theme import GREEN, GREY, PURPLE, laid_out, log_axis
+from bort_engine.show.theme import GREEN, GREY, ORANGE, PURPLE, RUNTIMES, laid_out, log_axis
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # Colour and symbol of an exported model, by its format. Those in PyTorch are not drawn: the models
 # of the table are, and two runs of the same would confuse.
 EXPORTS = {"onnx": (GREEN, "circle-open"), "onnx-int8": (GREEN, "circle")}
+EXPORTS |= {"openvino-int8": (ORANGE, "star")}
 # Where a mark's name stands, so that names of models alike in latency or error do not overlap.
 PLACES = dict.fromkeys(["student", "student, labels only"], "middle left")
 PLACES |= {"frozen vectors": "top center", "source": "bottom center"}
@@ -91,8 +92,8 @@ def caption(
         )
     elif deployment:
         text += (
-            f"Exports were timed on {deployment.made.machine} at {N_TOKENS} tokens: they stand in "
-            "the table alone. "
+            f"Exports were timed on {deployment.made.machine} at {deployment.n_tokens} tokens: they "
+            "stand in the table alone. "
         )
     text += "TF-IDF is timed on whole texts as they come, so it is a line across without a mark. "
     if rows.kind == "class":

@@ -17,6 +17,16 @@ SKY, GREY = "#56B4E9", "#8A8F98"
 # Light to dark without the palest and the darkest of viridis, which vanish on white or on black.
 SCALE = ["#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#e9dc24"]
 
+# What a model runs in, and the precision of its weights.
+RUNTIMES = {
+    "pytorch": "PyTorch fp32",
+    "pytorch-fp32": "PyTorch fp32",
+    "pytorch-bf16": "PyTorch bf16",
+    "onnx": "ONNX fp32",
+    "onnx-int8": "ONNX int8",
+    "openvino-int8": "OpenVINO int8",
+}
+
 LEGEND = {"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0, "x": 0}
 
 

@@ -44,11 +44,11 @@ def recorded(front: Front) -> tuple[Table | None, TaskRows | None]:
 
 def deployed(table: Table, rows: TaskRows) -> Deployment | None:
     """Return the exports on record of a task, if any."""
-    path = deploy_record.RECORDED
-    of = (deploy_record.SOURCE, deploy_record.TASK)
-    if (table.source, rows.task) != of or not path.is_file():
+    path = deploy_record.path_of(table.source, rows.task)
+    if not path.is_file():
         return None
-    return runs.opened(path, partial(records.read, kind=Deployment))
+    deployment = runs.opened(path, partial(records.read, kind=Deployment))
+    return deployment if deployment.task == rows.task else None
 
 
 def show_options(front: Front, table: Table, rows: TaskRows) -> None:

@@ -15,6 +15,7 @@ from bort_engine.encoder.space import Architecture, SearchSpace
 from bort_engine.encoder.timing import LatencySettings, TimedShape, measure_ms
 from bort_engine.runs import records
 from bort_engine.runs.provenance import n_threads
+from tests.encoder.test_export import needs_openvino
 
 TINY = Source("tiny", "bert", Architecture(4, 2, 64, 64), vocab_size=100)
 TINY_SPACE = SearchSpace((1, 4), (2,), (32, 64), (64,))
@@ -47,7 +48,7 @@ def test_a_setting_out_of_range_is_refused_with_the_range(name, value, allowed):
     with pytest.raises(ValueError, match=rf"{name} is {value!r}; allowed: {allowed}\."):
         LatencySettings(**{name: value})
     assert LatencySettings().of_length(64) == LatencySettings(1, 64, n_threads())
-    with pytest.raises(ValueError, match=r"runtime is 'tvm'; allowed: pytorch, onnx-int8\."):
+    with pytest.raises(ValueError, match=r"'tvm'; allowed: pytorch, onnx-int8, openvino-int8\."):
         LatencySettings(runtime="tvm")
     assert LatencySettings(1, 16).of_length(64) == LatencySettings(1, 16)
 
@@ -272,10 +273,13 @@ def test_real_models_are_timed_and_the_threads_restored(source):
     assert records.parse(records.dump(calibration), Calibration) == calibration
 
 
-def test_int8_stacks_are_exported_and_timed_at_three_sizes_and_two_layers():
+@pytest.mark.parametrize(
+    "runtime", ["onnx-int8", pytest.param("openvino-int8", marks=needs_openvino)]
+)
+def test_int8_stacks_are_exported_and_timed_at_three_sizes_and_two_layers(runtime):
     space = SearchSpace((1, 4), (2,), (32,), (16, 32, 64, 96, 128))
     stages = []
-    settings = LatencySettings(1, 8, 1, "onnx-int8")
+    settings = LatencySettings(1, 8, 1, runtime)
     calibration = calibrate(
         TINY,
         space,
@@ -285,7 +289,14 @@ def test_int8_stacks_are_exported_and_timed_at_three_sizes_and_two_layers():
         on_progress=lambda event: stages.append(event["stage"]),
     )
     assert sorted(calibration.layer_ms) == ["2,32,128", "2,32,16", "2,32,64"]
-    assert calibration.covers(space) and calibration.report().runtime == "onnx-int8"
-    assert "onnxruntime" in calibration.versions
+    assert calibration.covers(space) and calibration.report().runtime == runtime
+    assert {"onnx-int8": "onnxruntime", "openvino-int8": "nncf"}[runtime] in calibration.versions
     assert len(set(stages)) == 2 and stages.count(stages[0]) == 1 + 3 + 1
     assert records.parse(records.dump(calibration), Calibration) == calibration
+
+
+def test_a_runtime_that_is_not_installed_is_named_before_anything_slow(monkeypatch):
+    monkeypatch.setattr(latency, "find_spec", lambda name: None if name == "openvino" else name)
+    with pytest.raises(ValueError, match=r"to time openvino-int8 needs .*: pip install openvino$"):
+        latency.check_packages("openvino-int8")
+    latency.check_packages("onnx-int8")

@@ -10,7 +10,8 @@ from bort_engine.search import front as extract
 from tests.app import calm, opened, words
 from tests.conftest import synthetic_front
 
-RECORDS = {module: module.RECORDED for module in (table_record, deploy_record)}
+RECORDS = {table_record: "RECORDED", deploy_record: "FOLDER"}
+RECORDS = [(module, name, getattr(module, name)) for module, name in RECORDS.items()]
 FRONT = synthetic_front(0.1)
 
 
@@ -19,8 +20,8 @@ def recorded(quiet, monkeypatch):
     """A front is on record, and the shipped records beside it."""
     monkeypatch.setattr(oracles, "recorded_tasks", lambda: [("minilm-l6", "rotten-tomatoes")])
     monkeypatch.setattr(extract, "front", lambda *_, **__: FRONT)
-    for module, path in RECORDS.items():
-        monkeypatch.setattr(module, "RECORDED", path)
+    for module, name, path in RECORDS:
+        monkeypatch.setattr(module, name, path)
 
 
 def asked(monkeypatch, **changes):
@@ -64,9 +65,8 @@ def test_what_nothing_is_on_record_of_says_how_it_is_made(monkeypatch, changes):
 
 
 def test_a_damaged_record_is_one_line(monkeypatch, tmp_path):
-    path = tmp_path / "deploy.json"
-    path.write_text("{")
-    monkeypatch.setattr(deploy_record, "RECORDED", path)
+    monkeypatch.setattr(deploy_record, "FOLDER", tmp_path)
+    deploy_record.path_of("minilm-l6", "rotten-tomatoes").write_text("{")
     at = asked(monkeypatch)
     assert not at.exception and "damaged deployment" in at.warning[0].value
 

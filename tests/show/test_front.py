@@ -100,23 +100,28 @@ def calibrated(front: Front, device: str) -> Calibration:
 
 def test_the_sources_int8_export_stands_beside_a_front_in_pytorch(front, small, monkeypatch):
     int8 = calibrated(front, front.latency.device)
-    monkeypatch.setattr(words, "recorded_calibration", lambda *asked: int8)
-    twin = words.twin(front)
-    assert twin and twin.latency_ms == 1.0 + 6 * 0.5
-    assert twin == replace(front.source_point, latency_ms=4.0)
+    shipped = {"onnx-int8": int8}  # of OpenVINO none
+    look_up = lambda source, space, settings: shipped.get(settings.runtime)  # noqa: E731
+    monkeypatch.setattr(words, "recorded_calibration", look_up)
+    twin = replace(front.source_point, latency_ms=1.0 + 6 * 0.5)
+    assert words.exported(front) == {"onnx-int8": twin}
     star = figures.marks(front)[-1]
-    assert (star.name, star.points) == ("Source in int8", [twin])
+    assert (star.name, star.points) == ("Source, ONNX int8", [twin])
     slower = sum(p.latency_ms > 4.0 for p in front.above_chance)
     assert f"less than {slower} of the {len(front.above_chance)}" in words.deployed(front)
-    assert words.twin(small) is None  # its largest is not the source
+    assert not words.exported(small)  # its largest is not the source
+    assert "“ONNX int8”" in words.deployed(front)
+    shipped["openvino-int8"] = replace(int8, layer_ms=dict.fromkeys(int8.layer_ms, 0.25))
+    assert "4.0 ms as ONNX int8 and 2.5 ms as OpenVINO int8" in words.deployed(front)
+    assert figures.marks(front)[-1].name == "Source, OpenVINO int8"
     elsewhere = calibrated(front, "another processor")
-    monkeypatch.setattr(words, "recorded_calibration", lambda *asked: elsewhere)
-    assert words.twin(front) is None and words.deployed(front) == ""
+    shipped |= dict.fromkeys(shipped, elsewhere)
+    assert not words.exported(front) and words.deployed(front) == ""
 
 
 def test_in_int8_a_point_is_held_to_the_sources_own_export(small):
     int8 = replace(small, latency=replace(small.latency, runtime="onnx-int8"))
-    assert words.twin(int8) is None
+    assert not words.exported(int8)
     text = words.deployed(int8)  # 4,2,8,8: 6 ms and 6 million of 8, 11 % wrong for 10
     assert "1.3 times as fast" in text and "75%" in text and "for 1.0 points" in text
     others = tuple(p for p in small.points if str(p.architecture) != "4,2,8,8")
@@ -137,7 +142,7 @@ def test_the_scatter_shows_what_its_axes_say(small):
     assert list(on.marker.color) == [10, 11, 25]  # % wrong on dev
     assert [row[0] for row in on.customdata] == ["6,2,8,8", "4,2,8,8", "2,2,8,8"]
     assert figure.layout.xaxis.title.text == "Parameters (millions)"
-    assert figure.layout.yaxis.title.text == "Latency (ms, PyTorch, fp32, batch 1, 128 tokens)"
+    assert figure.layout.yaxis.title.text == "Latency (ms, PyTorch fp32, batch 1, 128 tokens)"
 
     encoder = trace(figures.scatter(small, Axes("Size / error", effective=True)), "On the front")
     assert list(encoder.x) == [4, 3, 2] and list(encoder.y) == [10, 11, 25]

@@ -11,7 +11,7 @@ from bort_engine.runs import records
 from bort_engine.show import rather, rather_figures
 
 TABLE = records.read(table_record.RECORDED, Table)
-DEPLOYMENT = records.read(deploy_record.RECORDED, Deployment)
+DEPLOYMENT = records.read(deploy_record.path_of("minilm-l6", "rotten-tomatoes"), Deployment)
 FILMS = rather.find(TABLE, "minilm-l6", "rotten-tomatoes")
 NEWS = rather.find(TABLE, "minilm-l6", "reuters-r8")
 assert FILMS and NEWS

@@ -29,12 +29,11 @@ from bort_engine.lab.ledger import (
     MODELS,
     SWAPPED,
     DeployedLedger,
-    Deployment,
     Ledger,
     Spread,
 )
 from bort_engine.search import front as extract
-from bort_engine.show.theme import BLUE, GREEN, GREY, PURPLE, laid_out, log_axis, millions
+from bort_engine.show.theme import BLUE, GREEN, GREY, PURPLE, RUNTIMES, laid_out, log_axis, millions
 
 TITLES = ("Bort, as released", "Bort, H and I swapped", "BERT-base", "BERT-large")  # of MODELS
 GOOD = 128  # tokens
@@ -43,11 +42,6 @@ SPEEDS = {SPEED: (LARGE, "faster_than_large"), "Speed, BERT-base": (BASE, "faste
 NAMES = [SIZE, EFFECTIVE, *SPEEDS]
 SHAPES = ((BORT, ""), (SWAPPED, ", H and I swapped"))
 NOT_OURS = "not reproduced"
-RUNTIMES: dict[Deployment, str] = {
-    "pytorch-fp32": "PyTorch, fp32",
-    "pytorch-bf16": "PyTorch, bf16",
-    "onnx-int8": "ONNX Runtime, int8",
-}
 
 
 @dataclass(frozen=True, slots=True)
