@@ -1,10 +1,10 @@
 """Stands in for `python -m bort_engine` where a test needs a job and not its result.
 
-fake_engine.py front|agora|race|cut|export SOURCE ... --out FOLDER; the environment says how it
-goes: FAKE_STEPS how many candidates (or training steps), FAKE_PAUSE seconds each, FAKE_FRONT a
+fake_engine.py front|agora|race|cut|export|table SOURCE ... --out FOLDER; the environment says how
+it goes: FAKE_STEPS how many candidates (or training steps), FAKE_PAUSE seconds each, FAKE_FRONT a
 front.json to hand over, FAKE_RACE a race.json, FAKE_EXPORT a folder with an ONNX model, FAKE_END
 "fail", "kill", "deaf" (hears no stop), "usage" (ends before any work) or nothing. What `agora`,
-`race`, `cut` and `export` report is made up, and says so.
+`race`, `cut` and `export` report is made up, and says so; `table` hands over what ships.
 """
 
 import json
@@ -284,6 +284,19 @@ def play_export(job: jobs.Job, folder: Path, steps: int, pause: float) -> None:
     records.write(model / "export.json", export)
 
 
+def play_table(job: jobs.Job, folder: Path, steps: int, pause: float) -> None:
+    """Report a task, and hand over the recorded table's, with the smaller model that was asked."""
+    from bort_engine.lab import table_record
+
+    report(job, pause, "step", stage="making the models", done=1, total=9, detail="student")
+    asked = dict(zip(sys.argv[3::2], sys.argv[4::2], strict=False))
+    table = records.read(table_record.RECORDED, table_record.Table)
+    tasks = tuple(t for t in table.tasks if t.task == asked["--tasks"])
+    made = replace(table.made, machine="Synthetic CPU")
+    table = replace(table, smaller=asked["--smaller"], tasks=tasks, made=made)
+    records.write(folder / "table.json", table)
+
+
 def main() -> None:
     end = os.environ.get("FAKE_END", "")
     if end == "usage":
@@ -293,6 +306,7 @@ def main() -> None:
     steps, pause = int(os.environ.get("FAKE_STEPS", 3)), float(os.environ.get("FAKE_PAUSE", 0))
     with jobs.working(folder, command, arguments) as job:
         others = {"agora": play_agora, "race": play_race, "cut": play_cut, "export": play_export}
+        others |= {"table": play_table}
         play = others.get(command, play_front)
         play(job, folder, steps, pause)
         if end == "deaf":

@@ -25,7 +25,7 @@ from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
 from bort_engine.encoder.timing import measure_ms
 from bort_engine.lab.table_models import Job, Models, rounded
-from bort_engine.lab.table_record import BY_STUDENT, OnTest, Table
+from bort_engine.lab.table_record import BY_STUDENT, SMALLER, OnTest, Table
 from bort_engine.runs import records
 from bort_engine.runs.events import Event, Progress, Stop, bar, check, never, silent
 from bort_engine.runs.provenance import Provenance, n_threads
@@ -35,7 +35,6 @@ from bort_engine.training import metrics
 from bort_engine.training.precision import precision
 
 TASKS = ("rotten-tomatoes", "rated-tweets", "reuters-r8", "same-article", "newsgroups")
-SMALLER = "minilm-l3"  # a ready model that one may take instead
 N_RESAMPLES = 2000
 N_TIMED = 200  # texts, one at a time, of a model on words
 

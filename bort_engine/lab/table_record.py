@@ -16,6 +16,7 @@ from bort_engine.runs.records import Count, NonNegative, PositiveCount, Share
 from bort_engine.search.result import AFFORDABLE
 
 RECORDED = ASSETS / "recorded" / "table-minilm-l6.json"
+SMALLER = "minilm-l3"  # a ready model that one may take instead
 Once = Literal["majority", "words", "frozen vectors", "source", "smaller source"]
 ByStudent = Literal["student", "student, labels only", "quarter", "quarter, labels only"]
 Name = Once | ByStudent

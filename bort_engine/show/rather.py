@@ -14,7 +14,7 @@ from bort_engine.lab.deploy_record import Deployment
 from bort_engine.lab.table_record import Table, TaskRows
 from bort_engine.search.result import AFFORDABLE
 from bort_engine.show.students import MARKS
-from bort_engine.show.theme import RUNTIMES
+from bort_engine.show.theme import RUNTIMES, short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +68,9 @@ def of_table(table: Table, rows: TaskRows) -> list[Option]:
     return [
         Option(
             row.name,
-            MARKS[row.name][0],
+            f"{short(table.smaller)}, fine-tuned"
+            if row.name == "smaller source"
+            else MARKS[row.name][0],
             shape=str(row.architecture or ""),
             runtime=RUNTIMES["pytorch"]
             if row.architecture

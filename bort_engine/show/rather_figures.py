@@ -92,8 +92,8 @@ def caption(
         )
     elif deployment:
         text += (
-            f"Exports were timed on {deployment.made.machine} at {deployment.n_tokens} tokens: they "
-            "stand in the table alone. "
+            f"Exports were timed on {deployment.made.machine} at {deployment.n_tokens} tokens: "
+            "they stand in the table alone. "
         )
     text += "TF-IDF is timed on whole texts as they come, so it is a line across without a mark. "
     if rows.kind == "class":

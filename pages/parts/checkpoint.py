@@ -100,7 +100,7 @@ def show_export(cut: Cut, folder: Path, candidates: list[jobs.Run]) -> Format:
         )
 
     candidates = [run for run in candidates if exports.format_of(run) == format]
-    run = exports.show_newest(candidates, EXPORT, KEPT, offer)
+    run = side_run.show_newest(candidates, EXPORT, KEPT, offer)
     if run and (export := exports.read(run)):
         show_exported(cut, export, run.folder / "model")
     return format

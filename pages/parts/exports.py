@@ -1,13 +1,8 @@
-"""The exports of a checkpoint, found on disk by its folder: shown at work, ended, or offered.
+"""The exports of a checkpoint, found on disk by its folder, and their start."""
 
-The address names only the run that was started last, so that one that ended can be closed.
-"""
-
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-
-import streamlit as st
 
 from bort_engine.encoder.export import PACKAGES, Export
 from bort_engine.runs import jobs, records
@@ -40,28 +35,3 @@ def read(run: jobs.Run) -> Export | None:
 @runs.reporting()
 def start(command: str, arguments: Iterable[str], address: str) -> None:
     runs.open_run(jobs.start(command, tuple(arguments)).id, name=address)
-
-
-def show_newest(
-    candidates: Iterable[jobs.Run], address: str, kept: str, offer: Callable[[], None]
-) -> jobs.Run | None:
-    """Return the newest run that is done, or show what there is instead.
-
-    Args:
-        candidates: runs that were asked for the same, newest first.
-        address: the part of the address that names one that ended, which is then shown.
-        kept: says what is kept of that one.
-        offer: draws the way to start one, where none is at work or shown.
-    """
-    for run in candidates:
-        status = run.status()
-        if status.state == "done":
-            return run
-        if not status.over:
-            runs.show_live(run)
-            return None
-        if run.id == st.query_params.get(address):
-            runs.show_ended(run, status, kept, address)
-            return None
-    offer()
-    return None

@@ -1,21 +1,33 @@
-"""What one could take instead of a point, as Explore shows it: one plot and one table, recorded."""
+"""What one could take instead of a point, as Explore shows it: one plot and one table.
+
+They are of the record that ships, or of a run of `table` that is started here, with any ready model
+beside the source.
+"""
 
 from functools import partial
+from pathlib import Path
 from shlex import quote
 
 import streamlit as st
 
+from bort_engine.encoder.sources import Source
 from bort_engine.lab import deploy_record, table_record
 from bort_engine.lab.deploy_record import Deployment
 from bort_engine.lab.table_record import Table, TaskRows
-from bort_engine.runs import records
+from bort_engine.runs import jobs, records
 from bort_engine.runs.text import literal
 from bort_engine.search.result import Front
 from bort_engine.show import front as front_words
 from bort_engine.show import rather as words
 from bort_engine.show import rather_figures as figures
-from pages.parts import runs
+from pages.parts import runs, side_run
 
+TABLE = side_run.address("table")
+KEPT = "The models that were made are kept; resuming goes on from there."
+WORK = (
+    "The source and that model are fine-tuned, an elastic student gives a front, and two of its "
+    "points are polished: tens of minutes on two cores. The test split stays locked."
+)
 TITLE = "Would you rather take something else?"
 
 
@@ -26,20 +38,52 @@ def show(front: Front) -> None:
     box = st.expander(TITLE, icon=":material/balance:", key="rather", on_change="rerun")
     if not box.open:
         return
-    with box, runs.warning():
-        table, rows = recorded(front)
-        if table and rows:
-            show_options(front, table, rows)
-        else:
-            st.markdown("Nothing is on record of this source and task. This makes and prints it:")
-            show_command("table", front.source, "--tasks", front.task, "--out", "TABLE")
+    with box:
+        above = st.container()  # filled last: whether a run is done is known below
+        run = show_runs(front)
+        path = run.folder / "table.json" if run else table_record.RECORDED
+        with above, runs.warning():
+            table = runs.opened(path, read) if path.is_file() else None
+            rows = words.find(table, front.source, front.task) if table else None
+            if table and rows:
+                show_options(front, table, rows)
+            else:
+                st.markdown("Nothing is on record of this source and task.")
 
 
-def recorded(front: Front) -> tuple[Table | None, TaskRows | None]:
-    if not table_record.RECORDED.is_file():
-        return None, None
-    table = runs.opened(table_record.RECORDED, partial(records.read, kind=Table))
-    return table, words.find(table, front.source, front.task)
+def read(path: Path) -> Table:
+    return records.read(path, Table)
+
+
+def show_runs(front: Front) -> jobs.Run | None:
+    """Show the newest run of `table` for a front, or offer one; return it once it is done."""
+    asked = (front.source, "--tasks", front.task)
+    found = [run for run in jobs.runs(command="table") if run.request.arguments[:3] == asked]
+    offer = partial(show_offer, front)
+    run = side_run.show_newest(found, TABLE, KEPT, offer)
+    if run:
+        offer()  # perhaps of another model
+    return run
+
+
+def show_offer(front: Front) -> None:
+    """Offer to measure all of this on this machine, with a ready model that a person names."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        name = st.text_input(
+            "Beside a model of yours (a folder, or a name on the Hugging Face hub)",
+            table_record.SMALLER,
+            key="rather_smaller",
+            help="It is fine-tuned on the task as the source is. BERT, RoBERTa and DistilBERT "
+            "families, weights as safetensors.",
+        ).strip()
+        st.button("Measure all of this here", on_click=start, args=[front, name], help=WORK)
+
+
+@runs.reporting()
+def start(front: Front, smaller: str) -> None:
+    Source.load(smaller)  # a mistake is told before anything starts
+    options = {"--tasks": front.task, "--smaller": smaller, "--seeds": 1, "--test": "off"}
+    runs.start_run("table", front.source, options, name=TABLE)
 
 
 def deployed(table: Table, rows: TaskRows) -> Deployment | None:

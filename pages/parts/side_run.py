@@ -1,10 +1,11 @@
 """A run beside what a page shows: started there, named by the address, shown in any state."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import streamlit as st
 
+from bort_engine.runs import jobs
 from pages.parts import runs
 
 
@@ -44,4 +45,31 @@ def run_here(command: str, load: Callable[[Path], runs.Record], kept: str) -> ru
             return None
         runs.show_live(run)
     runs.show_close(address(command))
+    return None
+
+
+def show_newest(
+    candidates: Iterable[jobs.Run], address: str, kept: str, offer: Callable[[], None]
+) -> jobs.Run | None:
+    """Return the newest run that is done, or show what there is instead.
+
+    The address names only the run that was started last, so that one that ended can be closed.
+
+    Args:
+        candidates: runs that were asked for the same, newest first.
+        address: the part of the address that names one that ended, which is then shown.
+        kept: says what is kept of that one.
+        offer: draws the way to start one, where none is at work or shown.
+    """
+    for run in candidates:
+        status = run.status()
+        if status.state == "done":
+            return run
+        if not status.over:
+            runs.show_live(run)
+            return None
+        if run.id == st.query_params.get(address):
+            runs.show_ended(run, status, kept, address)
+            return None
+    offer()
     return None

@@ -109,7 +109,7 @@ def show_source(cut: Cut, format: str) -> dict[str, Path]:
         return {}
     request = source_request(run, cut, source)
     cuts = [run for run in jobs.runs(command="cut") if run.request.arguments == request]
-    done = exports.show_newest(cuts, SOURCE, KEPT, lambda: offer("cut", request))
+    done = side_run.show_newest(cuts, SOURCE, KEPT, lambda: offer("cut", request))
     if done is None:
         return {}
     checkpoint = done.folder / "model"
@@ -122,7 +122,7 @@ def show_source(cut: Cut, format: str) -> dict[str, Path]:
         offer("export", export)
 
     candidates = [run for run in exports.of(checkpoint) if exports.format_of(run) == format]
-    run = exports.show_newest(candidates, SOURCE, KEPT, go_on)
+    run = side_run.show_newest(candidates, SOURCE, KEPT, go_on)
     return {f"The source, {source.architecture}": run.folder / "model"} if run else {}
 
 

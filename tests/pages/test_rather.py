@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from bort_engine.lab import deploy_record, table_record
+from bort_engine.runs import jobs
 from bort_engine.search import errors as oracles
 from bort_engine.search import front as extract
-from tests.app import calm, opened, words
+from tests.app import button, calm, opened, words
 from tests.conftest import synthetic_front
 
 RECORDS = {table_record: "RECORDED", deploy_record: "FOLDER"}
@@ -54,14 +55,38 @@ def test_another_task_says_how_int8_is_made(monkeypatch):
 
 
 @pytest.mark.parametrize("changes", [{"task": "/tmp/a b.csv"}, {"source": "minilm-l3"}], ids=str)
-def test_what_nothing_is_on_record_of_says_how_it_is_made(monkeypatch, changes):
+def test_what_nothing_is_on_record_of_can_be_measured_here(monkeypatch, changes):
     at = asked(monkeypatch, **changes)
     assert calm(at) and not models(at)
-    source, task = ({"source": "minilm-l6", "task": "rotten-tomatoes"} | changes | {}).values()
-    quoted = f"'{task}'" if " " in task else task
-    assert at.code[0].value == (
-        f"python -m bort_engine table {source} --tasks {quoted} --out TABLE"
+    assert "Nothing is on record" in words(at)
+    assert button(at, "Measure all of this here")
+
+
+def test_a_run_of_ones_own_stands_for_the_record_with_the_model_that_was_named(
+    monkeypatch, wait, tmp_path
+):
+    at = asked(monkeypatch)
+    at.text_input(key="rather_smaller").set_value("/no/such").run()
+    button(at, "Measure all of this here").click().run()
+    assert "/no/such" in at.error[0].value and not jobs.runs()
+    at.text_input(key="rather_smaller").set_value("minilm-l6").run()
+    button(at, "Measure all of this here").click().run()
+    (run,) = jobs.runs(command="table")
+    assert run.request.arguments == (
+        *("minilm-l6", "--tasks", "rotten-tomatoes"),
+        *("--smaller", "minilm-l6", "--seeds", "1", "--test", "off"),
     )
+    wait(lambda: run.status().over)
+    at.run()
+    assert calm(at) and models(at) == [30]
+    tables = [frame.value for frame in at.dataframe if "Recorded" in frame.value]
+    assert any("Synthetic CPU" in line for table in tables for line in table["Recorded"])
+    assert any("minilm-l6, fine-tuned" in set(table["Model"]) for table in tables)
+    assert button(at, "Measure all of this here")  # beside another one
+    other = opened()  # whoever comes later finds the run without its address
+    other.session_state["rather"] = True
+    other.run()
+    assert calm(other) and models(other) == [30]
 
 
 def test_a_damaged_record_is_one_line(monkeypatch, tmp_path):
