@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any, TypeVar
@@ -43,6 +44,7 @@ def side_by_side(
 
     Raises:
         Cancelled: `stop()` became true; workers are told, and end after the step they are in.
+        ChildProcessError: a worker was killed, as the system does when memory runs out.
         Exception: what `work` raised; the other workers are stopped.
     """
     if processes == 1:
@@ -62,6 +64,11 @@ def side_by_side(
             check(stop)
             for future in done:
                 yield future.result()
+    except BrokenProcessPool as e:
+        raise ChildProcessError(
+            f"one of {processes} processes was killed, most often because memory ran out; what was "
+            "made is kept. Go on with fewer processes."
+        ) from e
     finally:  # an error, a stop, or whoever asked wants no more
         stopping.set()
         pool.shutdown(cancel_futures=True)

@@ -67,6 +67,15 @@ def test_an_error_is_passed_on():
         list(side_by_side(refuse, [7], 2))
 
 
+def killed(item, on_progress, stop):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_is_one_line():
+    with pytest.raises(ChildProcessError, match="one of 2 processes was killed"):
+        list(side_by_side(killed, [1, 2], 2))
+
+
 def test_a_stop_reaches_the_workers(tmp_path):
     def begun():
         return len(list(tmp_path.glob("*.begun"))) == 2
