@@ -194,7 +194,7 @@ with form.place("Fine-tune another one", folded=bool(run_id or record)):
         help="Layers, heads, hidden size, intermediate size; none may exceed the source's, "
         f"{source.architecture}.",
     )
-    form.pick_task(columns[2], "agora_task")
+    form.pick_task(columns[2], "agora_task", st.query_params.get("task"))
     columns = st.columns([3, 4, 3], vertical_alignment="bottom")
     columns[0].number_input(
         "Labelled sentences",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, replace
 from shlex import quote
-from typing import TYPE_CHECKING, NamedTuple, get_args
+from typing import TYPE_CHECKING, get_args
 
 from bort_engine.algorithms.guarantee import upper_limit
 from bort_engine.encoder.latency import recorded_calibration
@@ -380,36 +379,15 @@ def cost_facts(model: Costs | Model, source: Costs | Model, latency_origin: str)
     return facts
 
 
-class Range(NamedTuple):
-    """A budget's slider, in the order of `st.slider`; `high` leaves nothing out."""
+def pair(front: Front, pinned: Point, other: Point) -> pd.DataFrame:
+    """Return two points side by side: each number, and the second against the first."""
+    import pandas as pd
 
-    label: str
-    low: float
-    high: float
-    start: float
-    step: float
-
-
-def budgets(front: Front) -> dict[str, Range]:
-    """Return what can be asked for: most latency, most parameters, most accuracy lost."""
-    points = front.above_chance or front.points
-    worst = max(p.shown_error for p in points) - front.source_point.shown_error
-    times, sizes = [p.latency_ms for p in points], [p.n_parameters / 1e6 for p in points]
-    lost = f"points of {front.scale.unit} lost"
-    if predicted(front):
-        lost = "GLUE points lost, predicted"
-    return {
-        "latency": _range("At most (ms)", min(times), max(times)),
-        "size": _range("At most (million parameters)", min(sizes), max(sizes)),
-        "lost": _range(f"At most ({lost})", 0.0, 100 * max(worst, 0.001), 100 * AFFORDABLE),
-    }
-
-
-def _range(label: str, low: float, high: float, start: float = math.inf) -> Range:
-    """Round outwards to 100 to 1000 steps, each a power of ten."""
-    digits = -math.floor(math.log10(max(high - low, 1e-3) / 100))
-    step = 10.0**-digits
-    first = math.floor(low / step)
-    last = max(math.ceil(high / step), first + 1)
-    steps = (first, last, round(min(start / step, last)), 1)
-    return Range(label, *(round(n * step, max(digits, 0)) for n in steps))
+    rows = []
+    for ours, theirs in zip(facts(front, pinned), facts(front, other), strict=True):
+        rows.append((ours.label, ours.text, theirs.text, ""))
+    gain = 100 * (pinned.shown_error - other.shown_error)
+    deltas = [fact.delta for fact in cost_facts(other, pinned, "")] + [f"{gain:+z.1f} points"]
+    names = (str(pinned.architecture), str(other.architecture))
+    rows = [(*row[:3], delta) for row, delta in zip(rows, deltas, strict=True)]
+    return pd.DataFrame(rows, columns=["", *names, f"{names[1]} against {names[0]}"])

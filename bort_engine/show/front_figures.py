@@ -1,14 +1,14 @@
 """A front as figures, and a click on a figure back as an architecture.
 
-`layers` and `marks` sort the points into what is drawn, `scatter` and `volume` draw it. A figure
-depends on the front and the axes only, never on what a person has chosen: a changed figure would
-lose the selection. Every drawn point carries `D,A,H,I` as its customdata.
+`layers` and `marks` sort the points into what is drawn, `scatter` and `volume` draw it. Every drawn
+point carries `D,A,H,I` as its customdata: what was chosen is known by that, not by a selection,
+which a figure that changes may lose.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,11 +22,13 @@ from bort_engine.show import theme
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-VIEWS = {  # x, y and colour
+LOSS = "Accuracy / latency"  # what it loses against what it takes, the size as a mark's area
+VIEWS = {  # x, y, and what the colour or the area shows
+    LOSS: ("latency", "lost", "size"),
     "Size / latency": ("size", "latency", "error"),
-    "Size / error": ("size", "error", "latency"),
-    "Latency / error": ("latency", "error", "size"),
+    "Size / accuracy": ("size", "error", "latency"),
 }
+DEEP = "3-D"
 # The rings around the points that have a name: symbol and colour.
 RINGS = {
     "Source": ("square-open", theme.PURPLE),
@@ -37,6 +39,8 @@ RINGS = {
     "Source, ONNX int8": ("star-open", theme.PURPLE),
     "Source, OpenVINO int8": ("star-diamond-open", theme.PURPLE),
 }
+# Where a ring's name stands, so that names of points alike in latency or error do not overlap.
+PLACES = {"Recommended": "top left", "Knee": "top left"}
 # The bar above the plot that explains the colours; plotly anchors a horizontal one at its bottom.
 BAR = {"orientation": "h", "thickness": 10, "len": 0.7, "x": 0, "xanchor": "left", "y": 1.0}
 
@@ -65,10 +69,11 @@ PREDICTED = Measure(
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """What is drawn where: a view, and which of two sizes it shows."""
+    """What is drawn: a view, which of two sizes it shows, and whether what epsilon promises."""
 
-    view: str = "Size / latency"
+    view: str = LOSS
     effective: bool = False
+    promise: bool = False
 
     def measures(self, front: Front) -> dict[str, Measure]:
         """Return what shows size, latency and error."""
@@ -76,8 +81,13 @@ class Axes:
         runtime = theme.RUNTIMES[front.latency.runtime]
         label = f"Latency (ms, {runtime}, batch {batch}, {tokens} tokens)"
         of_kind = {"class": DEV, "number": NUMBER}
+        lost = f"Points of {front.scale.unit} lost to the source, on dev"
+        if words.predicted(front):
+            lost = "GLUE points lost to the source (predicted)"
+        least = front.source_point.shown_error
         return {
             "size": ENCODER if self.effective else TOTAL,
+            "lost": Measure("lost", lost, lambda p: 100 * (p.shown_error - least)),
             "latency": Measure("latency", label, lambda p: p.latency_ms),
             "error": PREDICTED if words.predicted(front) else of_kind[front.scale.kind],
         }
@@ -122,22 +132,117 @@ def _trace(front: Front, layer: Layer, marker: dict[str, Any], **axes: Measure) 
         "mode": "markers",
         "marker": {"symbol": layer.symbol} | marker,
         "customdata": [[str(p.architecture)] for p in layer.points],
-        "text": [
+        "hovertext": [
             f"<b>{p.architecture}</b><br>{words.shape(p)}<br>{words.brief(front, p)}"
             for p in layer.points
         ],
-        "hovertemplate": "%{text}<extra></extra>",
+        "hovertemplate": "%{hovertext}<extra></extra>",
     } | {axis: measure.of(layer.points) for axis, measure in axes.items()}
 
 
-def scatter(front: Front, axes: Axes) -> go.Figure:
-    """Draw the front in two dimensions, the third as colour."""
+def scatter(
+    front: Front, axes: Axes, simple: Mapping[str, float] | None = None, chosen: Point | None = None
+) -> go.Figure:
+    """Draw the front in two dimensions, the third as colour or area.
+
+    Args:
+        simple: errors of what one would try instead, by name.
+        chosen: the point whose card is shown.
+    """
     import plotly.graph_objects as go
 
+    figure = go.Figure()
+    if axes.view == LOSS:
+        _draw_loss(figure, front, axes, simple or {})
+    else:
+        _draw_costs(figure, front, axes)
+    x, y, _ = (axes.measures(front)[name] for name in VIEWS[axes.view])
+    if chosen and not (axes.view == LOSS and chosen.at_chance):
+        ring = {"size": 30, "color": theme.VERMILION, "line": {"width": 3}}
+        layer = Layer("Chosen", "circle-open", theme.VERMILION, [chosen])
+        figure.add_scatter(**_trace(front, layer, ring, x=x, y=y))
+        is_named = any(chosen in named.points for named in marks(front))
+        figure.data[-1].update(_label(layer, "" if is_named else "Chosen", "top left"))
+    corner = f"epsilon {front.epsilon:g}"
+    if not words.predicted(front):
+        corner += f": at most {front.promised_points:.1f} points more than any other"
+    figure.add_annotation(
+        text=corner, xref="paper", yref="paper", x=1, y=0, xanchor="right", yanchor="bottom",
+        showarrow=False, font={"size": 11},
+    )  # fmt: skip
+    height = 420 if axes.view == LOSS else 480
+    return theme.laid_out(figure, height, top=10, uirevision=axes.view)
+
+
+def _draw_loss(figure: go.Figure, front: Front, axes: Axes, simple: Mapping[str, float]) -> None:
+    """Draw what is lost against the latency: up is better, and left is faster."""
+    x, y, size = (axes.measures(front)[name] for name in VIEWS[LOSS])
+    largest = size.value(front.source_point)
+
+    def width(point: Point) -> float:
+        return 6 + 18 * math.sqrt(size.value(point) / largest)
+
+    points = front.above_chance or front.points
+    if axes.promise:
+        _draw_epsilon(figure, front, x, y)
+    ordered = sorted(points, key=lambda p: (x.value(p), y.value(p)))
+    least = np.minimum.accumulate([np.inf, *y.of(ordered)])
+    line = [p for p, before in zip(ordered, least, strict=False) if y.value(p) < before]
+    figure.add_scatter(
+        x=x.of(line),
+        y=y.of(line),
+        mode="lines",
+        line={"color": theme.BLUE, "width": 1.5},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    for layer in layers(front):
+        if layer.name == words.AT_CHANCE and front.above_chance:
+            continue  # they would stretch the axis
+        on_front = layer.colour is None
+        marker = {
+            "size": [width(p) if on_front else 6 for p in layer.points],
+            "color": theme.BLUE if on_front else layer.colour,
+            "opacity": 0.8 if on_front else 0.35,
+        }
+        figure.add_scatter(**_trace(front, layer, marker, x=x, y=y))
+    rings = marks(front)
+    for layer in rings:
+        ring = {"size": width(layer.points[0]) + 7, "color": layer.colour, "line": {"width": 2.5}}
+        figure.add_scatter(**_trace(front, layer, ring, x=x, y=y))
+        figure.data[-1].update(_label(layer, layer.name, PLACES.get(layer.name, "top center")))
+    drawn = [*points, *(p for layer in rings for p in layer.points)]
+    low, high = min(x.of(drawn)), max(x.of(drawn))
+    deepest = max(y.of(drawn))
+    for name, error in simple.items():
+        lost = 100 * (error - front.source_point.shown_error)
+        if 0 < lost < 1.1 * deepest:
+            figure.add_hline(
+                lost, line={"dash": "dot", "color": theme.GREY},
+                annotation_text=name, annotation_position="bottom left",
+            )  # fmt: skip
+    figure.update_xaxes(title=x.label, **theme.log_axis(low, high, 1.25, (1, 2, 3, 5, 7)))
+    room = 0.08 * max(deepest, 1.0)
+    figure.update_yaxes(title=y.label, range=[deepest + room, min(y.of(drawn)) - 1.5 * room])
+
+
+def _label(layer: Layer, text: str, place: str) -> dict[str, Any]:
+    """Return what writes a name beside a mark of one point, instead of into the legend."""
+    return {
+        "mode": "markers+text",
+        "text": [text] * len(layer.points),
+        "textposition": place,
+        "cliponaxis": False,
+        "showlegend": False,
+    }
+
+
+def _draw_costs(figure: go.Figure, front: Front, axes: Axes) -> None:
+    """Draw two costs, the third as colour."""
     measures = axes.measures(front)
     x, y, colour = (measures[name] for name in VIEWS[axes.view])
-    figure = go.Figure()
-    _draw_epsilon(figure, front, x, y)
+    if axes.promise:
+        _draw_epsilon(figure, front, x, y)
     # Once a point is selected, plotly pales all the others; both looks are given for each trace.
     looks = {
         "selected": {"marker": {"opacity": 1, "size": 19}},
@@ -166,7 +271,6 @@ def scatter(front: Front, axes: Axes) -> go.Figure:
         values = measure.of([*front.points, *(p for layer in rings for p in layer.points)])
         ticks = theme.log_axis(min(values), max(values), 1.25, (1, 2, 3, 5, 7)) if is_log else {}
         update(title=measure.label, **ticks)
-    return theme.laid_out(figure, 540, top=0)
 
 
 def _draw_epsilon(figure: go.Figure, front: Front, x: Measure, y: Measure) -> None:
@@ -185,7 +289,7 @@ def _draw_epsilon(figure: go.Figure, front: Front, x: Measure, y: Measure) -> No
         figure.update_yaxes(showgrid=False, minor=grid | {"tickvals": rows})
         name = f"Cells (steps of {100 * front.epsilon:.0f} %)"
         figure.add_scatter(x=[None], y=[None], mode="lines", line=thin, name=name)  # legend only
-    elif x.name in (own_size, "latency") and y.name in ("dev", "predicted"):
+    elif x.name in (own_size, "latency") and y.name in ("dev", "predicted", "lost"):
         # At each x the least y of all points not to the right; drawn as steps (shape "hv").
         xs, ys = np.array(sorted((x.value(p), y.value(p)) for p in front.pareto)).T
         ys = np.minimum.accumulate(ys)
@@ -212,7 +316,7 @@ def volume(front: Front, axes: Axes) -> go.Figure:
     """Draw size, latency and error in three dimensions, to be turned; it cannot be clicked."""
     import plotly.graph_objects as go
 
-    size, latency, error = axes.measures(front).values()
+    size, latency, error = (axes.measures(front)[name] for name in ("size", "latency", "error"))
     solid = {"x-thin-open": "square", "hexagon-open": "diamond"}  # 3-D knows fewer symbols
     figure = go.Figure()
     rings = marks(front)
@@ -230,7 +334,7 @@ def volume(front: Front, axes: Axes) -> go.Figure:
         "yaxis": axis | {"title": {"text": latency.label}, "type": "log"},
         "zaxis": axis | {"title": {"text": error.label}},
     }
-    return theme.laid_out(figure, 520, scene=scene)
+    return theme.laid_out(figure, 440, scene=scene)
 
 
 def chosen(event: Any) -> Architecture | None:

@@ -62,6 +62,12 @@ def find(table: Table, source: str, task: str) -> TaskRows | None:
     return min(rows, key=lambda r: r.task != task, default=None) if table.source == source else None
 
 
+def references(rows: TaskRows) -> dict[str, float]:
+    """Return the errors on dev of what takes no fine-tuning, by its name."""
+    simple = [row for name in ("words", "frozen vectors") for row in rows.of(name)]
+    return {MARKS[row.name][0]: row.dev_error for row in simple}
+
+
 def of_table(table: Table, rows: TaskRows) -> list[Option]:
     """Return a task's models, without students that are the source itself."""
     source = rows.of("source")[0]

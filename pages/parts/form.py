@@ -1,7 +1,7 @@
 """What the forms of Explore, Fine-tune and Baselines share: place, fields, choices, the start."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -14,6 +14,7 @@ from bort_engine.runs.text import literal
 
 DEFAULT = "minilm-l6"  # its weights come with a package, and its fronts are on record
 Callback = Callable[..., None]
+Name = TypeVar("Name", bound=str)
 
 
 def place(title: str, folded: bool) -> DeltaGenerator:
@@ -49,11 +50,14 @@ def tasks() -> dict[str, str]:
     }
 
 
-def pick_task(column: DeltaGenerator, key: str) -> str:
-    return select(column, "Task", tasks(), key)
+def pick_task(column: DeltaGenerator, key: str, asked: str | None = None) -> str:
+    """Let a task be picked, at first the one that was asked for."""
+    titles = tasks()
+    names = list(titles)
+    return select(column, "Task", titles, key, index=names.index(asked) if asked in titles else 0)
 
 
-def select(column: Any, label: str, titles: Mapping[str, str], key: str, **settings: Any) -> str:
+def select(column: Any, label: str, titles: Mapping[Name, str], key: str, **settings: Any) -> Name:
     """Let a name be chosen by its title, in a column or `st`; settings are of `selectbox`."""
     return column.selectbox(
         label, list(titles), format_func=titles.__getitem__, key=key, **settings

@@ -51,6 +51,17 @@ def show(front: Front) -> None:
                 st.markdown("Nothing is on record of this source and task.")
 
 
+def references(front: Front) -> dict[str, float]:
+    """Return the recorded errors of what takes no fine-tuning, by name; none of other tasks."""
+    if not table_record.RECORDED.is_file() or front_words.predicted(front):
+        return {}
+    with runs.warning():
+        table = runs.opened(table_record.RECORDED, read)
+        rows = words.find(table, front.source, front.task)
+        return words.references(rows) if rows else {}
+    return {}
+
+
 def read(path: Path) -> Table:
     return records.read(path, Table)
 

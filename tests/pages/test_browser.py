@@ -162,7 +162,7 @@ def test_a_recorded_front_is_there_at_once_and_a_point_can_be_clicked(server, pa
     assert card(page) == clicked  # the address holds the choice
     if os.environ.get("BORT_SCREENSHOTS"):
         visit(page, f"{server.url}/?point={best}")
-        page.set_viewport_size({"width": 1280, "height": 1560})
+        page.set_viewport_size({"width": 1280, "height": 1000})
         page.wait_for_timeout(3000)
         page.screenshot(path=ROOT / "docs" / "explore.png")
 
@@ -171,9 +171,11 @@ def test_epsilon_and_a_point_can_be_chosen_by_keyboard_alone(server, page):
     visit(page, server.url)
     page.get_by_role("slider", name="Epsilon").focus()
     page.keyboard.press("ArrowRight")
-    page.get_by_text("epsilon 0.15").wait_for()
+    page.get_by_text("epsilon 0.15:").wait_for()
     assert "epsilon=0.15" in page.url
     page.wait_for_timeout(1000)  # the rerun
+    page.locator("summary", has_text="All points").focus()
+    page.keyboard.press("Enter")
     page.locator('[data-testid="stDataFrame"] canvas').first.focus()
     page.keyboard.press("ArrowDown")
     row = page.locator('[data-testid^="glide-cell-1-"]:focus')
@@ -189,7 +191,7 @@ def test_your_own_text_is_handed_over_looked_at_and_becomes_the_task(server, pag
     path = tmp_path / "films.csv"
     path.write_text("review,verdict\n" + "".join(f"film {n},{n % 3}\n" for n in range(90)))
     page.goto(server.url)
-    page.get_by_text("Your own text").click()
+    page.get_by_role("button", name="Your own").click()
     page.locator('input[type="file"]').set_input_files(path)
     page.get_by_text("90 rows").wait_for()
     page.get_by_role("button", name="Use it").click()

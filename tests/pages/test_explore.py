@@ -64,7 +64,7 @@ def test_opening_shows_the_recorded_front_at_once(calls):
 
 def test_a_front_for_int8_is_asked_for_with_its_runtime(calls):
     at = opened()
-    at.button_group(key="runtime").set_value("onnx-int8").run()
+    at.selectbox(key="runtime").set_value("onnx-int8").run()
     assert calm(at)
     assert [call[3].get("settings") for call in calls] == [
         None,
@@ -75,6 +75,8 @@ def test_a_front_for_int8_is_asked_for_with_its_runtime(calls):
 def test_another_epsilon_is_another_front_and_the_same_one_is_not_asked_for_twice(calls):
     at = opened()
     at.slider(key="epsilon").set_value(0.5).run()
+    at.toggle(key="promise").set_value(True).run()
+    at.segmented_control(key="view").set_value("Size / latency").run()
     at.toggle(key="effective").set_value(True).run()
     assert [call[2] for call in calls] == [0.1, 0.5]
     assert len(at.dataframe[0].value) == len(front_at(0.5).points)
@@ -98,18 +100,41 @@ def test_any_other_text_in_the_address_leads_to_the_recommended_point(calls, poi
     assert not [c for c in at.caption if "![](http://x)" in c.value]  # shown, not fetched
 
 
-def test_budgets_name_the_best_point_and_show_it(calls):
+def test_budgets_lead_to_a_point_and_name_what_comes_nearest(calls):
     at = opened()
-    lost = next(s for s in at.slider if "lost" in s.label).set_value(19.0)
-    next(s for s in at.slider if s.label == "At most (ms)").set_value(5.0)
+    at.number_input(key="lose").set_value(19.0)
+    at.number_input(key="ms").set_value(5.0)
     at.segmented_control(key="prefer").set_value("error").run()
     best = FRONT.cheapest("error", max_latency_ms=5.0, max_error_gain=0.19)
     assert best is not None and best.architecture != FRONT.knee.architecture
-    assert f"Best within these budgets: **{best.architecture}**" in words(at)
+    assert f"Take **{best.architecture}**" in words(at) and card(at) == str(best.architecture)
+    at.query_params["point"] = str(FRONT.knee.architecture)
+    at.run()
+    assert card(at) == str(FRONT.knee.architecture)
     button(at, "Show it").click().run()
     assert card(at) == str(best.architecture)
-    lost.set_value(0.0).run()
-    assert "No point of the front fits these budgets" in words(at)
+    at.number_input(key="lose").set_value(0.0).run()
+    assert "Nothing here meets all of that" in words(at) and "which misses by" in words(at)
+    button(at, "Laptop").click().run()
+    assert at.number_input(key="lose").value == 1.0 and at.number_input(key="ms").value is None
+    button(at, "Server").click().run()
+    assert at.number_input(key="ms").value == round(FRONT.source_point.latency_ms / 2, 2)
+
+
+def test_two_points_are_held_against_each_other(calls):
+    at = opened()
+    button(at, "Pin it").click().run()
+    pinned = str(FRONT.knee.architecture)
+    assert at.query_params["beside"] == pinned and "Choose another point" in words(at)
+    other = str(FRONT.pareto[0].architecture)
+    at.query_params["point"] = other
+    at.run()
+    assert f"{pinned} or {other}?" in words(at)
+    assert any(f"{other} against {pinned}" in frame.value for frame in at.dataframe)
+    button(at, "Unpin").click().run()
+    assert calm(at) and "beside" not in at.query_params
+    at = opened(beside="9,9,9,9")
+    assert not at.exception and "9,9,9,9" in at.warning[0].value
 
 
 def test_where_all_are_at_chance_nothing_is_recommended(calls, monkeypatch):
@@ -125,7 +150,7 @@ def test_bert_large_in_borts_space_is_predicted_at_once(calls):
     ((source, *_, options),) = calls
     assert not at.exception and source == "bert-large-uncased"
     assert (options["oracle"], options["search"].space) == ("glue", "bort")
-    assert ":violet-badge[Predicted]" in words(at)
+    assert "GLUE points (predicted)" in words(at)
     assert at.metric[3].label == "GLUE score, predicted"
 
 
@@ -250,6 +275,7 @@ def test_a_point_is_taken_to_the_fine_tune_page_if_it_fits_its_source(calls, mon
     assert not at.exception
     assert at.query_params["point"] == at.text_input(key="architecture").value == chosen
     assert at.selectbox(key="parent").value == "minilm-l6"
+    assert at.selectbox(key="agora_task").value == at.query_params["task"] == "rotten-tomatoes"
     assert "Chosen from a front at epsilon 0.1." in words(at)
     st.cache_data.clear()
     monkeypatch.setattr(extract, "front", lambda *_, **__: replace(FRONT, source="bert-tiny"))
@@ -260,7 +286,7 @@ def test_your_own_text_is_looked_at_and_becomes_the_task(slow):
     rows = "".join(f"film {n},{('good', 'bad')[n % 4 == 0]}\n" for n in range(100))
     upload = uploads.keep("films.csv", f"review,verdict\n{rows}film 1,bad\n".encode())
     at = opened()
-    at.session_state["own_text"] = True
+    at.session_state["own"] = True
     at.run()
     assert not at.exception and not at.warning
     text = words(at)
@@ -285,7 +311,7 @@ def test_your_own_model_is_looked_at_and_becomes_the_source(slow, tmp_path):
     config |= {"hidden_size": 128, "intermediate_size": 256, "vocab_size": 1000}
     (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 64}))
     at = opened()
-    at.session_state["own_model"] = True
+    at.session_state["own"] = True
     at.run()
     at.text_input(key="own_model_name").set_value(str(folder)).run()
     assert "has no model.safetensors: a source needs its weights" in words(at)

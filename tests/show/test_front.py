@@ -15,7 +15,7 @@ from bort_engine.search.result import Front, Point, mark_pareto
 from bort_engine.search.scale import Scale
 from bort_engine.show import front as words
 from bort_engine.show import front_figures as figures
-from bort_engine.show.front_figures import Axes
+from bort_engine.show.front_figures import LOSS, Axes
 
 BORT = sources["bort"].architecture
 
@@ -136,7 +136,7 @@ def test_where_all_lose_more_than_a_point_the_source_is_recommended_and_has_no_r
 
 
 def test_the_scatter_shows_what_its_axes_say(small):
-    figure = figures.scatter(small, Axes())
+    figure = figures.scatter(small, Axes("Size / latency"))
     on = trace(figure, "On the front")
     assert list(on.x) == [8, 6, 4] and list(on.y) == [8, 6, 4]
     assert list(on.marker.color) == [10, 11, 25]  # % wrong on dev
@@ -144,9 +144,45 @@ def test_the_scatter_shows_what_its_axes_say(small):
     assert figure.layout.xaxis.title.text == "Parameters (millions)"
     assert figure.layout.yaxis.title.text == "Latency (ms, PyTorch fp32, batch 1, 128 tokens)"
 
-    encoder = trace(figures.scatter(small, Axes("Size / error", effective=True)), "On the front")
+    encoder = trace(figures.scatter(small, Axes("Size / accuracy", effective=True)), "On the front")
     assert list(encoder.x) == [4, 3, 2] and list(encoder.y) == [10, 11, 25]
     assert list(encoder.marker.color) == [8, 6, 4]
+
+
+def test_the_first_view_draws_what_is_lost_against_the_latency(small):
+    chosen = point(small, "2,2,8,8")
+    simple = {"TF-IDF": 0.20, "far off": 0.60}
+    figure = figures.scatter(small, Axes(), simple, chosen)
+    on = trace(figure, "On the front")
+    assert (list(on.x), list(on.y)) == ([8, 6, 4], pytest.approx([0, 1, 15]))
+    large, _, half = on.marker.size  # 8 and 4 million parameters: twice the area, but for a rim
+    assert (large - 6) / (half - 6) == pytest.approx(math.sqrt(2))
+    line = next(t for t in figure.data if t.mode == "lines")
+    assert (list(line.x), list(line.y)) == ([4, 6, 8], pytest.approx([15, 1, 0]))
+    assert not [t for t in figure.data if t.name == "No better than guessing"]
+    top, bottom = figure.layout.yaxis.range[::-1]
+    assert top < 0 and bottom > 15  # nothing lost stands above
+    (across,) = figure.layout.shapes  # what loses more than all that is drawn has no line
+    assert across.y0 == pytest.approx(10)
+    ring = trace(figure, "Chosen")
+    assert (list(ring.x), list(ring.text)) == ([4], ["Chosen"])
+    named = trace(figures.scatter(small, Axes(), chosen=small.recommended), "Chosen")
+    assert list(named.text) == [""]  # it has a name already
+    assert "at most 20.0 points" in figure.layout.annotations[-1].text  # half of 40
+
+
+def test_the_line_joins_what_nothing_here_beats_in_both(front):
+    figure = figures.scatter(front, Axes(LOSS))
+    line = next(t for t in figure.data if t.mode == "lines")
+    assert list(line.x) == sorted(line.x) and list(line.y) == sorted(line.y, reverse=True)
+
+
+def test_two_points_stand_side_by_side(small):
+    table = words.pair(small, small.source_point, point(small, "2,2,8,8"))
+    assert list(table.columns) == ["", "6,2,8,8", "2,2,8,8", "2,2,8,8 against 6,2,8,8"]
+    assert table.iloc[:, 3].tolist() == ["-50 %", "-50 %", "-50 %", "-15.0 points"]
+    back = words.pair(small, point(small, "2,2,8,8"), small.source_point)
+    assert back.iloc[:, 3].tolist() == ["+100 %", "+100 %", "+100 %", "+15.0 points"]
 
 
 def test_the_volume_shows_the_same_points(small):
@@ -155,19 +191,21 @@ def test_the_volume_shows_the_same_points(small):
 
 
 def test_the_cells_are_powers_of_one_plus_epsilon_around_all_points(small):
-    figure = figures.scatter(small, Axes())
+    figure = figures.scatter(small, Axes("Size / latency", promise=True))
     for axis, unit in ((figure.layout.xaxis, 1e6), (figure.layout.yaxis, 1)):
         borders = axis.minor.tickvals
         assert borders[0] <= 2 < borders[1] and borders[-2] <= 8 < borders[-1]
         powers = [math.log(border * unit) / math.log(1.5) for border in borders]
         assert powers == pytest.approx([round(powers[0]) + k for k in range(len(powers))])
     assert trace(figure, "Cells (steps of 50 %)")
-    encoder = figures.scatter(small, Axes(effective=True))  # the search minimised the total size
+    encoder = figures.scatter(
+        small, Axes("Size / latency", True, True)
+    )  # the search minimised the total size
     assert encoder.layout.xaxis.minor.tickvals is None
 
 
 def test_the_band_is_epsilon_smaller_and_as_many_points_lower_than_the_staircase(small):
-    figure = figures.scatter(small, Axes("Size / error"))
+    figure = figures.scatter(small, Axes("Size / accuracy", promise=True))
     band = trace(figure, "Where others can lie (epsilon 0.5)")
     assert list(band.x) == pytest.approx([2 / 1.5, 4 / 1.5, 6 / 1.5, 8 / 1.5, 8])
     assert list(band.y) == pytest.approx([30, 5, -9, -10, -10])  # half of 40 points lower
@@ -177,7 +215,7 @@ def test_predicted_points_never_look_measured(front, predicted_front):
     drawn = figures.layers(predicted_front)
     assert not {layer.symbol for layer in drawn} & {layer.symbol for layer in figures.layers(front)}
     assert all("predicted" in layer.name for layer in drawn)
-    figure = figures.scatter(predicted_front, Axes())
+    figure = figures.scatter(predicted_front, Axes("Size / latency"))
     bar = trace(figure, "Front (error predicted)").marker.colorbar.title.text
     assert bar == "Predicted error (%, from published GLUE scores)"
     assert words.badge(predicted_front) == "Predicted"
@@ -248,18 +286,6 @@ def test_the_table_starts_with_the_front_and_flags_the_rest(small):
     assert set(words.FORMATS) >= set(table.columns) - {"D,A,H,I", "Note"}
 
 
-def test_budgets_start_at_a_point_of_accuracy_and_any_cost(small, front, predicted_front):
-    budgets = words.budgets(small)
-    assert budgets["latency"][1:] == (4.0, 8.0, 8.0, 0.01)  # the guess is left out
-    assert budgets["lost"][1:] == (0.0, 15.0, 1.0, 0.1)
-    for each in (small, front, predicted_front):
-        most = words.budgets(each)
-        assert all(p.latency_ms <= most["latency"].high for p in each.above_chance)
-        assert all(p.n_parameters <= most["size"].high * 1e6 for p in each.above_chance)
-        fit = each.cheapest("latency", most["latency"].low + most["latency"].step)
-        assert fit is not None and not fit.at_chance
-
-
 def test_a_front_of_one_point_or_of_guesses_only_can_be_shown(small):
     alone = replace(small, points=(replace(small.source_point, pareto=True),))
     points = mark_pareto(replace(p, at_chance=True) for p in small.points)
@@ -268,7 +294,6 @@ def test_a_front_of_one_point_or_of_guesses_only_can_be_shown(small):
         for view in figures.VIEWS:
             json.loads(figures.scatter(each, Axes(view)).to_json())
         json.loads(figures.volume(each, Axes()).to_json())
-        assert all(r.low < r.high and r.low <= r.start for r in words.budgets(each).values())
         assert each.recommended == each.source_point
     assert words.why(alone, alone.points[0]).startswith("On the front")
     assert "1 point on the front" in words.summary(alone)

@@ -1,0 +1,128 @@
+"""The point that is chosen: its card, beside another one, and its way to a checkpoint."""
+
+import json
+from collections.abc import Callable
+
+import streamlit as st
+
+from bort_engine.encoder.sources import sources
+from bort_engine.encoder.space import Architecture
+from bort_engine.runs import records
+from bort_engine.runs.text import literal
+from bort_engine.search.result import Front, Point
+from bort_engine.show import front as words
+from pages.parts import form, runs, side_run
+
+PIN = "beside"  # the part of the address that names the point another one is held against
+
+
+def choose(architecture: Architecture) -> None:
+    st.query_params["point"] = str(architecture)
+
+
+def find(front: Front, best: Point | None) -> Point:
+    """Return the point that the address names; else the one that is recommended, or the knee."""
+    if text := st.query_params.get("point"):
+        try:
+            return front[Architecture.parse(text)]
+        except ValueError as e:
+            st.caption(f"{literal(e)} Here is another one.")
+    if best in (None, front.source_point):
+        return front.knee or front.source_point
+    return best
+
+
+def show_card(front: Front, point: Point) -> None:
+    """The chosen point: four numbers against the source, its shape, and why it is on the front."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(str(point.architecture), anchor=False, width="content")
+        for name in words.names(front, point):
+            st.badge(name, color="orange" if name in words.WARNINGS else "primary")
+    against = f", against {words.reference(front)}" * (point != front.source_point)
+    st.caption(f"{words.shape(point)}{against}.")
+    runs.show_facts(words.facts(front, point))
+    with st.container(horizontal=True):
+        show_finetune(front, point)
+        show_pin(point)
+        with st.popover("Files", icon=":material/download:"):
+            show_files(front, point)
+    with st.expander("Why it is where it is"):
+        st.markdown(words.why(front, point))
+
+
+def show_finetune(front: Front, point: Point) -> None:
+    """Offer to train the chosen architecture, where its source has weights to start from."""
+    try:
+        source = form.source_of(front.source)
+    except ValueError:  # its folder may be gone
+        return
+    if not source.weights or not point.architecture.fits_in(source.architecture):
+        return
+    if st.button("Fine-tune this", icon=":material/school:", type="primary"):
+        address = {"parent": source.name, "point": str(point.architecture), "task": front.task}
+        # Other names than here: what a widget is bound to cannot be set, and goes with its page.
+        address |= {"chosen_at": f"{front.epsilon:g}"}
+        st.switch_page("pages/finetune.py", query_params=address)
+
+
+def show_files(front: Front, point: Point) -> None:
+    files: dict[str, tuple[str, Callable[[], str]]] = {
+        "front": ("front.json", lambda: json.dumps(records.dump(front))),
+        "table": ("front.csv", lambda: front.to_frame().to_csv(index=False)),
+    }
+    if source := sources.get(front.source):
+        config = {"model_type": source.model_type} | source.config(point.architecture)
+        files = {"config": ("config.json", lambda: json.dumps(config, indent=2))} | files
+    runs.show_downloads(files)
+
+
+def show_pin(point: Point) -> None:
+    """Offer to hold other points against this one."""
+    if st.query_params.get(PIN) == str(point.architecture):
+        label, icon, act, args = "Unpin it", ":material/keep_off:", runs.leave_run, [PIN]
+    else:
+        label, icon, act, args = "Pin it", ":material/keep:", pin, [point.architecture]
+    about = "Pin a point, then choose another: both stand side by side."
+    st.button(label, icon=icon, on_click=act, args=args, help=about)
+
+
+def pin(architecture: Architecture) -> None:
+    st.query_params[PIN] = str(architecture)
+
+
+def show_pair(front: Front, point: Point) -> None:
+    """The pinned point and the chosen one, side by side."""
+    text = st.query_params.get(PIN)
+    if not text:
+        return
+    with st.container(border=True), runs.warning():
+        pinned = front[Architecture.parse(text)]
+        if pinned == point:
+            st.caption(f"**{point.architecture}** is pinned. Choose another point to compare it.")
+            return
+        st.markdown(f"**{pinned.architecture} or {point.architecture}?**")
+        alt = f"{pinned.architecture} beside {point.architecture}"
+        runs.show_table(words.pair(front, pinned, point), {}, alt)
+        st.button("Unpin", icon=":material/keep_off:", on_click=runs.leave_run, args=[PIN])
+
+
+def show_checkpoint(front: Front, point: Point) -> None:
+    """Offer to save the point as a checkpoint, which is made here, and then to take it home."""
+    options = words.cut_options(front, point)
+    if not options:
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        steps = "It alone is distilled from the source for so many steps more; 200 take a minute."
+        polish = st.number_input(
+            "Polish (steps)", 0, 10_000, 0, 100, key="polish", help=steps, width=150
+        )
+        st.button(
+            "Save this as a checkpoint",
+            icon=":material/save:",
+            on_click=side_run.start,
+            args=["cut", options | {"--polish": str(polish)}, front.source],
+        )
+    if front.origin == "recorded":
+        st.caption("The source and its elastic student are trained here first, once: minutes.")
+    with st.expander("As a command", icon=":material/terminal:"):
+        st.code(words.cut_command(front, point), language="shell")
