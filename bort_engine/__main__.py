@@ -120,6 +120,7 @@ VERBS: dict[str, Callable[..., Any] | str] = {
     "cut": "search.cut",
     "agora": "finetune.agora",
     "export": "encoder.export",
+    "stopwatch": "encoder.stopwatch",
     "race": "search.race",
     "torus": "lab.torus",
     "ledger": "lab.ledger",

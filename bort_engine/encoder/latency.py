@@ -24,8 +24,8 @@ from bort_engine.encoder.timing import (
     LatencySettings,
     Runtime,
     TimedShape,
-    time_in_turns,
 )
+from bort_engine.encoder.turns import time_in_turns
 from bort_engine.runs import records
 from bort_engine.runs.events import Progress, silent
 from bort_engine.runs.provenance import Origin, device_name, versions
@@ -238,11 +238,8 @@ def calibrate(
         **{str(a): TimedShape(a, a.num_hidden_layers) for a in held_out},
     }
     middle = sorted(blocks.values(), key=lambda a: n_parameters(a, source).total)[len(blocks) // 2]
-    make = None
-    if settings.runtime != "pytorch":
-        from bort_engine.encoder.export_timing import ExportedStack as make
     reference = TimedShape(middle, 1)
-    times = time_in_turns(shapes, reference, source, settings, rounds, rng, on_progress, make)
+    times = time_in_turns(shapes, reference, source, settings, rounds, rng, on_progress)
     median = {name: float(np.median(ms)) for name, ms in times.items()}
     outside = {str(a.hidden_size): median[f"outside {a.hidden_size}"] for a in blocks.values()}
     layers = {

@@ -1,19 +1,14 @@
-"""Time encoders side by side, so that a machine that changes its speed does not favour one."""
+"""What a latency is measured at, and models of a shape that are ready to be timed in PyTorch."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
-import numpy as np
-
-from bort_engine.encoder.costs import n_operations, n_parameters
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
-from bort_engine.runs.events import Progress, silent
 from bort_engine.runs.provenance import n_threads
 
 if TYPE_CHECKING:
@@ -66,83 +61,6 @@ class TimedShape:
 
     architecture: Architecture
     depth: int
-
-
-def measure_ms(
-    architectures: Sequence[Architecture],
-    source: Source,
-    settings: LatencySettings | None = None,
-    rounds: int = 15,
-) -> dict[Architecture, float]:
-    """Time whole models in turns in PyTorch; return each one's median forward pass, in ms."""
-    shapes = {str(a): TimedShape(a, a.num_hidden_layers) for a in architectures}
-    settings = settings or LatencySettings()
-    smallest = min(architectures, key=lambda a: n_operations(a, source).total)
-    times = time_in_turns(
-        shapes, TimedShape(smallest, 1), source, settings.of_length(USUAL_LENGTH), rounds
-    )
-    return {a: round(float(np.median(times[str(a)])), 3) for a in architectures}
-
-
-def time_in_turns(
-    shapes: Mapping[str, TimedShape],
-    reference: TimedShape,
-    source: Source,
-    settings: LatencySettings,
-    rounds: int,
-    rng: random.Random | None = None,
-    on_progress: Progress = silent,
-    make: MakeTimed | None = None,
-) -> dict[str, np.ndarray]:
-    """Time every shape once a round, in an order that `rng` draws anew for each.
-
-    Shared machines change speed by a fifth from one moment to the next. So a small reference is
-    timed right before and after each shape, and times are restated at its median speed.
-
-    Args:
-        make: makes a shape ready to be timed; by default in PyTorch.
-
-    Returns:
-        Milliseconds of a forward pass by shape, one a round.
-    """
-    import torch
-
-    rng = rng or random.Random(0)
-    # transformers' models do not run without token types, as Bort's shape has it: time one row.
-    source = replace(source, type_vocab_size=max(source.type_vocab_size, 1))
-    largest = max(
-        n_parameters(
-            replace(shape.architecture, num_hidden_layers=max(shape.depth, 1)), source
-        ).total
-        for shape in (*shapes.values(), reference)
-    )
-    weights = torch.empty(largest).uniform_(-0.05, 0.05)
-    make = make or Stack
-    clock, stacks = make(reference, source, weights, settings), dict[str, Timed]()
-    for made, (name, shape) in enumerate(shapes.items(), 1):
-        stacks[name] = make(shape, source, weights, settings)
-        if settings.runtime != "pytorch":  # there it takes no time
-            on_progress({"stage": "exporting what is timed", "done": made, "total": len(shapes)})
-    raw: dict[str, list[float]] = {name: [] for name in stacks}
-    pace: dict[str, list[float]] = {name: [] for name in stacks}
-    order, total = list(stacks), rounds * len(stacks)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(settings.threads)
-    try:
-        for turn in range(rounds):
-            rng.shuffle(order)
-            for done, name in enumerate(order, turn * len(order) + 1):
-                stacks[name].time_ms()  # warm-up: its weights come into the caches
-                earlier = clock.time_ms(2)
-                raw[name].append(stacks[name].time_ms())
-                pace[name].append((earlier + clock.time_ms(2)) / 2)
-                on_progress({"stage": "calibrating latency", "done": done, "total": total})
-    finally:
-        torch.set_num_threads(threads)
-    # A machine at half speed doubles both: raw / pace is free of the speed of the moment, and the
-    # reference's median over the whole session turns that ratio back into milliseconds.
-    median_pace = np.median([*pace.values()])
-    return {name: np.divide(raw[name], pace[name]) * median_pace for name in stacks}
 
 
 class Timed(Protocol):

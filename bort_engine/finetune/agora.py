@@ -17,7 +17,8 @@ from bort_engine.data.tasks import find_task, with_columns
 from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
-from bort_engine.encoder.timing import LatencySettings, measure_ms
+from bort_engine.encoder.timing import LatencySettings
+from bort_engine.encoder.turns import median_ms
 from bort_engine.finetune.plan import Plan, Request
 from bort_engine.finetune.report import (
     NAMES,
@@ -105,7 +106,7 @@ def _models(request: Request, length: int) -> Models:
     """Count the source and the student, and time them at this length."""
     settings, source = LatencySettings(sequence_length=length), request.source
     shapes = (source.architecture, request.architecture)
-    ms = measure_ms(list(dict.fromkeys(shapes)), source, settings)
+    ms = median_ms(list(dict.fromkeys(shapes)), source, settings)
     note = (
         f"batch {settings.batch_size}, {settings.sequence_length} tokens, "
         f"{settings.threads} threads, fp32"

@@ -23,7 +23,7 @@ from bort_engine.data.tasks import find_task, load_test
 from bort_engine.encoder.latency import LatencySettings
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
-from bort_engine.encoder.timing import measure_ms
+from bort_engine.encoder.turns import median_ms
 from bort_engine.lab.table_models import Job, Models, rounded
 from bort_engine.lab.table_record import BY_STUDENT, SMALLER, OnTest, Table
 from bort_engine.runs import records
@@ -173,7 +173,7 @@ def _time(job: Job) -> None:
         return
     shapes = {row.architecture for row in known.rows if row.architecture}
     settings = LatencySettings(sequence_length=known.max_length)
-    ms: dict[Architecture | None, float] = {**measure_ms(sorted(shapes), job.source, settings)}
+    ms: dict[Architecture | None, float] = {**median_ms(sorted(shapes), job.source, settings)}
     ms[None] = 0.0
     rows = [replace(row, latency_ms=ms[row.architecture]) for row in known.rows]
     rows = [replace(row, latency_ms=_words_ms(job)) if row.name == "words" else row for row in rows]

@@ -18,7 +18,8 @@ from bort_engine.data.columns import Columns
 from bort_engine.data.tasks import find_task, with_columns
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture, check_slice
-from bort_engine.encoder.timing import LatencySettings, measure_ms
+from bort_engine.encoder.timing import LatencySettings
+from bort_engine.encoder.turns import median_ms
 from bort_engine.runs import records
 from bort_engine.runs.events import Progress, Stop, bar, never, step_events
 from bort_engine.runs.provenance import Provenance
@@ -192,7 +193,7 @@ def _save(
 
     task, folder = find_task(cut.task), Path(cut.folder)
     settings = LatencySettings(sequence_length=tokenizer.model_max_length)
-    ms = measure_ms([cut.architecture], source, settings)[cut.architecture]
+    ms = median_ms([cut.architecture], source, settings)[cut.architecture]
     card = Card(
         architecture=cut.architecture,
         source=source,

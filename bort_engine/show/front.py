@@ -16,8 +16,13 @@ from bort_engine.search.result import AFFORDABLE, Costs, Front, Point
 from bort_engine.show.theme import RUNTIMES, count, listed, millions, short
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
+    from bort_engine.encoder.latency import LatencyReport
+    from bort_engine.encoder.space import Architecture
+    from bort_engine.encoder.stopwatch import Times
     from bort_engine.finetune.report import Model
 
 INT8: tuple[Runtime, ...] = tuple(name for name in get_args(Runtime) if name != "pytorch")
@@ -197,10 +202,8 @@ def origin(front: Front) -> str:
     """Say in a sentence or two where the front's numbers come from."""
     latency = front.latency
     recorded = f", recorded {literal(latency.made_on)}" if latency.origin == "recorded" else ""
-    timing = (
-        f"Latency: {RUNTIMES[latency.runtime]}, batch {latency.batch_size}, "
-        f"{latency.sequence_length} tokens, "
-        f"{count(latency.threads, 'thread')}, {literal(latency.device)}{recorded}; "
+    timed = (
+        f"Latency: {measured_at(latency)}, {literal(latency.device)}{recorded}; "
         f"{100 * latency.median_relative_error:.1f} % median error on "
         f"{latency.n_held_out} held-out shapes"
     )
@@ -209,7 +212,7 @@ def origin(front: Front) -> str:
         known = f", {100 * fit.leave_one_out:.1f} % off where one is left out" if fit else ""
         return (
             "Sizes are exact. Errors are **predicted** from the published GLUE scores of plain "
-            f"BERTs{known}; nothing was trained. {timing}."
+            f"BERTs{known}; nothing was trained. {timed}."
         )
     made, part, where = front.provenance.made, "", front.origin.capitalize()
     if whole := _larger_space(front):
@@ -217,7 +220,7 @@ def origin(front: Front) -> str:
     how = "on slices of one elastic student" if front.oracle == "elastic" else "by brief training"
     return (
         f"{where} on {literal(f'{made.machine}, {made.made_on}')}.{part} Sizes are exact, errors "
-        f"measured {how}. {timing}."
+        f"measured {how}. {timed}."
     )
 
 
@@ -377,6 +380,39 @@ def cost_facts(model: Costs | Model, source: Costs | Model, latency_origin: str)
         value, reference = getattr(model, name), getattr(source, name)
         facts.append(Fact(label, text(value), f"{100 * (value / reference - 1):+.0f} %"))
     return facts
+
+
+TIMES: dict[str, str] = dict.fromkeys(
+    ("Median (ms)", "Quartiles from", "to (ms)", "Against the first"), "%.2f"
+)
+
+
+def stopwatch_options(front: Front, shapes: Sequence[Architecture]) -> dict[str, str]:
+    """Return the options that time shapes as the front's latencies are meant."""
+    at = front.latency
+    return {
+        "--architectures": " ".join(map(str, shapes)),
+        "--batch-size": str(at.batch_size),
+        "--sequence-length": str(at.sequence_length),
+        "--runtime": at.runtime,
+    }
+
+
+def times(times: Times) -> pd.DataFrame:
+    """Return measured latencies as a table."""
+    import pandas as pd
+
+    first = times.rows[0].median
+    rows = [(str(r.architecture), r.median, r.low, r.high, r.median / first) for r in times.rows]
+    return pd.DataFrame(rows, columns=["D,A,H,I", *TIMES])
+
+
+def measured_at(at: LatencySettings | LatencyReport) -> str:
+    """Say what a latency is measured at."""
+    return (
+        f"{RUNTIMES[at.runtime]}, batch {at.batch_size}, {at.sequence_length} tokens, "
+        f"{count(at.threads, 'thread')}"
+    )
 
 
 def pair(front: Front, pinned: Point, other: Point) -> pd.DataFrame:

@@ -2,15 +2,18 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 
 import streamlit as st
 
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import Architecture
+from bort_engine.encoder.stopwatch import Times
 from bort_engine.runs import records
 from bort_engine.runs.text import literal
 from bort_engine.search.result import Front, Point
 from bort_engine.show import front as words
+from bort_engine.show.theme import short
 from pages.parts import form, runs, side_run
 
 PIN = "beside"  # the part of the address that names the point another one is held against
@@ -91,7 +94,7 @@ def pin(architecture: Architecture) -> None:
 
 
 def show_pair(front: Front, point: Point) -> None:
-    """The pinned point and the chosen one, side by side."""
+    """The pinned point and the chosen one, side by side; and their times, once measured here."""
     text = st.query_params.get(PIN)
     if not text:
         return
@@ -103,7 +106,31 @@ def show_pair(front: Front, point: Point) -> None:
         st.markdown(f"**{pinned.architecture} or {point.architecture}?**")
         alt = f"{pinned.architecture} beside {point.architecture}"
         runs.show_table(words.pair(front, pinned, point), {}, alt)
-        st.button("Unpin", icon=":material/keep_off:", on_click=runs.leave_run, args=[PIN])
+        with st.container(horizontal=True):
+            st.button("Unpin", icon=":material/keep_off:", on_click=runs.leave_run, args=[PIN])
+            shapes = dict.fromkeys((front.maximum, pinned.architecture, point.architecture))
+            st.button(
+                "Time them here",
+                icon=":material/timer:",
+                on_click=side_run.start,
+                args=["stopwatch", words.stopwatch_options(front, list(shapes)), front.source],
+                help="Whole models, in turns, now: half a minute. Nothing else should run.",
+            )
+    times = side_run.run_here("stopwatch", partial(records.read, kind=Times), "Start it again.")
+    if times:
+        with st.container(border=True):
+            runs.show_table(words.times(times), words.TIMES, "Measured latencies")
+            if times.is_busy:
+                st.warning(
+                    f"Other programs were at work (load {times.load:.1f}), which slows all of it; "
+                    "close them and time again.",
+                    icon=":material/warning:",
+                )
+            st.caption(
+                f"Measured in turns: {literal(short(times.source))}, "
+                f"{words.measured_at(times.settings)}, {literal(str(times.made))}."
+            )
+            runs.show_close(side_run.address("stopwatch"))
 
 
 def show_checkpoint(front: Front, point: Point) -> None:

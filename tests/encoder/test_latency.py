@@ -8,11 +8,12 @@ from functools import partial
 import pytest
 import torch
 
-from bort_engine.encoder import latency, timing
+from bort_engine.encoder import latency, turns
 from bort_engine.encoder.latency import Calibration, HeldOut, LatencyReport, calibrate
 from bort_engine.encoder.sources import Source, sources
 from bort_engine.encoder.space import Architecture, SearchSpace
-from bort_engine.encoder.timing import LatencySettings, TimedShape, measure_ms
+from bort_engine.encoder.timing import LatencySettings, TimedShape
+from bort_engine.encoder.turns import measure_ms
 from bort_engine.runs import records
 from bort_engine.runs.provenance import n_threads
 from tests.encoder.test_export import needs_openvino
@@ -174,7 +175,7 @@ class LinearMachine:
 
 @pytest.fixture
 def machine(monkeypatch) -> type[LinearMachine]:
-    monkeypatch.setattr(timing, "Stack", LinearMachine)
+    monkeypatch.setattr(turns, "Stack", LinearMachine)
     monkeypatch.setattr(LinearMachine, "calls", [], raising=False)
     monkeypatch.setattr(LinearMachine, "hiccups", frozenset(), raising=False)
     return LinearMachine

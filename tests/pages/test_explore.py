@@ -12,8 +12,9 @@ from bort_engine.data import uploads
 from bort_engine.encoder.own import own_models
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
+from bort_engine.encoder.stopwatch import Timed, Times
 from bort_engine.encoder.timing import LatencySettings
-from bort_engine.runs import jobs
+from bort_engine.runs import jobs, records
 from bort_engine.runs.provenance import Provenance
 from bort_engine.search import errors as oracles
 from bort_engine.search import front as extract
@@ -121,16 +122,34 @@ def test_budgets_lead_to_a_point_and_name_what_comes_nearest(calls):
     assert at.number_input(key="ms").value == round(FRONT.source_point.latency_ms / 2, 2)
 
 
-def test_two_points_are_held_against_each_other(calls):
+def test_two_points_are_held_against_each_other(calls, run_root, wait, monkeypatch):
+    monkeypatch.setenv("FAKE_STEPS", "1")
     at = opened()
     button(at, "Pin it").click().run()
     pinned = str(FRONT.knee.architecture)
     assert at.query_params["beside"] == pinned and "Choose another point" in words(at)
-    other = str(FRONT.pareto[0].architecture)
+    known = (FRONT.knee.architecture, FRONT.maximum)
+    other = str(next(p.architecture for p in FRONT.pareto if p.architecture not in known))
     at.query_params["point"] = other
     at.run()
     assert f"{pinned} or {other}?" in words(at)
     assert any(f"{other} against {pinned}" in frame.value for frame in at.dataframe)
+    button(at, "Time them here").click().run()
+    (run,) = jobs.runs(command="stopwatch")
+    options = dict(zip(run.request.arguments[1::2], run.request.arguments[2::2], strict=True))
+    assert options["--architectures"] == f"{FRONT.maximum} {pinned} {other}"
+    assert options["--sequence-length"] == str(FRONT.latency.sequence_length)
+    wait(lambda: run.status().over)
+    shapes = [Architecture.parse(text) for text in options["--architectures"].split()]
+    rows = tuple(Timed(a, 1.0 * n, 2.0 * n, 3.0 * n) for n, a in enumerate(shapes, 1))
+    made = Provenance("Synthetic CPU", "made up", "2000-01-01")
+    times = Times("minilm-l6", LatencySettings(1, 128, 2), rows, made, load=3.0)
+    records.write(run.folder / "stopwatch.json", times)
+    at.run()
+    assert not at.exception and "load 3.0" in at.warning[0].value
+    table = next(t.value for t in at.dataframe if "Against the first" in t.value)
+    assert table["Against the first"].tolist() == [1.0, 2.0, 3.0]
+    button(at, "Close this run").click().run()
     button(at, "Unpin").click().run()
     assert calm(at) and "beside" not in at.query_params
     at = opened(beside="9,9,9,9")
