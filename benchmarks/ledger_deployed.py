@@ -2,9 +2,10 @@
 
 Run: python benchmarks/ledger_deployed.py [OUT] [--read]. BERT-large and Bort with random weights,
 batch 1, all processor threads, in turns: PyTorch in fp32 and, where the processor multiplies it, in
-bf16, and ONNX Runtime with the int8 weights that `export` writes. Before its times are taken, each
-is held against PyTorch's outputs in fp32. The exports stay in OUT (by default ledger-deployed in
-the folder for temporary files) for the next time; making them takes 6.1 GB of memory.
+bf16, ONNX Runtime with the int8 weights that `export` writes, and, where requirements-openvino.txt
+is installed, OpenVINO in int8. Before its times are taken, each is held against PyTorch's outputs
+in fp32. The exports stay in OUT (by default ledger-deployed in the folder for temporary files) for
+the next time; making them takes 6.1 GB of memory.
 Writes assets/recorded/ledger-deployed.json length by length, and goes on where it was stopped;
 --read prints what is on record.
 """
@@ -13,6 +14,8 @@ import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from importlib.util import find_spec
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
-from deploy import in_turns, onnx_pass, token_ids, torch_pass
+from deploy import in_turns, onnx_pass, openvino_pass, token_ids, torch_pass
 
 from bort_engine.encoder.export import PACKAGES, cpu_flags
 from bort_engine.encoder.sources import Source, sources
@@ -40,10 +43,14 @@ from bort_engine.runs.provenance import Provenance
 from bort_engine.show.lessons.claims import operations
 
 ROUNDS = 30
+N_CALIBRATION = 8  # texts: how good the outputs are is checked, and changes no time
 MODELS = (LARGE, BORT)
 MOST_TOKENS = max(LENGTHS)
 FARTHEST = 0.2  # of the last hidden states from those in fp32, relative (Frobenius norm)
 Pass = tuple[Deployment, Source]
+FORMATS: tuple[Deployment, ...] = ("onnx-int8",)
+if all(map(find_spec, PACKAGES["openvino-int8"])):
+    FORMATS += ("openvino-int8",)
 
 
 def seeded_model(source: Source) -> Any:
@@ -54,7 +61,7 @@ def seeded_model(source: Source) -> Any:
     return random_model(source)
 
 
-def write_export(source: Source, folder: Path) -> None:
+def write_export(source: Source, format: Deployment, folder: Path) -> None:
     from bort_engine.encoder import exporters
     from bort_engine.encoder.build import load_tokenizer
 
@@ -64,7 +71,13 @@ def write_export(source: Source, folder: Path) -> None:
     tokenizer = load_tokenizer(sources["minilm-l6"])
     tokenizer.model_max_length = MOST_TOKENS
     with records.whole_folder(folder) as part:
-        exporters.write_onnx(part, model, tokenizer, ["a text", "another text"], int8=True)
+        if format == "openvino-int8":
+            # Ranges of activations are those on random words, as many as are timed.
+            words, rng = list(tokenizer.get_vocab()), np.random.default_rng(0)
+            texts = [" ".join(rng.choice(words, MOST_TOKENS)) for _ in range(N_CALIBRATION)]
+            exporters.write_openvino(part, model, tokenizer, texts)
+        else:
+            exporters.write_onnx(part, model, tokenizer, ["a text", "another text"], int8=True)
 
 
 def passes(length: int, out: Path) -> dict[Pass, Callable[[], Any]]:
@@ -77,7 +90,10 @@ def passes(length: int, out: Path) -> dict[Pass, Callable[[], Any]]:
         if "bf16" in cpu_flags():
             half = seeded_model(source).to(torch.bfloat16)
             runs["pytorch-bf16", source] = torch_pass(half, ids)
-        runs["onnx-int8", source] = onnx_pass(out / source.name / "model.onnx", ids)
+        runs["onnx-int8", source] = onnx_pass(out / "onnx-int8" / source.name / "model.onnx", ids)
+        if "openvino-int8" in FORMATS:
+            path = out / "openvino-int8" / source.name / "model.xml"
+            runs["openvino-int8", source] = openvino_pass(path, ids)
     return runs
 
 
@@ -153,14 +169,16 @@ def main() -> None:
     out = Path(words[0]) if words else Path(tempfile.gettempdir(), "ledger-deployed")
     if "--read" in sys.argv:
         return report(DeployedLedger.load(DEPLOYED))
-    made = Provenance.here("torch", "transformers", *PACKAGES["onnx-int8"])
+    packages = dict.fromkeys(name for format in FORMATS for name in PACKAGES[format])
+    made = Provenance.here("torch", "transformers", *packages)
     record = resumed(made)
-    for source in MODELS:
-        if not (out / source.name).is_dir():
-            print(f"exporting {source.name}", file=sys.stderr, flush=True)
+    for format, source in product(FORMATS, MODELS):
+        folder = out / format / source.name
+        if not folder.is_dir():
+            print(f"exporting {source.name} as {format}", file=sys.stderr, flush=True)
             # In a process of its own, whose memory is given back.
             with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-                pool.submit(write_export, source, out / source.name).result()
+                pool.submit(write_export, source, format, folder).result()
     for length in LENGTHS:
         if record is None or length not in record.lengths:
             record = with_length(record, length, measure(length, out), made)

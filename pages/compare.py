@@ -1,6 +1,7 @@
 """Baselines: the FPTAS against other searches, and students against their teachers."""
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -80,13 +81,11 @@ def show_trained(events: list[runs.Event]) -> None:
         st.scatter_chart(trained, x=x, y=y, height=240, alt=alt)
 
 
-def show_verdict(race: Race) -> None:
-    """What the numbers say, the short of it first."""
-    short, *more = race_report.verdict(race)
-    with st.container(border=True):
-        st.markdown(f"**{literal(short)}**")
-        half = (len(more) + 1) // 2
-        for column, some in zip(st.columns(2), (more[:half], more[half:]), strict=True):
+def show_findings(findings: Sequence[race_report.Finding]) -> None:
+    """What the numbers say beyond the verdict, folded."""
+    with st.expander("All findings", icon=":material/fact_check:"):
+        half = (len(findings) + 1) // 2
+        for column, some in zip(st.columns(2), (findings[:half], findings[half:]), strict=True):
             lines = [f"- **{literal(x.head)}:** {literal(x.text)}" for x in some]
             column.markdown("\n".join(lines))
 
@@ -181,9 +180,11 @@ def show_race(path: Path) -> None:
     race = runs.opened(path, Race.load)
     title, origin = race_report.title(race), race_report.origin(race)
     runs.show_title(literal(race.origin.capitalize()), literal(title), literal(origin))
-    show_verdict(race)
-    st.subheader("Scores against the budget", anchor=False)
+    short, *more = race_report.verdict(race)
+    st.markdown(f"**{literal(short)}**")
     show_curves(race)
+    if more:
+        show_findings(more)
     tabs = ["Evaluation by evaluation", "What seeds attain"]
     replay, bands = st.tabs(tabs, on_change="rerun", key="race_tab")
     if replay.open:

@@ -43,7 +43,8 @@ MODELS: dict[str, Source] = {source.name: source for source in (BORT, SWAPPED, B
 # Milliseconds, one a round; and those by length in tokens.
 Times = Annotated[tuple[Positive, ...], MinLen(1), MaxLen(MOST_REPEATS)]
 ByLength = Annotated[dict[Annotated[int, Ge(1), Le(512)], Times], MinLen(1), MaxLen(MOST_LENGTHS)]
-Deployment = Literal["pytorch-fp32", "pytorch-bf16", "onnx-int8"]  # a runtime and its precision
+# A runtime and its precision.
+Deployment = Literal["pytorch-fp32", "pytorch-bf16", "onnx-int8", "openvino-int8"]
 DEFAULT: Deployment = "pytorch-fp32"
 
 
