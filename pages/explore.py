@@ -257,6 +257,8 @@ if front is not None:
     with right, st.container(border=True):
         chosen.show_card(front, point)
     st.markdown(words.deployed(front))
+    if run and is_done:
+        measure.show_runtimes(front, run)
     chosen.show_pair(front, point)
     chosen.show_checkpoint(front, point)
     checkpoint.show()

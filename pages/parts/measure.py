@@ -125,3 +125,19 @@ def show_check(front: Front, run: jobs.Run) -> None:
             args=[run, "--check-all", "on"],
             help="The front stays here meanwhile. A stop keeps what was measured.",
         )
+
+
+def show_runtimes(front: Front, run: jobs.Run) -> None:
+    """Offer to draw a run's front again with the latencies of another runtime."""
+    others = [name for name in get_args(Runtime) if name != front.latency.runtime]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        for name in others:
+            st.button(
+                f"As {RUNTIMES[name]}",
+                icon=":material/timer:",
+                on_click=runs.resume,
+                args=[run, "--runtime", name],
+                help="The front is searched again with that runtime's latencies. What was trained "
+                "and evaluated is kept. " + INT8 * (name != "pytorch"),
+                key=f"runtime-{name}",
+            )

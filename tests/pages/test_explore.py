@@ -173,6 +173,23 @@ def test_bert_large_in_borts_space_is_predicted_at_once(calls):
     assert at.metric[3].label == "GLUE score, predicted"
 
 
+def test_a_run_is_drawn_again_with_the_latencies_of_another_runtime(
+    run_root, monkeypatch, tmp_path, wait
+):
+    FRONT.save(tmp_path / "front.json")
+    monkeypatch.setenv("FAKE_STEPS", "1")
+    monkeypatch.setenv("FAKE_FRONT", str(tmp_path / "front.json"))
+    run = jobs.start("front", ["minilm-l6", "--task", "rotten-tomatoes"])
+    wait(lambda: run.status().over)
+    at = opened(run=run.id)
+    int8 = replace(FRONT, latency=replace(FRONT.latency, runtime="onnx-int8"))
+    int8.save(tmp_path / "front.json")
+    press_and_wait(at, "As ONNX int8", run, wait)
+    assert run.request.arguments[-2:] == ("--runtime", "onnx-int8")
+    assert "As PyTorch fp32" in [b.label for b in at.button]
+    assert "ONNX int8, batch 1" in words(at)  # behind the badge
+
+
 def test_a_source_without_a_record_has_an_inviting_empty_state(calls, monkeypatch):
     at = opened(source="roberta-base")
     assert not at.exception and not calls and not at.metric
@@ -240,6 +257,8 @@ def test_the_rest_of_a_space_is_measured_while_its_front_stays(
     at = opened(run=run.id)
     label = "Measure the 50 others too, about 25 min"
     assert calm(at) and card(at)
+    assert {"As ONNX int8", "As OpenVINO int8"} <= {b.label for b in at.button}
+    assert "As PyTorch fp32" not in [b.label for b in at.button]
     button(at, label).click().run()
     assert run.request.arguments[-2:] == ("--check-all", "on")
     wait(lambda: run.status().done >= 2)
