@@ -55,14 +55,24 @@ def show_source(source: Source) -> None:
     """What a model is, what can be cut from it, and about how long its front takes."""
     a, size = source.architecture, n_parameters(source.architecture, source)
     space = oracles.searched("default", "elastic", source)
-    minilm = sources["minilm-l6"]
-    work = n_operations(a, source).total / n_operations(minilm.architecture, minilm).total
     st.markdown(
         f"**{literal(source.name)}**: {source.model_type}, {a.num_hidden_layers} layers, "
         f"{a.num_attention_heads} heads, hidden size {a.hidden_size}, intermediate size "
         f"{a.intermediate_size}; {size.total / 1e6:.1f} million parameters, "
         f"{size.encoder / 1e6:.1f} of them in its layers.  \n"
         f"Its default space has **{len(space):,}** slices. A first front at epsilon 0.1 takes "
-        f"about **{max(1, round(MINILM_MINUTES * work))} minutes** on two cores: MiniLM-L6's "
-        f"{MINILM_MINUTES} (measured on film reviews), times its work ({work:.1f} times)."
+        f"about **{minutes(source)} minutes** on two cores: MiniLM-L6's {MINILM_MINUTES} (measured "
+        f"on film reviews), times its work ({work_of(source):.1f} times)."
     )
+
+
+def work_of(source: Source) -> float:
+    """Return how many times MiniLM-L6's operations a source takes."""
+    minilm = sources["minilm-l6"]
+    ours, theirs = (n_operations(s.architecture, s).total for s in (source, minilm))
+    return ours / theirs
+
+
+def minutes(source: Source) -> int:
+    """Return about how long a first front of the default space takes on two cores."""
+    return max(1, round(MINILM_MINUTES * work_of(source)))
