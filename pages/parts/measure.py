@@ -54,11 +54,12 @@ def show_form(source: str, task: str, epsilon: float) -> None:
     """What a front measured on this machine can be asked for."""
     with runs.warning():  # a folder may be gone
         st.markdown(
-            f"Train smaller relatives of **{literal(short(source))}** on **{literal(short(task))}** "
-            f"on this machine, and search them at epsilon **{epsilon:g}**. The first time takes "
-            f"about **{models.minutes(form.source_of(source))} minutes** on two cores, with texts "
-            "as short as film reviews and weights in the cache. What is trained is kept: later "
-            "fronts take a quarter of that."
+            f"Train smaller relatives of **{literal(short(source))}** on "
+            f"**{literal(short(task))}** on this machine, and search them at epsilon "
+            f"**{epsilon:g}**. The first time takes about "
+            f"**{models.minutes(form.source_of(source))} minutes** on two cores, with texts as "
+            "short as film reviews and weights in the cache. What is trained is kept: later fronts "
+            "take a quarter of that."
         )
     left, right = st.columns(2)
     left.number_input("Latency: batch size", 1, 1024, 1, key="--batch-size")

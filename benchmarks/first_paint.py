@@ -1,0 +1,92 @@
+"""How long until Explore can be read, and until it answers?
+
+Run: python benchmarks/first_paint.py [ROUNDS]. In headless Chromium at 1280 x 900, medians of five
+fresh servers: the first page of a server, until its chart and card stand; the same page again in
+another tab; a change of what may be lost, and of epsilon, until the sentence or the corner of the
+chart says the new one. Needs Chromium, as the browser tests do.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from statistics import median
+from time import perf_counter, sleep
+
+ROOT = Path(__file__).parent.parent
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+SETTLED = "[data-testid='stMetric'] >> nth=3", ".js-plotly-plot .scatterlayer path.point >> nth=20"
+
+
+def serve() -> tuple[subprocess.Popen[bytes], str]:
+    """Start a server; it is ready to be asked, and has drawn nothing yet."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=true"]
+    server = subprocess.Popen(
+        [*command, f"--server.port={port}"], cwd=ROOT, stdout=subprocess.DEVNULL
+    )
+    url = f"http://localhost:{port}"
+    for _ in range(300):
+        try:
+            urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).close()
+            break
+        except OSError:
+            sleep(0.1)
+    return server, url
+
+
+def seconds(browser, url: str) -> dict[str, float]:
+    """Return the seconds of each kind on a fresh server."""
+    times = {}
+    for name in ("first page of a fresh server", "the same page, warm"):
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        start = perf_counter()
+        page.goto(url)
+        for selector in SETTLED:
+            page.wait_for_selector(selector)
+        times[name] = perf_counter() - start
+    field = page.get_by_role("spinbutton", name="Lose at most")
+    before = page.locator("p", has_text="times as fast").first.text_content()
+    field.fill("3")
+    start = perf_counter()
+    field.press("Enter")
+    said = "text => [...document.querySelectorAll('p')].every(p => p.textContent !== text)"
+    page.wait_for_function(said, arg=before, polling=20)
+    times["a change of budget"] = perf_counter() - start
+    page.get_by_role("slider", name="Epsilon").focus()
+    start = perf_counter()
+    page.keyboard.press("ArrowRight")
+    page.get_by_text("epsilon 0.15").wait_for()
+    times["a change of epsilon"] = perf_counter() - start
+    return times
+
+
+def main() -> None:
+    from playwright.sync_api import sync_playwright
+
+    rounds = int(sys.argv[1]) if sys.argv[1:] else 5
+    found: dict[str, list[float]] = {}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        for _ in range(rounds):
+            server, url = serve()
+            try:
+                for name, value in seconds(browser, url).items():
+                    found.setdefault(name, []).append(value)
+            finally:
+                server.terminate()
+                server.wait(20)
+        browser.close()
+    for name, values in found.items():
+        each = ", ".join(f"{value:.2f}" for value in values)
+        print(f"{name:<30} {median(values):.2f} s  ({each})")
+
+
+if __name__ == "__main__":
+    main()
