@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -72,6 +73,12 @@ def look_up(source: str, task: str, epsilon: float, runtime: Runtime = "pytorch"
         return extract.front(source, task, epsilon, errors="recorded")
     search = extract.Search(space="bort")
     return extract.front(source, epsilon=epsilon, search=search, oracle="glue", latency="recorded")
+
+
+@st.cache_data(max_entries=1, show_spinner=False)
+def recorded(changed: tuple[tuple[Path, int], ...]) -> list[tuple[str, str]]:
+    """Return the sources and tasks on record, read again only once a file changes."""
+    return oracles.recorded_tasks()
 
 
 def pick_budget(front: Front, columns: list[DeltaGenerator]) -> budgets.Budget:
@@ -151,7 +158,7 @@ st.markdown(
     "Pick a pretrained model and what you can afford: see which smaller network in it to take, and "
     "what you give up."
 )
-on_record = oracles.recorded_tasks()
+on_record = recorded(runs.tables())
 with st.container(border=True):
     columns = st.columns([3, 4, 3, 3, 3], vertical_alignment="bottom")
     source_name = form.pick_source(columns[0], "source", leave_source)

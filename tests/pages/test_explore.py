@@ -196,6 +196,7 @@ def test_a_source_without_a_record_has_an_inviting_empty_state(calls, monkeypatc
     assert "Nothing is on record for roberta-base" in at.info[0].value
     assert "For a first look, pick minilm-l6." in at.info[0].value
     monkeypatch.setattr(oracles, "recorded_tasks", list)
+    st.cache_data.clear()
     assert opened().info[0].value.endswith("to make a front on this machine.")
 
 
