@@ -64,14 +64,14 @@ class Budget:
         return {unit: x - most for (unit, x), most in limits if most is not None and x > most}
 
     def nearest(self, front: Front) -> Point:
-        """Return the point whose worst miss is the least share of what the front spans."""
+        """Return the point whose worst miss is least, as a share of the largest value of the front."""
         points = front.above_chance
 
         def worst(point: Point) -> float:
-            spans = {"points": 100 * max(p.shown_error for p in points) or 1.0}
-            spans |= {"ms": max(p.latency_ms for p in points)}
-            spans |= {"M": max(p.n_parameters for p in points) / 1e6}
-            return max((by / spans[unit] for unit, by in self.misses(front, point).items()))
+            largest = {"points": 100 * max(p.shown_error for p in points)}
+            largest |= {"ms": max(p.latency_ms for p in points)}
+            largest |= {"M": max(p.n_parameters for p in points) / 1e6}
+            return max(by / largest[unit] for unit, by in self.misses(front, point).items())
 
         return min(points, key=worst)
 

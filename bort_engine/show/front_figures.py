@@ -29,6 +29,8 @@ VIEWS = {  # x, y, and what the colour or the area shows
     "Size / accuracy": ("size", "error", "latency"),
 }
 DEEP = "3-D"
+# Once a point is selected, plotly pales all the others; both looks are given for each trace.
+LOOKS = {"selected": {"marker": {"opacity": 1}}, "unselected": {"marker": {"opacity": 0.6}}}
 # The rings around the points that have a name: symbol and colour.
 RINGS = {
     "Source": ("square-open", theme.PURPLE),
@@ -163,13 +165,13 @@ def scatter(
         figure.add_scatter(**_trace(front, layer, ring, x=x, y=y))
         is_named = any(chosen in named.points for named in marks(front))
         figure.data[-1].update(_label(layer, "" if is_named else "Chosen", "top left"))
-    corner = f"epsilon {front.epsilon:g}"
-    if not words.predicted(front):
-        corner += f": at most {front.promised_points:.1f} points more than any other"
+    corner = {"xref": "paper", "yref": "paper", "x": 1, "y": 0}
+    corner |= {"xanchor": "right", "yanchor": "bottom", "showarrow": False, "font": {"size": 11}}
     figure.add_annotation(
-        text=corner, xref="paper", yref="paper", x=1, y=0, xanchor="right", yanchor="bottom",
-        showarrow=False, font={"size": 11},
-    )  # fmt: skip
+        text=f"epsilon {front.epsilon:g}: {100 * front.epsilon:.0f} % of size and time, "
+        f"{front.promised_points:.1f} points",
+        **corner,
+    )
     height = 420 if axes.view == LOSS else 480
     return theme.laid_out(figure, height, top=10, uirevision=axes.view)
 
@@ -205,7 +207,7 @@ def _draw_loss(figure: go.Figure, front: Front, axes: Axes, simple: Mapping[str,
             "color": theme.BLUE if on_front else layer.colour,
             "opacity": 0.8 if on_front else 0.35,
         }
-        figure.add_scatter(**_trace(front, layer, marker, x=x, y=y))
+        figure.add_scatter(**_trace(front, layer, marker, x=x, y=y), **LOOKS)
     rings = marks(front)
     for layer in rings:
         ring = {"size": width(layer.points[0]) + 7, "color": layer.colour, "line": {"width": 2.5}}
@@ -217,10 +219,9 @@ def _draw_loss(figure: go.Figure, front: Front, axes: Axes, simple: Mapping[str,
     for name, error in simple.items():
         lost = 100 * (error - front.source_point.shown_error)
         if 0 < lost < 1.1 * deepest:
-            figure.add_hline(
-                lost, line={"dash": "dot", "color": theme.GREY},
-                annotation_text=name, annotation_position="bottom left",
-            )  # fmt: skip
+            line = {"dash": "dot", "color": theme.GREY}
+            place = {"annotation_text": name, "annotation_position": "bottom left"}
+            figure.add_hline(lost, line=line, **place)
     figure.update_xaxes(title=x.label, **theme.log_axis(low, high, 1.25, (1, 2, 3, 5, 7)))
     room = 0.08 * max(deepest, 1.0)
     figure.update_yaxes(title=y.label, range=[deepest + room, min(y.of(drawn)) - 1.5 * room])
@@ -243,11 +244,6 @@ def _draw_costs(figure: go.Figure, front: Front, axes: Axes) -> None:
     x, y, colour = (measures[name] for name in VIEWS[axes.view])
     if axes.promise:
         _draw_epsilon(figure, front, x, y)
-    # Once a point is selected, plotly pales all the others; both looks are given for each trace.
-    looks = {
-        "selected": {"marker": {"opacity": 1, "size": 19}},
-        "unselected": {"marker": {"opacity": 0.6}},
-    }
     for layer in layers(front):
         marker: dict[str, Any] = {"size": 9, "color": layer.colour}
         marker["line"] = {"width": 2 if "thin" in layer.symbol else 1}
@@ -259,11 +255,11 @@ def _draw_costs(figure: go.Figure, front: Front, axes: Axes) -> None:
                 "colorbar": BAR | {"title": {"text": colour.label, "side": "top"}},
                 "line": {"width": 2.5 if "open" in layer.symbol else 1},
             }
-        figure.add_scatter(**_trace(front, layer, marker, x=x, y=y), **looks)
+        figure.add_scatter(**_trace(front, layer, marker, x=x, y=y), **LOOKS)
     rings = marks(front)
     for layer in rings:
         ring = {"size": 21, "color": layer.colour, "line": {"width": 2.5}}
-        figure.add_scatter(**_trace(front, layer, ring, x=x, y=y), **looks)
+        figure.add_scatter(**_trace(front, layer, ring, x=x, y=y), **LOOKS)
     for update, measure, is_log in (
         (figure.update_xaxes, x, True),
         (figure.update_yaxes, y, y.name == "latency"),

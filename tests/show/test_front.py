@@ -168,7 +168,7 @@ def test_the_first_view_draws_what_is_lost_against_the_latency(small):
     assert (list(ring.x), list(ring.text)) == ([4], ["Chosen"])
     named = trace(figures.scatter(small, Axes(), chosen=small.recommended), "Chosen")
     assert list(named.text) == [""]  # it has a name already
-    assert "at most 20.0 points" in figure.layout.annotations[-1].text  # half of 40
+    assert "50 % of size and time, 20.0 points" in figure.layout.annotations[-1].text  # half of 40
 
 
 def test_the_line_joins_what_nothing_here_beats_in_both(front):
