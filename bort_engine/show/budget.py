@@ -64,7 +64,7 @@ class Budget:
         return {unit: x - most for (unit, x), most in limits if most is not None and x > most}
 
     def nearest(self, front: Front) -> Point:
-        """Return the point whose worst miss is least, as a share of the largest value of the front."""
+        """Return the point whose worst miss is least, as a share of the front's largest value."""
         points = front.above_chance
 
         def worst(point: Point) -> float:

@@ -219,9 +219,12 @@ def _draw_loss(figure: go.Figure, front: Front, axes: Axes, simple: Mapping[str,
     for name, error in simple.items():
         lost = 100 * (error - front.source_point.shown_error)
         if 0 < lost < 1.1 * deepest:
-            line = {"dash": "dot", "color": theme.GREY}
-            place = {"annotation_text": name, "annotation_position": "bottom left"}
-            figure.add_hline(lost, line=line, **place)
+            figure.add_hline(
+                lost,
+                line={"dash": "dot", "color": theme.GREY},
+                annotation_text=name,
+                annotation_position="bottom left",
+            )
     figure.update_xaxes(title=x.label, **theme.log_axis(low, high, 1.25, (1, 2, 3, 5, 7)))
     room = 0.08 * max(deepest, 1.0)
     figure.update_yaxes(title=y.label, range=[deepest + room, min(y.of(drawn)) - 1.5 * room])
