@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import date
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
@@ -76,7 +78,7 @@ class LatencyReport:
     runtime: Runtime = "pytorch"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, for what is cached
 class Calibration:
     """Timings of one family's parts, from which every depth is predicted (AB^nC).
 
@@ -120,12 +122,23 @@ class Calibration:
             return None
         if (ms := self.layer_ms.get(_block(a))) is not None:
             return ms
-        start = _block(a).rpartition(",")[0] + ","
-        timed = {int(b[len(start) :]): ms for b, ms in self.layer_ms.items() if b.startswith(start)}
-        if not timed or not min(timed) < a.intermediate_size < max(timed):
+        width, _, size = _block(a).rpartition(",")
+        sizes, ms_of = self._timed.get(width, ([math.inf], [math.nan]))
+        if not sizes[0] < int(size) < sizes[-1]:
             return None
-        sizes = sorted(timed)
-        return float(np.interp(a.intermediate_size, sizes, [timed[size] for size in sizes]))
+        return float(np.interp(int(size), sizes, ms_of))
+
+    @cached_property
+    def _timed(self) -> dict[str, tuple[list[int], list[float]]]:
+        """For each "A,H" the sizes I that were timed, in order, and their t_B."""
+        by_width: dict[str, dict[int, float]] = {}
+        for block, ms in self.layer_ms.items():
+            width, _, size = block.rpartition(",")
+            by_width.setdefault(width, {})[int(size)] = ms
+        return {
+            width: (sorted(timed), [timed[size] for size in sorted(timed)])
+            for width, timed in by_width.items()
+        }
 
     def covers(self, space: Iterable[Architecture]) -> bool:
         """True where every architecture of the space can be predicted."""

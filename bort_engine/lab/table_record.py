@@ -92,16 +92,26 @@ class TaskRows:
         """Return the rows of a name, one a seed."""
         return [row for row in self.rows if row.name == name]
 
-    def is_source(self, name: str) -> bool:
-        """Is it the source itself, by every seed: nothing smaller loses at most a point on dev?"""
+    def smaller(self, name: str) -> list[Row]:
+        """Return the rows of a name but students that are the source itself.
+
+        That they are where nothing smaller loses at most a point on dev, by that seed.
+        """
         shapes = {row.architecture for row in self.of("source")}
-        rows = self.of(name)
         is_student = name.startswith("student")
-        return is_student and bool(rows) and {row.architecture for row in rows} == shapes
+        return [r for r in self.of(name) if not (is_student and r.architecture in shapes)]
+
+    def is_source(self, name: str) -> bool:
+        """Is it the source itself, by every seed?"""
+        return bool(self.of(name)) and not self.smaller(name)
 
     def loss(self, name: str) -> float | None:
-        """Return how much more than the source it errs on test, in the mean over seeds."""
-        losses = [row.test.loss for row in self.of(name) if row.test]
+        """Return how much more than the source it errs on test, in the mean over seeds.
+
+        Seeds by which it is the source itself count only where it is that by all.
+        """
+        rows = self.smaller(name) or self.of(name)
+        losses = [row.test.loss for row in rows if row.test]
         return float(np.mean(losses)) if losses else None
 
 

@@ -29,6 +29,7 @@ from bort_engine.search.evaluate import (
     OracleName,
     Setup,
     check_setup,
+    read_header,
 )
 from bort_engine.search.predictor import ErrorPredictor, published_predictor
 from bort_engine.search.scale import Scale
@@ -211,7 +212,7 @@ def tables() -> list[Path]:
 
 def recorded_tasks() -> list[tuple[str, str]]:
     """Return the (source, task) pairs of which a table ships with the project."""
-    setups = [EvaluationTable(path).header.setup for path in tables()]
+    setups = [read_header(path).setup for path in tables()]
     return list(dict.fromkeys((setup.source, setup.task) for setup in setups))
 
 
@@ -223,7 +224,7 @@ def shipped(source: str, task: str, seed: int = 0, oracle: OracleName = "elastic
     """
     on_record = {}
     for path in tables():
-        setup = EvaluationTable(path).header.setup
+        setup = read_header(path).setup
         on_record[setup.source, setup.task, setup.oracle, setup.seed] = path
     if path := on_record.get((source, task, oracle, seed)):
         return recorded(EvaluationTable(path))

@@ -135,6 +135,17 @@ class Header:
     AGAIN: ClassVar[str] = "move the file away to start anew"
 
 
+def read_header(path: Path) -> Header:
+    """Return a table's first line, whatever comes after it. Raises ValueError if it is damaged."""
+    with path.open("rb") as file:
+        try:
+            return records.parse(file.readline(), Header)
+        except records.OtherVersion as e:
+            raise ValueError(f"{path}: {e}") from e
+        except ValueError as e:
+            raise ValueError(f"{path} line 1 is damaged ({e})") from e
+
+
 class EvaluationTable:
     """The evaluations of a run: a file of JSON lines, a header first, appended to at once.
 

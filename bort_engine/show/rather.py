@@ -11,7 +11,7 @@ from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import Architecture
 from bort_engine.lab.deploy_record import Deployment
-from bort_engine.lab.table_record import Table, TaskRows
+from bort_engine.lab.table_record import BY_STUDENT, Row, Table, TaskRows
 from bort_engine.search.result import AFFORDABLE
 from bort_engine.show.students import MARKS
 from bort_engine.show.theme import RUNTIMES, short
@@ -68,15 +68,20 @@ def references(rows: TaskRows) -> dict[str, float]:
     return {MARKS[row.name][0]: row.dev_error for row in simple}
 
 
+def _title(row: Row, table: Table) -> str:
+    if row.name == "smaller source":
+        return f"{short(table.smaller)}, fine-tuned"
+    seed = f", seed {row.seed}" if row.name in BY_STUDENT and table.seeds > 1 else ""
+    return MARKS[row.name][0] + seed
+
+
 def of_table(table: Table, rows: TaskRows) -> list[Option]:
     """Return a task's models, without students that are the source itself."""
     source = rows.of("source")[0]
     return [
         Option(
             row.name,
-            f"{short(table.smaller)}, fine-tuned"
-            if row.name == "smaller source"
-            else MARKS[row.name][0],
+            _title(row, table),
             shape=str(row.architecture or ""),
             runtime=RUNTIMES["pytorch"]
             if row.architecture
@@ -92,7 +97,7 @@ def of_table(table: Table, rows: TaskRows) -> list[Option]:
             seconds=row.seconds,
         )
         for row in rows.rows
-        if not rows.is_source(row.name)
+        if row in rows.smaller(row.name)
     ]
 
 

@@ -58,7 +58,12 @@ def verdict(table: Table) -> list[str]:
         return ["The test splits are still locked."]
     reached = {name: len(table.reached(name)) for name in MARKS}
     same = sum(task.is_source("student") for task in table.tested)
-    none = f" (on {same} the front has nothing smaller to recommend)" if same else ""
+    parts = [f"on {same} the front has nothing smaller to recommend"] if same else []
+    mixed = [task for task in table.tested if 0 < len(task.smaller("student")) < table.seeds]
+    for task in mixed:
+        some = len(task.smaller("student"))
+        parts.append(f"on {short(task.task)} it has something by {some} of {table.seeds} seeds")
+    none = f" ({'; '.join(parts)})" if parts else ""
     sentences = [
         f"A smaller student is at most a point behind its teacher on {reached['student']} of {n} "
         f"tasks{none}, a quarter of the encoder on {reached['quarter']}, the ready smaller model "
@@ -123,7 +128,7 @@ def frame(task: TaskRows) -> pd.DataFrame:
 
     return pd.DataFrame(
         {
-            "Model": MARKS[row.name][0] + ", = source" * task.is_source(row.name),
+            "Model": MARKS[row.name][0] + ", = source" * (row not in task.smaller(row.name)),
             "Seed": row.seed if row.name in BY_STUDENT else None,
             "Shape": str(row.architecture or ""),
             "Dev (%)": 100 * (1 - row.dev_error),
@@ -150,8 +155,8 @@ def loss_figure(task: TaskRows) -> go.Figure:
 
     figure = go.Figure()
     for name, (title, colour, symbol) in MARKS.items():
-        rows = [row for row in task.of(name) if row.test]
-        if not rows or name == "majority" or task.is_source(name):
+        rows = [row for row in task.smaller(name) if row.test]
+        if not rows or name == "majority":
             continue  # who guesses would stretch the axis, and the source is drawn once
         loss, low, high = 100 * np.array([_loss(row) for row in rows]).T
         figure.add_scatter(

@@ -50,8 +50,8 @@ def show_table(table: Table) -> None:
         )
         st.caption(
             "Time to make: of a student with its teacher's and the elastic student's training, not "
-            f"the front's evaluations; {count(table.workers, 'task')} at a time. Test was opened "
-            "once, when all models were there; points and strengths were chosen on dev. Made on "
+            "the front's evaluations; other work ran beside some. Test was opened when all models "
+            "of a seed were there; points and strengths were chosen on dev. Made on "
             f"{literal(str(table.made))}, by"
         )
         st.code(students.command(table), "bash", wrap_lines=True)

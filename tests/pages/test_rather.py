@@ -42,15 +42,15 @@ def models(at) -> list[int]:
 
 def test_film_reviews_have_one_table_and_one_plot_with_exports(monkeypatch):
     at = asked(monkeypatch)
-    assert calm(at) and models(at) == [30] and not at.code
-    assert "in ONNX int8. It takes 2.7 ms" in words(at)
+    assert calm(at) and models(at) == [39] and not at.code
+    assert "in OpenVINO int8. It takes" in words(at)
 
 
 def test_another_task_says_how_int8_is_made(monkeypatch):
-    at = asked(monkeypatch, task="reuters-r8")
+    at = asked(monkeypatch, task="newsgroups")
     assert calm(at) and models(at) == [9]
-    assert "On record is reuters-r8?length=128." in words(at)
-    command = "python -m bort_engine export POINT/model --format onnx-int8 --task reuters-r8"
+    assert "On record is newsgroups?length=128." in words(at)
+    command = "python -m bort_engine export POINT/model --format onnx-int8 --task newsgroups"
     assert at.code[-1].value == command
 
 
@@ -78,7 +78,7 @@ def test_a_run_of_ones_own_stands_for_the_record_with_the_model_that_was_named(
     )
     wait(lambda: run.status().over)
     at.run()
-    assert calm(at) and models(at) == [30]
+    assert calm(at) and models(at) == [39]
     tables = [frame.value for frame in at.dataframe if "Recorded" in frame.value]
     assert any("Synthetic CPU" in line for table in tables for line in table["Recorded"])
     assert any("minilm-l6, fine-tuned" in set(table["Model"]) for table in tables)
@@ -86,7 +86,7 @@ def test_a_run_of_ones_own_stands_for_the_record_with_the_model_that_was_named(
     other = opened()  # whoever comes later finds the run without its address
     other.session_state["rather"] = True
     other.run()
-    assert calm(other) and models(other) == [30]
+    assert calm(other) and models(other) == [39]
 
 
 def test_a_damaged_record_is_one_line(monkeypatch, tmp_path):
