@@ -46,7 +46,9 @@ ROUNDS = 30
 N_CALIBRATION = 8  # texts: how good the outputs are is checked, and changes no time
 MODELS = (LARGE, BORT)
 MOST_TOKENS = max(LENGTHS)
-FARTHEST = 0.2  # of the last hidden states from those in fp32, relative (Frobenius norm)
+# Of the last hidden states from those in fp32, relative (Frobenius norm). Activations in int8 drift
+# by 0.24 through BERT-large's 24 layers of random weights; another model's states are 1.4 away.
+FARTHEST = 0.5
 Pass = tuple[Deployment, Source]
 FORMATS: tuple[Deployment, ...] = ("onnx-int8",)
 if all(map(find_spec, PACKAGES["openvino-int8"])):
