@@ -25,7 +25,16 @@ from bort_engine.search.evaluate import (
     Header,
     Setup,
 )
-from tests.app import button, calm, close_and_reopen, opened, press_and_wait, started, words
+from tests.app import (
+    button,
+    calm,
+    close_and_reopen,
+    labels,
+    opened,
+    press_and_wait,
+    started,
+    words,
+)
 from tests.conftest import TEACHER, synthetic_front
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -253,7 +262,7 @@ def test_a_point_is_taken_to_the_fine_tune_page_if_it_fits_its_source(calls, mon
     assert "Chosen from a front at epsilon 0.1." in words(at)
     st.cache_data.clear()
     monkeypatch.setattr(extract, "front", lambda *_, **__: replace(FRONT, source="bert-tiny"))
-    assert "Fine-tune this" not in [b.label for b in opened().button]
+    assert "Fine-tune this" not in labels(opened())
 
 
 def test_your_own_text_is_looked_at_and_becomes_the_task(slow):
