@@ -245,20 +245,22 @@ with form.place("Start another race", folded=bool(run_id) or recorded.is_file())
     task = form.pick_task(columns[1], "race_task")
     reason = missing(source, task, runs.tables())
     errors = form.select(columns[2], "Errors come from", ERRORS, "errors", index=1 if reason else 0)
-    columns = st.columns([6, 2, 2], vertical_alignment="bottom")
-    samplers = columns[0].multiselect(
+    samplers = st.pills(
         "Against",
         SAMPLERS,
+        selection_mode="multi",
         default=DEFAULTS,
         format_func=NAMES.__getitem__,
         key="samplers",
         help="The FPTAS always takes part.",
+        wrap=True,
     )
+    columns = st.columns(2)
     size = len(oracles.searched("default", "elastic", form.source_of(source)))
     n_seeds, n_evaluations = (1, 16) if reason else (20, 64)  # trained here, they take longer
-    seeds = columns[1].number_input("Seeds of each sampler", 1, 1000, n_seeds, key="race_seeds")
+    seeds = columns[0].number_input("Seeds of each sampler", 1, 1000, n_seeds, key="race_seeds")
     n_evaluations = min(n_evaluations, size)
-    budget = columns[2].number_input(
+    budget = columns[1].number_input(
         "Evaluations each", 1, size, n_evaluations, key=f"race_budget-{size}", help="The budget."
     )
     refusal = f"{reason}; choose to train here." if reason and errors == "recorded" else ""

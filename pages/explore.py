@@ -251,7 +251,7 @@ if front is not None:
     best = budget.best(front)
     point = chosen.find(front, best)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(budgets.recommendation(front, budget), width="stretch")
+        st.header(budgets.recommendation(front, budget), anchor=False, width="stretch")
         if best and point != best:
             st.button("Show it", on_click=chosen.choose, args=[best.architecture])
         with st.popover(words.badge(front), icon=":material/verified:", type="tertiary"):

@@ -143,7 +143,7 @@ def show_run(run: jobs.Run) -> None:
 def show_empty() -> None:
     """Nothing is looked at: say what happens here, how long it takes, and where to begin."""
     with st.container(border=True):
-        st.subheader("What happens here", anchor=False)
+        st.header("What happens here", anchor=False)
         steps = st.columns(3)
         steps[0].markdown(
             ":material/school: **A labeller and a student.** The source is fine-tuned on the "
@@ -212,14 +212,16 @@ with form.place("Fine-tune another one", folded=bool(run_id or record)):
         columns = st.columns(2)
         form.select(columns[0], "Hyper-parameter configs", CONFIGS, "configs")
         form.select(columns[1], "The student starts from", INITIALISATION, "initialisation")
-        st.multiselect(
+        st.pills(
             "Controls of equal data and equal steps",
             list(CONTROLS),
+            selection_mode="multi",
             default=["plain", "random"],
             format_func=CONTROLS.__getitem__,
             key="controls",
             help="Without them nobody can tell whether Agora did anything. Each takes about as "
             "long as Agora itself.",
+            wrap=True,
         )
         columns = st.columns(2)
         columns[0].number_input("Seeds: repeat the whole run", 1, 20, 1, key="seeds")

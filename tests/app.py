@@ -27,13 +27,18 @@ def opened(page: str = "", **query: str) -> AppTest:
 
 def words(at: AppTest) -> str:
     """Return all text of a page as a person reads it: without the escapes of Markdown."""
-    kinds = (at.markdown, at.caption, at.subheader, at.error, at.warning, at.info)
+    kinds = (at.markdown, at.caption, at.header, at.subheader, at.error, at.warning, at.info)
     text = "\n".join(element.value for kind in kinds for element in kind)
     return re.sub(r"\\([\\`*_\[\]<>#!|~$:])", r"\1", text)
 
 
+def labels(at: AppTest) -> list[str]:
+    """Return what the buttons of a page say, the main ones as well."""
+    return [re.sub(r"^:primary\[\*\*(.*)\*\*\]$", r"\1", b.label) for b in at.button]
+
+
 def button(at: AppTest, label: str):
-    return next(b for b in at.button if b.label == label)
+    return at.button[labels(at).index(label)]
 
 
 def calm(at: AppTest) -> bool:

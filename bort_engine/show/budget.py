@@ -109,12 +109,12 @@ def recommendation(front: Front, budget: Budget) -> str:
         near = budget.nearest(front)
         by = listed([f"{x:.1f} {unit}" for unit, x in budget.misses(front, near).items()])
         return (
-            f"**Nothing here meets all of that.** Nearest is **{near.architecture}**, which misses "
+            f"Nothing here meets all of that. Nearest is {near.architecture}, which misses "
             f"by {by}: {gains(front, near)}."
         )
     if best == source:
-        return f"**Nothing smaller fits:** take {words.reference(front)}, as it is."
-    return f"Take **{best.architecture}**: {gains(front, best)}."
+        return f"Nothing smaller fits: take {words.reference(front)}, as it is."
+    return f"Take {best.architecture}: {gains(front, best)}."
 
 
 def gains(front: Front, point: Point) -> str:
@@ -124,4 +124,4 @@ def gains(front: Front, point: Point) -> str:
     share = point.n_encoder_parameters / source.n_encoder_parameters
     change = f"loses {100 * lost:.1f}" if lost >= 0 else f"gains {-100 * lost:.1f}"
     unit = "GLUE points (predicted)" if words.predicted(front) else f"points of {front.scale.unit}"
-    return f"**{faster:.1f} times as fast, {share:.0%} of the encoder, {change} {unit}**"
+    return f"{faster:.1f} times as fast, {share:.0%} of the encoder, {change} {unit}"

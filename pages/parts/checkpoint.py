@@ -46,7 +46,7 @@ def show() -> None:
 
 
 def show_files(cut: Cut, folder: Path) -> None:
-    st.code(words.pipeline_code(cut, folder), language="python")
+    st.code(words.pipeline_code(cut, folder), language=None)
     show_recalls(cut)
     files: Files = {
         "checkpoint": (f"{file_name(cut)}.zip", partial(runs.packed, folder)),
@@ -114,8 +114,8 @@ def show_exported(cut: Cut, export: Export, folder: Path) -> None:
     files: Files = {"the export (zip)": (name, partial(runs.packed, folder))}
     runs.show_downloads(files, key="export")
     if export.format == "safetensors-bf16":
-        st.code(words.pipeline_code(cut, folder), language="python")
+        st.code(words.pipeline_code(cut, folder), language=None)
         return
-    st.code(words.run_command(cut, folder), language="shell")
-    st.code(words.logits_code(cut, folder), language="python")
+    st.code(words.run_command(cut, folder), language=None)
+    st.code(words.logits_code(cut, folder), language=None)
     st.caption("Both need only `pip install onnxruntime tokenizers numpy`.")

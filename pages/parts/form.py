@@ -11,6 +11,7 @@ from bort_engine.data.uploads import uploads
 from bort_engine.encoder.own import own_models
 from bort_engine.encoder.sources import Source, sources
 from bort_engine.runs.text import literal
+from pages.parts import runs
 
 DEFAULT = "minilm-l6"  # its weights come with a package, and its fronts are on record
 Callback = Callable[..., None]
@@ -89,9 +90,8 @@ def show_start(start: Callback, argument: object, refusal: str, note: str = "") 
     """Offer to start, or say why that cannot be."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
-            "Start",
+            runs.main_label("Start", disabled=bool(refusal)),
             icon=":material/play_arrow:",
-            type="primary",
             on_click=start,
             args=[argument],
             disabled=bool(refusal),

@@ -68,7 +68,7 @@ def origin(kind: str, detail: str = "") -> None:
 def sentences(first: str, second: str, third: str, paper: str) -> None:
     """The lesson in three sentences, and its place in the papers (Markdown, with a link)."""
     st.markdown(f"{first} {second} {third}")
-    st.caption(f"In the papers: {paper}")
+    st.markdown(f":small[In the papers: {paper}]")  # a caption would pale its links
 
 
 def picture(

@@ -83,8 +83,7 @@ def show_form(source: str, task: str, epsilon: float) -> None:
         st.number_input(label, 0, 100_000, 0, key="--teacher-steps", help=once)
         st.number_input("Seed", 0, 10**6, 0, key="--seed")
     st.form_submit_button(
-        "Extract the front",
-        type="primary",
+        runs.main_label("Extract the front"),
         icon=":material/play_arrow:",
         on_click=start,
         args=[source, task, epsilon],

@@ -38,8 +38,7 @@ def show(key: str) -> None:
         with runs.warning():
             show_source(Source.load(name))
             st.button(
-                "Use this model",
-                type="primary",
+                runs.main_label("Use this model"),
                 icon=":material/check:",
                 on_click=use,
                 args=[name, key],

@@ -61,7 +61,7 @@ def show_finetune(front: Front, point: Point) -> None:
         return
     if not source.weights or not point.architecture.fits_in(source.architecture):
         return
-    if st.button("Fine-tune this", icon=":material/school:", type="primary"):
+    if st.button(runs.main_label("Fine-tune this"), icon=":material/school:"):
         address = {"parent": source.name, "point": str(point.architecture), "task": front.task}
         # Other names than here: what a widget is bound to cannot be set, and goes with its page.
         address |= {"chosen_at": f"{front.epsilon:g}"}
@@ -152,4 +152,4 @@ def show_checkpoint(front: Front, point: Point) -> None:
     if front.origin == "recorded":
         st.caption("The source and its elastic student are trained here first, once: minutes.")
     with st.expander("As a command", icon=":material/terminal:"):
-        st.code(words.cut_command(front, point), language="shell")
+        st.code(words.cut_command(front, point), language=None)

@@ -129,10 +129,10 @@ def show_int8(front: Front) -> None:
     """Say how a point of the front is exported in int8, of which nothing is on record."""
     st.caption("Nothing in int8 is on record here. This exports a point, and says what it costs:")
     if cut := front_words.cut_command(front, front.recommended):
-        st.code(f"{cut} --out POINT", language="shell", wrap_lines=True)
+        st.code(f"{cut} --out POINT", language=None, wrap_lines=True)
     show_command("export", "POINT/model", "--format", "onnx-int8", "--task", front.task)
 
 
 def show_command(*command: str) -> None:
     line = " ".join(["python -m bort_engine", *map(quote, command)])
-    st.code(line, language="shell", wrap_lines=True)
+    st.code(line, language=None, wrap_lines=True)

@@ -137,9 +137,8 @@ def show_ended(run: jobs.Run, status: jobs.Status, kept: str = KEPT, name: str =
         )
     with st.container(horizontal=True):
         st.button(
-            "Resume",
+            main_label("Resume"),
             icon=":material/restart_alt:",
-            type="primary",
             on_click=resume,
             args=[run],
             key=f"resume-{run.id}",  # there may be two on a page
@@ -169,6 +168,15 @@ def show_earlier(command: str, summary: str, *replaced: str) -> None:
                     on_click=open_run,
                     args=[run.id, *replaced],
                 )
+
+
+def main_label(label: str, disabled: bool = False) -> str:
+    """Return the label of the button that matters most: bold, in the primary colour.
+
+    Such a button is not of the type "primary": on that Streamlit writes in white, and in the dark
+    theme a primary colour that is legible as text is too light for that.
+    """
+    return label if disabled else f":primary[**{label}**]"
 
 
 # What is shown of a record.
@@ -212,7 +220,8 @@ def show_table(
 
 
 def show_title(badge: str, title: str, origin: str, colour: str = "primary") -> None:
-    st.markdown(f":{colour}-badge[{badge}] **{title}**  \n:small[{origin}]")
+    st.header(f":{colour}-badge[{badge}] {title}", anchor=False)
+    st.markdown(f":small[{origin}]")
 
 
 def show_chart(title: str, figure: "go.Figure", alt: str, caption: str) -> None:
@@ -249,13 +258,14 @@ def show_downloads(
     """
     with st.container(horizontal=True):
         for what, (name, make) in files.items():
+            label = f"Download {what}"
             st.download_button(
-                f"Download {what}",
+                main_label(label) if what == primary else label,
                 make,
                 name,
                 mimetypes.guess_type(name)[0],
                 icon=":material/download:",
-                type="primary" if what == primary else type,
+                type=type,
                 on_click="ignore",
                 key=f"{key}-{what}" if key else None,
             )

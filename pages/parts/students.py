@@ -54,4 +54,4 @@ def show_table(table: Table) -> None:
             "of a seed were there; points and strengths were chosen on dev. Made on "
             f"{literal(str(table.made))}, by"
         )
-        st.code(students.command(table), "bash", wrap_lines=True)
+        st.code(students.command(table), language=None, wrap_lines=True)

@@ -68,8 +68,7 @@ def show(key: str) -> None:
         asked = uploads.Upload(upload.path, chosen)
         show_summary(read(asked.task, upload.path.stat().st_mtime_ns), chosen)
         st.button(
-            "Use it",
-            type="primary",
+            runs.main_label("Use it"),
             icon=":material/check:",
             on_click=use,
             args=[upload, chosen, key],

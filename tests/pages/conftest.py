@@ -1,5 +1,7 @@
 """Fixtures of the pages' tests: nothing on record and no engine; what a page offers to take."""
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,9 @@ from bort_engine.finetune import report as agora_report
 from bort_engine.lab import table_record
 from bort_engine.search import errors as oracles
 from bort_engine.show import race as race_report
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 
 
 @pytest.fixture
@@ -39,3 +44,19 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of the fake engine last until they are stopped."""
     monkeypatch.setenv("FAKE_STEPS", "400")
     monkeypatch.setenv("FAKE_PAUSE", "0.05")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, one for all."""
+    if not Path(CHROMIUM).exists():
+        assert os.environ.get("CI") != "true", f"CI needs a browser, and there is none: {CHROMIUM}"
+        pytest.skip(f"no browser at {CHROMIUM}; install chromium, or name it in CHROMIUM")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, headless=True, args=FLAGS, timeout=60_000
+        )
+        yield browser
+        browser.close()

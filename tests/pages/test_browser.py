@@ -6,7 +6,6 @@ skip, but on CI (CI=true) they fail. With BORT_SCREENSHOTS=1 they renew docs/exp
 
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -26,8 +25,6 @@ from bort_engine.search import front as extract
 from bort_engine.search.result import Front
 
 ROOT = Path(__file__).parents[2]
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 # Stands in for `python -m bort_engine`: fine-tuning plays a made-up report, all else is real, but
 # on a task with fewer sentences, if SMALL_TASK names one.
 PROGRAM = f"""
@@ -89,21 +86,6 @@ def server(tmp_path_factory, quick_cache, small_task) -> Iterator[Server]:
         patch.setenv("SMALL_TASK", small_task)
         with serving(tmp_path_factory.mktemp("browser") / "runs") as server:
             yield server
-
-
-@pytest.fixture(scope="session")
-def browser():
-    if not Path(CHROMIUM).exists():
-        assert os.environ.get("CI") != "true", f"CI needs a browser, and there is none: {CHROMIUM}"
-        pytest.skip(f"no browser at {CHROMIUM}; install chromium, or name it in CHROMIUM")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, headless=True, args=FLAGS, timeout=60_000
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from bort_engine.search.cut import Cut, Recall
 from bort_engine.show.deploy import Compared
 from pages.parts import try_it
 from tests import tiny_onnx
-from tests.app import button, calm, opened, words
+from tests.app import button, calm, labels, opened, words
 from tests.conftest import synthetic_front
 
 ROOT = Path(__file__).parents[2]
@@ -57,10 +57,6 @@ def saved(root: Path, **changes) -> Path:
 
 def card(**address):
     return opened(cut_run="cut-by-hand", **address)
-
-
-def labels(at) -> list[str]:
-    return [b.label for b in at.button]
 
 
 def exported(at, wait, label="Export", command="export") -> jobs.Run:

@@ -49,7 +49,7 @@ def test_the_recorded_race_is_replayed_training_by_training(recorded):
     at = opened(COMPARE)
     assert calm(
         at
-    ) and "Recorded] **minilm-l6 on rotten-tomatoes: 3 evaluations each, 2 seeds" in words(at)
+    ) and "Recorded] minilm-l6 on rotten-tomatoes: 3 evaluations each, 2 seeds" in words(at)
     assert len(at.get("plotly_chart")) == 3  # two curves, and the fronts
     assert len(at.dataframe[-1].value) == 3
     slider = at.slider(key="evaluations-3")
@@ -83,7 +83,7 @@ def test_curves_over_seconds_and_what_seeds_attain(recorded):
 def test_a_race_is_started_watched_stopped_resumed_and_shown(slow, monkeypatch, tmp_path, wait):
     at = opened(COMPARE)
     at.selectbox(key="errors").set_value("measured")
-    at.multiselect(key="samplers").set_value(["local", "random"])
+    at.pills(key="samplers").set_value(["local", "random"])
     at.number_input(key="race_seeds").set_value(2)
     at.number_input(key="race_budget-2640").set_value(3).run()
     assert "At most 15 evaluations" in words(at)  # three each for ours and four searches
@@ -151,7 +151,7 @@ def test_only_a_table_of_the_whole_space_can_be_replayed(monkeypatch, tmp_path, 
 
 def test_a_race_against_nobody_is_not_started():
     at = opened(COMPARE)
-    at.multiselect(key="samplers").set_value([]).run()
+    at.pills(key="samplers").set_value([]).run()
     assert button(at, "Start").disabled and "Choose at least one search" in words(at)
     at.selectbox(key="race_source").set_value("bert-base-uncased").run()
     assert not at.exception  # another space, and so another budget

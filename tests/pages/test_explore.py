@@ -26,7 +26,16 @@ from bort_engine.search.evaluate import (
     Header,
     Setup,
 )
-from tests.app import button, calm, close_and_reopen, opened, press_and_wait, started, words
+from tests.app import (
+    button,
+    calm,
+    close_and_reopen,
+    labels,
+    opened,
+    press_and_wait,
+    started,
+    words,
+)
 from tests.conftest import TEACHER, synthetic_front
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -108,7 +117,7 @@ def test_budgets_lead_to_a_point_and_name_what_comes_nearest(calls):
     at.segmented_control(key="prefer").set_value("error").run()
     best = FRONT.cheapest("error", max_latency_ms=5.0, max_error_gain=0.19)
     assert best is not None and best.architecture != FRONT.knee.architecture
-    assert f"Take **{best.architecture}**" in words(at) and card(at) == str(best.architecture)
+    assert f"Take {best.architecture}" in words(at) and card(at) == str(best.architecture)
     at.query_params["point"] = str(FRONT.knee.architecture)
     at.run()
     assert card(at) == str(FRONT.knee.architecture)
@@ -318,7 +327,7 @@ def test_a_point_is_taken_to_the_fine_tune_page_if_it_fits_its_source(calls, mon
     assert "Chosen from a front at epsilon 0.1." in words(at)
     st.cache_data.clear()
     monkeypatch.setattr(extract, "front", lambda *_, **__: replace(FRONT, source="bert-tiny"))
-    assert "Fine-tune this" not in [b.label for b in opened().button]
+    assert "Fine-tune this" not in labels(opened())
 
 
 def test_your_own_text_is_looked_at_and_becomes_the_task(slow):

@@ -49,7 +49,7 @@ def test_a_training_is_started_watched_stopped_resumed_and_shown(monkeypatch, wa
     monkeypatch.setenv("FAKE_PAUSE", "0.05")
     at = opened(FINETUNE, point="2,12,384,768", chosen_at="0.3")
     at.number_input(key="labelled").set_value(500)
-    at.multiselect(key="controls").set_value(["random", "plain"])
+    at.pills(key="controls").set_value(["random", "plain"])
     run, command = started(at, "Start")
     assert command == (
         "agora minilm-l6 --architecture 2,12,384,768 --configs auto --controls plain,random "

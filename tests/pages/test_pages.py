@@ -81,7 +81,7 @@ for source in ("minilm-l6", "bert-large-uncased"):
     at.run()
     assert not at.exception and at.metric, at.exception
 at.switch_page("pages/finetune.py").run()
-assert not at.exception and "What happens here" in [h.value for h in at.subheader]
+assert not at.exception and "What happens here" in [h.value for h in at.header]
 heavy = {{"torch", "transformers", "datasets", "optuna"}} & set(sys.modules)
 assert not heavy, heavy
 """

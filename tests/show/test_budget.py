@@ -20,10 +20,10 @@ def test_a_budget_names_the_best_point_that_fits(small):  # noqa: F811
 
 def test_the_recommendation_says_what_is_gained_and_lost(small):  # noqa: F811
     text = budgets.recommendation(small, Budget())
-    assert text.startswith("Take **4,2,8,8**") and "1.3 times as fast, 75% of the encoder" in text
+    assert text.startswith("Take 4,2,8,8") and "1.3 times as fast, 75% of the encoder" in text
     assert "loses 1.0 points of accuracy" in text
     source = budgets.recommendation(small, Budget(lose=0.0))
-    assert source.startswith("**Nothing smaller fits:** take the largest of the space, 6,2,8,8")
+    assert source.startswith("Nothing smaller fits: take the largest of the space, 6,2,8,8")
 
 
 def test_where_nothing_fits_the_nearest_is_named_with_what_it_misses_by(small):  # noqa: F811

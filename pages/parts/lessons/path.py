@@ -3,7 +3,7 @@
 import streamlit as st
 
 from bort_engine.show.lessons import tour
-from pages.parts import lesson
+from pages.parts import lesson, runs
 
 TITLE = "Five minutes"
 IDEA = (
@@ -50,13 +50,13 @@ def show_ways(step: int) -> None:
     """One stop back, one stop on."""
     with st.container(horizontal=True):
         for label, to, icon in (("Back", step - 1, "back"), ("Next", step + 1, "forward")):
+            disabled = not 1 <= to <= STEPS
             st.button(
-                label,
+                runs.main_label(label, disabled) if label == "Next" else label,
                 icon=f":material/arrow_{icon}:",
                 on_click=lesson.apply,
                 args=[{"path_step": tour.NAMES[(to - 1) % STEPS]}],
-                disabled=not 1 <= to <= STEPS,
-                type="primary" if label == "Next" else "secondary",
+                disabled=disabled,
                 key=f"path-{label}",
             )
 

@@ -133,7 +133,7 @@ def show_rounds(run: Torus, kind: str, below: DeltaGenerator) -> None:
                 lambda: torus.table(run),
             )
             shapes = torus.shape_table(run, number)
-            st.dataframe(shapes, hide_index=True, alt="Pieces, loops and hollows, round by round")
+            runs.show_table(shapes, {}, "Pieces, loops and hollows, round by round", {"": "Which"})
             st.caption(torus.SHAPE)
         st.markdown(literal(torus.run_summary(run)))
         controls = torus.controls_table(run)
