@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from bort_engine.encoder.exporters import onnx_graph, openvino_model
+from bort_engine.encoder.run_onnx import core
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.timing import LatencySettings, TimedShape, inputs_of, stacked
 
@@ -62,7 +63,5 @@ def _openvino(graph: Any, inputs: dict[str, Any], threads: int) -> tuple[Any, li
     What is timed is also what it is calibrated on: which ranges come out changes no time.
     """
     model = openvino_model(graph, [inputs])
-    from openvino import Core  # type: ignore  # an extra
-
-    compiled = Core().compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": threads})
+    compiled = core().compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": threads})
     return compiled, [node.any_name for node in compiled.inputs]

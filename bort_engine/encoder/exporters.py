@@ -20,6 +20,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from bort_engine.encoder.build import weights_of
+from bort_engine.encoder.run_onnx import core
 from bort_engine.encoder.sources import Source
 from bort_engine.runs.text import one_line
 
@@ -138,20 +139,18 @@ def openvino_model(graph: Any, samples: Sequence[dict[str, Any]]) -> Any:
     Args:
         samples: inputs by name, (1, length); the ranges of the activations are those on them.
     """
-    # Both would report to Google Analytics that they are used; without this package they do not.
-    sys.modules["openvino_telemetry"] = None  # type: ignore
     import onnx_ir
 
     with _quiet():
-        import nncf  # type: ignore  # an extra, as the next
-        import openvino  # type: ignore
+        openvino = core()  # before NNCF, which would report its use
+        import nncf  # type: ignore  # an extra
 
         # Symmetric activations (PERFORMANCE): logits of two film-review models are nearer to
         # PyTorch's than with asymmetric ones (MIXED), 0.08 for 0.09 in the mean. Weights of 7 bits
         # (overflow_fix) cost 0.01 and cannot overflow 16 bits where the processor lacks VNNI.
         ranges = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
         return nncf.quantize(
-            openvino.Core().read_model(onnx_ir.to_proto(graph).SerializeToString()),
+            openvino.read_model(onnx_ir.to_proto(graph).SerializeToString()),
             nncf.Dataset(samples),
             preset=nncf.QuantizationPreset.PERFORMANCE,
             subset_size=len(samples),

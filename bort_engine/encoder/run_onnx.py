@@ -31,13 +31,25 @@ def open_onnx(folder: Path) -> tuple[list[str], Session]:
     return names, lambda feed: np.array(session.run(None, feed)[0])
 
 
-def open_openvino(folder: Path) -> tuple[list[str], Session]:
-    """Return the names of the inputs of model.xml, and what runs it."""
-    # With this package OpenVINO would report to Google Analytics that it is used.
+@cache
+def core() -> Any:
+    """Return OpenVINO's core, one for as long as the process lives.
+
+    Its CPU plugin gives a thread a stack for signals and frees it when it goes, after which a
+    signal would be a crash.
+    """
+    # With this package OpenVINO, and NNCF, would report to Google Analytics that they are used.
     sys.modules["openvino_telemetry"] = None  # type: ignore
     from openvino import Core  # type: ignore  # an extra
 
-    model: Any = Core().compile_model(folder / "model.xml", "CPU")
+    made = Core()
+    made.get_versions("CPU")  # loads the plugin
+    return made
+
+
+def open_openvino(folder: Path) -> tuple[list[str], Session]:
+    """Return the names of the inputs of model.xml, and what runs it."""
+    model: Any = core().compile_model(folder / "model.xml", "CPU")
     names = [node.any_name for node in model.inputs]
     return names, lambda feed: np.array(model(feed)[0])
 

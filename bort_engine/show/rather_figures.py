@@ -38,7 +38,8 @@ def figure(options: Sequence[Option], kind: str) -> go.Figure:
     for name, group in series.items():
         is_export = group[0].is_export
         colour, symbol = EXPORTS.get(name, (PURPLE, "circle")) if is_export else MARKS[name][1:]
-        texts = [o.title for o in group]
+        # Of several seeds, which lie close together, one has its name.
+        texts = [group[0].title.partition(", seed")[0], *[""] * (len(group) - 1)]
         if is_export:  # the shapes of the lowest line; those above it are the same
             texts = [
                 "source" if o.title.startswith("source") else o.shape * (name == "onnx-int8")

@@ -121,7 +121,7 @@ def show_summary(of: TaskSummary, chosen: Columns) -> None:
         notes.append(f"Classes of fewer than 10 rows are hardly learnt: {some}.")
     if notes:
         st.caption(" ".join(notes))
-    left, right = st.columns([2, 5])
+    left, right = st.columns([3, 5])
     if of.classes:
         counts = pd.DataFrame(of.classes, columns=["Class", "Rows to train on"])
         left.dataframe(counts, hide_index=True, height=240, alt="Rows by class")

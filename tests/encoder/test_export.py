@@ -195,6 +195,24 @@ def test_an_openvino_folder_runs_alone_and_nothing_reports_that_it_does(
     assert not list((tmp_path / "home").iterdir())
 
 
+@needs_openvino
+def test_a_signal_after_openvino_has_gone_is_heard(bert, tmp_path):
+    result = export(bert, format="openvino-int8", out=tmp_path)
+    code = (
+        "import gc, os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from bort_engine.encoder.run_onnx import open_openvino\n"
+        "session = open_openvino(Path(sys.argv[1]))\n"
+        "del session\n"
+        "gc.collect()\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('heard'))\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    command = [sys.executable, "-c", code, result.folder]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.returncode) == ("heard\n", 0), done.stderr
+
+
 def test_training_texts_of_the_task_calibrate_openvino(bert, tmp_path, all_zeros, monkeypatch):
     texts = [f"a b {n}" for n in range(2000)]
     rows = [f"{text},{'xy'[n % 2]}" for n, text in enumerate(texts)]
