@@ -124,4 +124,4 @@ def gains(front: Front, point: Point) -> str:
     share = point.n_encoder_parameters / source.n_encoder_parameters
     change = f"loses {100 * lost:.1f}" if lost >= 0 else f"gains {-100 * lost:.1f}"
     unit = "GLUE points (predicted)" if words.predicted(front) else f"points of {front.scale.unit}"
-    return f"{faster:.1f} times as fast, {share:.0%} of the encoder, {change} {unit}"
+    return f"predicted {faster:.1f} times as fast, {share:.0%} of the encoder, {change} {unit}"
