@@ -166,14 +166,10 @@ with st.container(border=True):
     titles = form.tasks()
     tasks += sorted(titles, key=lambda name: (source_name, name) not in on_record)
     titles[PREDICTED] = "GLUE average, predicted"
-    asked = st.query_params.get("task")
+    if (asked := st.query_params.get("task")) in tasks:
+        st.session_state.setdefault("task", asked)
     task = columns[1].selectbox(
-        "Task",
-        tasks,
-        tasks.index(asked) if asked in tasks else 0,
-        format_func=titles.__getitem__,
-        key="task",
-        on_change=change_task,
+        "Task", tasks, format_func=titles.__getitem__, key="task", on_change=change_task
     )
     epsilon = columns[2].slider(
         "Epsilon",

@@ -182,6 +182,14 @@ def test_bert_large_in_borts_space_is_predicted_at_once(calls):
     assert at.metric[3].label == "GLUE score, predicted"
 
 
+def test_a_task_in_the_address_is_chosen_and_a_change_is_kept_there(calls):
+    at = opened(task="newsgroups")
+    assert not at.exception and at.selectbox(key="task").value == "newsgroups"
+    at.selectbox(key="task").set_value("rotten-tomatoes").run()
+    assert at.query_params["task"] == "rotten-tomatoes" and at.metric
+    assert opened(task="no such").selectbox(key="task").value == "rotten-tomatoes"
+
+
 def test_a_run_is_drawn_again_with_the_latencies_of_another_runtime(
     run_root, monkeypatch, tmp_path, wait
 ):
