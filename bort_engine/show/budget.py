@@ -66,11 +66,13 @@ class Budget:
     def nearest(self, front: Front) -> Point:
         """Return the point whose worst miss is least, as a share of the front's largest value."""
         points = front.above_chance
+        largest = {
+            "points": 100 * max(p.shown_error for p in points),
+            "ms": max(p.latency_ms for p in points),
+            "M": max(p.n_parameters for p in points) / 1e6,
+        }
 
         def worst(point: Point) -> float:
-            largest = {"points": 100 * max(p.shown_error for p in points)}
-            largest |= {"ms": max(p.latency_ms for p in points)}
-            largest |= {"M": max(p.n_parameters for p in points) / 1e6}
             return max(by / largest[unit] for unit, by in self.misses(front, point).items())
 
         return min(points, key=worst)

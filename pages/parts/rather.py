@@ -5,7 +5,6 @@ beside the source.
 """
 
 from functools import partial
-from pathlib import Path
 from shlex import quote
 
 import streamlit as st
@@ -20,7 +19,7 @@ from bort_engine.search.result import Front
 from bort_engine.show import front as front_words
 from bort_engine.show import rather as words
 from bort_engine.show import rather_figures as figures
-from pages.parts import runs, side_run
+from pages.parts import runs, side_run, students
 
 TABLE = side_run.address("table")
 KEPT = "The models that were made are kept; resuming goes on from there."
@@ -43,7 +42,7 @@ def show(front: Front) -> None:
         run = show_runs(front)
         path = run.folder / "table.json" if run else table_record.RECORDED
         with above, runs.warning():
-            table = runs.opened(path, read) if path.is_file() else None
+            table = runs.opened(path, students.read) if path.is_file() else None
             rows = words.find(table, front.source, front.task) if table else None
             if table and rows:
                 show_options(front, table, rows)
@@ -56,14 +55,10 @@ def references(front: Front) -> dict[str, float]:
     if not table_record.RECORDED.is_file() or front_words.predicted(front):
         return {}
     with runs.warning():
-        table = runs.opened(table_record.RECORDED, read)
+        table = runs.opened(table_record.RECORDED, students.read)
         rows = words.find(table, front.source, front.task)
         return words.references(rows) if rows else {}
     return {}
-
-
-def read(path: Path) -> Table:
-    return records.read(path, Table)
 
 
 def show_runs(front: Front) -> jobs.Run | None:
@@ -130,9 +125,5 @@ def show_int8(front: Front) -> None:
     st.caption("Nothing in int8 is on record here. This exports a point, and says what it costs:")
     if cut := front_words.cut_command(front, front.recommended):
         st.code(f"{cut} --out POINT", language=None, wrap_lines=True)
-    show_command("export", "POINT/model", "--format", "onnx-int8", "--task", front.task)
-
-
-def show_command(*command: str) -> None:
-    line = " ".join(["python -m bort_engine", *map(quote, command)])
-    st.code(line, language=None, wrap_lines=True)
+    export = "python -m bort_engine export POINT/model --format onnx-int8 --task"
+    st.code(f"{export} {quote(front.task)}", language=None, wrap_lines=True)
