@@ -6,39 +6,18 @@ another tab; a change of what may be lost, and of epsilon, until the sentence or
 chart says the new one. Needs Chromium, as the browser tests do.
 """
 
-import os
-import shutil
-import socket
-import subprocess
 import sys
-import urllib.request
+import tempfile
 from pathlib import Path
 from statistics import median
-from time import perf_counter, sleep
+from time import perf_counter
 
-ROOT = Path(__file__).parent.parent
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from tests.pages.conftest import CHROMIUM, FLAGS
+from tests.pages.test_browser import serving
+
 SETTLED = "[data-testid='stMetric'] >> nth=3", ".js-plotly-plot .scatterlayer path.point >> nth=20"
-
-
-def serve() -> tuple[subprocess.Popen[bytes], str]:
-    """Start a server; it is ready to be asked, and has drawn nothing yet."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=true"]
-    server = subprocess.Popen(
-        [*command, f"--server.port={port}"], cwd=ROOT, stdout=subprocess.DEVNULL
-    )
-    url = f"http://localhost:{port}"
-    for _ in range(300):
-        try:
-            urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).close()
-            break
-        except OSError:
-            sleep(0.1)
-    return server, url
 
 
 def seconds(browser, url: str) -> dict[str, float]:
@@ -75,13 +54,9 @@ def main() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         for _ in range(rounds):
-            server, url = serve()
-            try:
-                for name, value in seconds(browser, url).items():
+            with tempfile.TemporaryDirectory() as folder, serving(Path(folder, "runs")) as server:
+                for name, value in seconds(browser, server.url).items():
                     found.setdefault(name, []).append(value)
-            finally:
-                server.terminate()
-                server.wait(20)
         browser.close()
     for name, values in found.items():
         each = ", ".join(f"{value:.2f}" for value in values)
