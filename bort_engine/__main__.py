@@ -117,6 +117,7 @@ def fetch(*, names: tuple[str, ...] = resources.DEFAULT, on_progress: Progress =
 VERBS: dict[str, Callable[..., Any] | str] = {
     "params": params,
     "front": "search.front",
+    "layers": "search.layers",
     "cut": "search.cut",
     "agora": "finetune.agora",
     "export": "encoder.export",

@@ -8,7 +8,6 @@ The magnitude of the weights gives larger errors after equal steps (benchmarks/i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from transformers.utils import logging as transformers_logging
 
 from bort_engine.data.resources import fetch, general_texts
 from bort_engine.encoder.onnx_weights import transformers_folder
+from bort_engine.encoder.roles import LAYER, ROLES, layer_of, role_of
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
 from bort_engine.runs.events import Progress, silent
@@ -41,28 +41,6 @@ transformers_logging.disable_progress_bar()  # stderr has our own progress
 
 ENCODER_INITIALISATIONS = ("inherit", "scratch")
 N_TEXTS, N_TOKENS, BATCH = 256, 64, 64  # of the sample that importance is measured on
-
-# What a module does, by its name in the three families: BERT and RoBERTa have encoder.layer.N.
-# attention.self.query and so on, DistilBERT has transformer.layer.N.attention.q_lin. The first
-# pattern that matches counts. Then: which units its weight (rows, columns) is cut by, on which
-# axis. The other axis, and all of the embeddings, norms, pooler and head, are cut by hidden units.
-_ROLES = {
-    "query": (r"\.(query|q_lin)$", "logits", 0),
-    "key": (r"\.(key|k_lin)$", "logits", 0),
-    "value": (r"\.(value|v_lin)$", "attention", 0),
-    "attention_out": (r"\.(attention\.output\.dense|out_lin)$", "attention", 1),
-    "ffn_in": (r"\.(intermediate\.dense|lin1)$", "neurons", 0),
-    "ffn_out": (r"\.(output\.dense|lin2)$", "neurons", 1),
-}
-_LAYER = re.compile(r"\.layer\.(\d+)\.")
-
-
-def _role(module_name: str) -> str:
-    return next((role for role, (name, *_) in _ROLES.items() if re.search(name, module_name)), "")
-
-
-def _layer(name: str) -> int:
-    return int(match[1]) if (match := _LAYER.search(name)) else 0
 
 
 def weights_of(source: Source, on_progress: Progress = silent) -> str:
@@ -207,7 +185,7 @@ class Importance:
             for name, module in model.named_modules():
                 # All layers share the hidden units, so that what every norm gives adds up.
                 hidden = isinstance(module, torch.nn.LayerNorm)
-                role, layer = ("hidden", 0) if hidden else (_role(name), _layer(name))
+                role, layer = ("hidden", 0) if hidden else (role_of(name), layer_of(name))
                 if role in ("hidden", "query", "key", "attention_out", "ffn_out"):
                     hooks.enter_context(module.register_forward_hook(partial(add, role, layer)))
             for batch in batches:
@@ -308,13 +286,13 @@ class Slice:
         self, name: str, weights: Mapping[str, torch.Tensor], shape: torch.Size
     ) -> torch.Tensor:
         """Return the child's weight `name`, of this shape, cut out of the parent's weights."""
-        role, layer = _role(name.rpartition(".")[0]), _layer(name)
-        weight = weights[_LAYER.sub(f".layer.{self.layers[layer]}.", name)]
+        role, layer = role_of(name.rpartition(".")[0]), layer_of(name)
+        weight = weights[LAYER.sub(f".layer.{self.layers[layer]}.", name)]
         units: dict[int, torch.Tensor] = {
             axis: self.hidden for axis in range(weight.dim()) if weight.shape[axis] != shape[axis]
         }
         if role:
-            _, kind, axis = _ROLES[role]
+            _, kind, axis = ROLES[role]
             if axis < weight.dim():  # the bias of an output has hidden units only
                 units[axis] = getattr(self, kind)[layer]
         for axis, indices in units.items():

@@ -12,7 +12,7 @@ from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from annotated_types import Interval, MinLen
@@ -76,6 +76,23 @@ class LatencyReport:
     made_on: str
     versions: str
     runtime: Runtime = "pytorch"
+
+
+class Timings(Protocol):
+    """Timed parts of a family, and shapes that were held out to check predictions from them."""
+
+    @property
+    def settings(self) -> LatencySettings: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def versions(self) -> str: ...
+    @property
+    def made_on(self) -> str: ...
+    @property
+    def origin(self) -> Origin: ...
+    @property
+    def held_out(self) -> tuple[HeldOut, ...]: ...
 
 
 @dataclass(frozen=True)  # without slots, for what is cached
@@ -146,25 +163,30 @@ class Calibration:
 
     def report(self) -> LatencyReport:
         """Return the settings and how far the held-out predictions were off."""
-        from scipy.stats import kendalltau
+        return report_of(self)
 
-        predicted = np.array([row.predicted_ms for row in self.held_out])
-        measured = np.array([row.measured_ms for row in self.held_out])
-        errors = np.abs(predicted / measured - 1)
-        # One time only (a space of one architecture) has no order that could be lost.
-        ranked = len(set(predicted)) > 1 and len(set(measured)) > 1
-        tau: Any = kendalltau(predicted, measured) if ranked else None
-        return LatencyReport(
-            **asdict(self.settings),
-            device=self.device,
-            median_relative_error=float(np.median(errors)),
-            worst_relative_error=float(errors.max()),
-            kendall_tau=float(tau.statistic) if tau else 1.0,
-            n_held_out=len(errors),
-            origin=self.origin,
-            made_on=self.made_on,
-            versions=self.versions,
-        )
+
+def report_of(timings: Timings) -> LatencyReport:
+    """Return the settings of timed parts, and how far the predictions of the held-out were off."""
+    from scipy.stats import kendalltau
+
+    predicted = np.array([row.predicted_ms for row in timings.held_out])
+    measured = np.array([row.measured_ms for row in timings.held_out])
+    errors = np.abs(predicted / measured - 1)
+    # One time only (a space of one architecture) has no order that could be lost.
+    ranked = len(set(predicted)) > 1 and len(set(measured)) > 1
+    tau: Any = kendalltau(predicted, measured) if ranked else None
+    return LatencyReport(
+        **asdict(timings.settings),
+        device=timings.device,
+        median_relative_error=float(np.median(errors)),
+        worst_relative_error=float(errors.max()),
+        kendall_tau=float(tau.statistic) if tau else 1.0,
+        n_held_out=len(errors),
+        origin=timings.origin,
+        made_on=timings.made_on,
+        versions=timings.versions,
+    )
 
 
 def check_packages(runtime: Runtime) -> None:

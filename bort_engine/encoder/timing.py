@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
+from bort_engine.encoder.uneven import Uneven, shrink
 from bort_engine.runs.provenance import n_threads
 
 if TYPE_CHECKING:
@@ -57,10 +58,14 @@ class LatencySettings:
 
 @dataclass(frozen=True, slots=True)
 class TimedShape:
-    """What is timed: `depth` layers of an architecture. At depth 0, what lies outside of layers."""
+    """What is timed: `depth` layers of an architecture. At depth 0, what lies outside of layers.
+
+    With `uneven`, that shape, cut from `depth` layers of the architecture.
+    """
 
     architecture: Architecture
     depth: int
+    uneven: Uneven | None = None
 
 
 class Timed(Protocol):
@@ -114,6 +119,8 @@ def stacked(
     # its parameters then become views of the buffer, and only its few buffers are its own.
     with torch.device("meta"):
         model = AutoModel.from_config(config, **pooler, **options)
+        if shape.uneven:
+            model = shrink(model, shape.uneven, shape.architecture.head_width)
     model.to_empty(device="cpu")
     offset = 0
     for parameter in model.parameters():

@@ -28,6 +28,7 @@ from bort_engine.search.evaluate import (
     Header,
     OracleName,
     Setup,
+    Shape,
     check_setup,
     read_header,
 )
@@ -60,8 +61,8 @@ class Oracle:
     note: str
     seed: int
     made: Provenance
-    evaluations: dict[Architecture, Evaluation] = field(default_factory=dict)
-    evaluate_new: Callable[[Architecture], Evaluation] | None = None
+    evaluations: dict[Shape, Evaluation] = field(default_factory=dict)
+    evaluate_new: Callable[[Shape], Evaluation] | None = None
     training: BriefTraining | None = None
     teacher: TeacherReport | None = None
     predictor: ErrorPredictor | None = None
@@ -70,7 +71,7 @@ class Oracle:
     _total: int = 0
     _stage: str = STAGE
 
-    def evaluate(self, architecture: Architecture) -> Evaluation:
+    def evaluate(self, architecture: Shape) -> Evaluation:
         """Return what is known of an architecture, after evaluating it if need be."""
         if architecture not in self.evaluations:
             assert self.evaluate_new is not None, f"{architecture} is not on record"
@@ -86,7 +87,7 @@ class Oracle:
         )
         return evaluation
 
-    def r(self, architecture: Architecture) -> float:
+    def r(self, architecture: Shape) -> float:
         """Return an architecture's error on the scale that searches compare."""
         return self.scale.r(self.evaluate(architecture).wrong)
 
@@ -156,7 +157,7 @@ def measured(
         path, Header(evaluator.setup, report, Provenance.here(precision=precision()))
     )
 
-    def evaluate_new(architecture: Architecture) -> Evaluation:
+    def evaluate_new(architecture: Shape) -> Evaluation:
         evaluation = evaluator.evaluate(architecture)
         table.add(evaluation)
         return evaluation
@@ -187,7 +188,8 @@ def glue(source: Source) -> Oracle:
     """Return an oracle that predicts from published GLUE scores, by encoder parameters."""
     predictor = published_predictor()
 
-    def evaluate_new(architecture: Architecture) -> Evaluation:
+    def evaluate_new(architecture: Shape) -> Evaluation:
+        assert isinstance(architecture, Architecture)
         size = n_parameters(architecture, source).encoder
         return Evaluation(architecture, predictor.predict([size]), dev_error=None)
 

@@ -20,6 +20,7 @@ from annotated_types import Ge, Le
 from bort_engine.data.tasks import find_task
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
+from bort_engine.encoder.uneven import Uneven
 from bort_engine.runs import records
 from bort_engine.runs.events import Progress, Stop, never, silent
 from bort_engine.runs.provenance import Provenance
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from bort_engine.training.elastic import Elastic
     from bort_engine.training.trainer import Recipe
 
+Shape = Architecture | Uneven
 USUAL = ((30, 5e-4), (300, 4e-4))  # steps and learning rate: of a candidate, of the elastic student
 # How errors are made: the first two train each candidate, the third trains all of them together,
 # and the last is a line through published GLUE scores.
@@ -83,7 +85,7 @@ class Evaluation:
     An error that is predicted has no `dev_error`, and took no `seconds`.
     """
 
-    architecture: Architecture
+    architecture: Shape
     error: Positive
     dev_error: Share | None
     seconds: NonNegative = 0.0
@@ -158,7 +160,7 @@ class EvaluationTable:
 
     def __init__(self, path: Path | None, header: Header | None = None) -> None:
         self.path = path
-        self.evaluations: dict[Architecture, Evaluation] = {}
+        self.evaluations: dict[Shape, Evaluation] = {}
         if path and path.exists() and path.stat().st_size:
             self.header = self._read(path, header)
             return
@@ -265,7 +267,7 @@ class Evaluator:
             learning_rate=training.learning_rate,
         )
 
-    def evaluate(self, architecture: Architecture) -> Evaluation:
+    def evaluate(self, architecture: Shape) -> Evaluation:
         """Build, train where need be, and measure on dev. T itself is exact: it is not trained.
 
         Raises:
@@ -278,11 +280,15 @@ class Evaluator:
         start = perf_counter()
         if architecture == self.source.architecture and self.setup.oracle != "scratch":
             return Evaluation(architecture, T.error, T.dev_error, round(perf_counter() - start, 3))
-        model = self.student.cut(architecture) if elastic else self._trained(architecture)
+        if elastic:
+            return self.measure(architecture, self.student.cut(architecture), start)
+        if isinstance(architecture, Uneven):
+            raise ValueError(f"{architecture} can be cut only from the elastic student.")
+        model = self._trained(architecture)
         return self.measure(architecture, model, start)
 
     def measure(
-        self, architecture: Architecture, model: PreTrainedModel, start: float | None = None
+        self, architecture: Shape, model: PreTrainedModel, start: float | None = None
     ) -> Evaluation:
         """Measure a model on dev; its seconds count from `start`. Raises as `evaluate` does."""
         start = perf_counter() if start is None else start
@@ -294,7 +300,7 @@ class Evaluator:
 
         return predict(model, self.teacher.dev_data, self.teacher.tokenizer)
 
-    def judge(self, architecture: Architecture, outputs: np.ndarray, start: float) -> Evaluation:
+    def judge(self, architecture: Shape, outputs: np.ndarray, start: float) -> Evaluation:
         """Return the errors of outputs on dev; seconds count from `start`."""
         T = self.teacher
         if not np.isfinite(outputs).all():

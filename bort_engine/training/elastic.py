@@ -26,10 +26,12 @@ from torch.func import functional_call
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from bort_engine.encoder.build import Slice, blank, inherit
+from bort_engine.encoder.build_uneven import cut_uneven
 from bort_engine.encoder.checkpoint import os_errors
 from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture, SearchSpace, check_slice
+from bort_engine.encoder.uneven import Uneven
 from bort_engine.runs import records
 from bort_engine.runs.events import Progress, Stop, never, silent, step_events
 from bort_engine.runs.records import NonNegative
@@ -63,16 +65,19 @@ class Elastic:
             folder / "model", use_safetensors=True
         ).eval()
 
-    def cut(self, architecture: Architecture) -> PreTrainedModel:
-        """Return a slice as a plain model with T's kind of head; the source's own shape is T.
+    def cut(self, architecture: Architecture | Uneven) -> PreTrainedModel:
+        """Return a slice as a model with T's kind of head; the source's own shape is T.
 
         Raises:
             ValueError: the architecture is no slice of the source.
         """
+        importance = self.teacher.importance
+        if isinstance(architecture, Uneven):
+            return cut_uneven(self.model, architecture, self.source, importance)
         check_slice(architecture, self.source)
         if architecture == self.source.architecture:
             return copy.deepcopy(self.teacher.model)
-        return inherit(self.model, architecture, self.source, self.teacher.importance)
+        return inherit(self.model, architecture, self.source, importance)
 
     @classmethod
     def prepare(

@@ -171,12 +171,13 @@ def check_errors(record: EvaluationTable) -> list[Check]:
 
     source = sources[MEASURED]
     # One that has timed all shapes of the record, where there is one.
-    calibration = recorded_calibration(source, [*record.evaluations]) or calibration_of(source)
+    uniform = {a: e for a, e in record.evaluations.items() if isinstance(a, Architecture)}
+    calibration = recorded_calibration(source, uniform) or calibration_of(source)
     assert calibration, f"{MEASURED}'s calibration ships"
-    evaluations = [e for a, e in record.evaluations.items() if calibration.covers([a])]
+    evaluations = {a: e for a, e in uniform.items() if calibration.covers([a])}
     scale = Scale.of(record.header.teacher)
-    errors = [scale.r(evaluation.wrong) for evaluation in evaluations]
-    points = [costs_of(e.architecture, source, calibration) for e in evaluations]
+    errors = [scale.r(evaluation.wrong) for evaluation in evaluations.values()]
+    points = [costs_of(a, source, calibration) for a in evaluations]
     candidates = [candidate(point) for point in points]
     correlation: Any = kendalltau([point.n_encoder_parameters for point in points], errors)
     tau = float(correlation.statistic)

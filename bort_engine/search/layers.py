@@ -1,0 +1,397 @@
+"""The verb `layers`: a front of shapes whose layers differ, out of more than can be enumerated.
+
+Random shapes are cut from the elastic student and measured; what each width loses is learned from
+them (layer_losses.py) and held against others (the audit); a dynamic program finds the shapes that
+no other one beats in size, latency and summed loss, for all there are (algorithms/layers.py). The
+promise is of sums. So a share of what was found is measured, and improved by local search: only
+measured errors are shown as errors.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from annotated_types import Gt, Lt, MinLen
+
+from bort_engine.algorithms import fptas
+from bort_engine.algorithms.pareto import nondominated
+from bort_engine.data.columns import Columns
+from bort_engine.data.tasks import find_task, with_columns
+from bort_engine.encoder.costs import n_parameters
+from bort_engine.encoder.layer_latency import LayerLatency, calibrate_layers
+from bort_engine.encoder.sources import Source
+from bort_engine.encoder.timing import LatencySettings
+from bort_engine.encoder.uneven import NEURONS, Layer, Uneven, draw, layer_parameters
+from bort_engine.runs import records
+from bort_engine.runs.events import Progress, Stop, bar, check, never
+from bort_engine.runs.provenance import Provenance
+from bort_engine.runs.records import Count, NonNegative, Positive, PositiveCount, Share
+from bort_engine.search import errors as oracles
+from bort_engine.search.errors import Oracle
+from bort_engine.search.evaluate import BriefTraining, Evaluation, Setup
+from bort_engine.search.layer_losses import Finite, Found, LayerLosses, count, log_loss, search
+from bort_engine.search.result import AFFORDABLE
+from bort_engine.search.scale import Scale
+from bort_engine.training.teacher import TeacherReport
+
+SHARES = (0.5, 0.625, 0.75, 0.875, 1.0)  # of the source's hidden size: those that are searched
+N_MUTANTS, N_BEST = 200, 10  # local search: so many are drawn, one of the best sums is measured
+FoundBy = Literal["source", "search", "local search"]
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How many shapes are measured for what.
+
+    Args:
+        fit: random shapes that the layers' losses are learned from.
+        audit: others that the sums are held against.
+        measure: of the shapes found, how many are measured.
+        improve: further ones, tried by local search.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+
+    fit: int = 400
+    audit: int = 50
+    measure: int = 40
+    improve: int = 40
+
+    def __post_init__(self) -> None:
+        for name, least in (("fit", 20), ("audit", 3), ("measure", 1), ("improve", 0)):
+            value = getattr(self, name)
+            if type(value) is not int or not least <= value <= 10_000:
+                raise ValueError(f"{name} is {value!r}; allowed: {least} to 10000.")
+
+
+@dataclass(frozen=True, slots=True)
+class UnevenPoint:
+    """A measured shape. `loss` is the summed one (log KL); the others are as in `result.Point`."""
+
+    shape: Uneven
+    n_parameters: PositiveCount
+    latency_ms: Positive
+    loss: Finite
+    error: Positive
+    dev_error: Share
+    r: Annotated[float, Gt(-1e18), Lt(1e18)]
+    found_by: FoundBy
+    pareto: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """A random shape that no loss was learned from: its summed and its measured log KL."""
+
+    shape: Uneven
+    summed: Finite
+    measured: Finite
+
+
+@dataclass(frozen=True)
+class LayersFront:
+    """What `layers` found.
+
+    Attributes:
+        points: measured shapes; `pareto` marks those that no other measured one beats.
+        n_found: how many shapes the search returned at this epsilon, of `n_shapes`.
+        n_states: the most states that were kept after a layer.
+        losses, latency: what the sums are made of: a search at another epsilon needs no more.
+    """
+
+    source: str
+    task: str
+    epsilon: Positive
+    effort: Effort
+    n_found: PositiveCount
+    n_states: PositiveCount
+    search_seconds: NonNegative
+    points: Annotated[tuple[UnevenPoint, ...], MinLen(1)]
+    audit: Annotated[tuple[Audited, ...], MinLen(1)]
+    losses: LayerLosses
+    latency: LayerLatency
+    scale: Scale
+    teacher: TeacherReport
+    made: Provenance
+    seed: Count
+    seconds: NonNegative
+    schema: Literal[1] = 1
+
+    AGAIN: ClassVar[str] = "delete it and run `layers` again"
+
+    @property
+    def n_shapes(self) -> int:
+        """How many shapes there are."""
+        return count(self.losses.whole, self.latency)
+
+    @property
+    def source_point(self) -> UnevenPoint:
+        return next(p for p in self.points if p.found_by == "source")
+
+    @property
+    def pareto(self) -> tuple[UnevenPoint, ...]:
+        return tuple(p for p in self.points if p.pareto)
+
+    @property
+    def recommended(self) -> UnevenPoint:
+        """The fastest that loses at most one point."""
+        limit = self.source_point.dev_error + AFFORDABLE + 1e-12
+        return min((p for p in self.pareto if p.dev_error <= limit), key=lambda p: p.latency_ms)
+
+    @property
+    def tau(self) -> float:
+        """Kendall's tau of summed and measured losses in the audit; 1 is the same order."""
+        from scipy.stats import kendalltau
+
+        pairs = [(row.summed, row.measured) for row in self.audit]
+        return float(kendalltau(*zip(*pairs, strict=True)).statistic)  # type: ignore
+
+    def bias(self) -> list[tuple[float, float]]:
+        """Return, by thirds of the audit from small to large, the mean share of the source's layer
+        parameters that is left, and the mean of summed less measured log KL."""
+        source = Source.load(self.source)
+        whole = n_parameters(source.architecture, source).encoder
+        rows = [(_encoder_parameters(a.shape, source) / whole, a) for a in self.audit]
+        rows.sort(key=lambda row: row[0])
+        thirds = np.array_split(np.array([(x, a.summed - a.measured) for x, a in rows]), 3)
+        return [(float(x), float(gap)) for x, gap in (third.mean(axis=0) for third in thirds)]
+
+    def save(self, path: str | Path) -> Path:
+        return records.write(path, self)
+
+    @classmethod
+    def load(cls, path: str | Path) -> LayersFront:
+        """Read a front; a ValueError says that the file is not there, or where it is damaged."""
+        return records.read(path, cls)
+
+    def __str__(self) -> str:
+        origin, best = self.source_point, self.recommended
+        head = (
+            f"{self.source} on {self.task}: {self.n_found} of {self.n_shapes:.1e} shapes at "
+            f"epsilon {self.epsilon:g} in {self.search_seconds:.1f} s (at most {self.n_states} "
+            f"states); {len(self.points)} measured, {len(self.pareto)} of them on the front"
+        )
+        rows = [f"{'parameters':>12} {'ms':>7} {'wrong':>7}  hidden: heads x neurons by layer"]
+        for p in sorted(self.pareto, key=lambda p: p.latency_ms):
+            mark = " <- recommended" if p == best else ""
+            line = f"{p.n_parameters:>12,} {p.latency_ms:>7.2f} {p.dev_error:>7.2%}  {p.shape}"
+            rows.append(line + mark)
+        foot = (
+            f"recommended: {origin.latency_ms / best.latency_ms:.1f} times as fast as the source, "
+            f"{best.n_parameters / origin.n_parameters:.0%} of its parameters, "
+            f"{100 * (best.dev_error - origin.dev_error):+.1f} points wrong on dev\n"
+            f"audit: Kendall tau of summed and measured losses {self.tau:.2f} on {len(self.audit)} "
+            "random shapes; size and latency hold within 1 + epsilon for all shapes, the error "
+            "only as far as losses add up"
+        )
+        return "\n".join([head, *rows, foot])
+
+
+def layers(
+    source: str | Source,
+    task: str = "rotten-tomatoes",
+    epsilon: float = 0.1,
+    *,
+    columns: Columns | None = None,
+    effort: Effort | None = None,
+    training: BriefTraining | None = None,
+    settings: LatencySettings | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    on_progress: Progress = bar,
+    stop: Stop = never,
+) -> LayersFront:
+    """Compute the front of shapes whose layers differ in heads and neurons, or are left out.
+
+    Args:
+        source: a reference name, a local folder, or a hub id.
+        task: what the error is measured on: a name, or a file or folder of your own.
+        epsilon: what is promised, in (0, 1]: for every shape, one is found at most 1 + epsilon
+            times as large and as slow, with no larger sum of its layers' losses.
+        columns: which columns of your own file make the task, where they are not text and label.
+        seed: of the elastic student, and of what is drawn.
+        out: a folder for the record; given again, what was measured is not measured twice.
+
+    Raises:
+        ValueError: a mistake in the arguments, in one line.
+        Cancelled: `stop()` became true; what was measured is in `out`.
+    """
+    start, effort = perf_counter(), effort or Effort()
+    source = Source.load(source) if isinstance(source, str) else source
+    task = with_columns(task, columns or Columns())
+    fptas.check_epsilon(epsilon)
+    settings = settings or LatencySettings()
+    if settings.runtime != "pytorch":
+        raise ValueError(f"runtime is {settings.runtime!r}; layers are timed in pytorch only.")
+    folder = Path(out) if out else None
+    setup = Setup(source.name, find_task(task).name, "elastic", training or BriefTraining(), seed)
+    oracle = oracles.measured(source, setup, folder, on_progress, stop)
+    assert oracle.teacher
+    latency = _latency(source, settings.of_length(oracle.length), folder, on_progress)
+    rng = random.Random(seed)
+
+    def measured(shapes: Iterable[Uneven], stage: str) -> dict[Uneven, Evaluation]:
+        shapes = list(dict.fromkeys(shapes))
+        found = {}
+        for n, shape in enumerate(shapes):
+            check(stop)
+            oracle.settled(n, len(shapes), stage)
+            found[shape] = oracle.evaluate(shape)
+        return found
+
+    def drawn(count: int) -> list[Uneven]:
+        return [draw(source, rng.choice([*latency.outside_ms]), rng) for _ in range(count)]
+
+    def loss_of(evaluation: Evaluation) -> float:
+        return log_loss(evaluation.error, oracle.floor)
+
+    learned = measured(drawn(effort.fit), "measuring random shapes")
+    losses = LayerLosses.fit({a: loss_of(e) for a, e in learned.items()}, source.architecture)
+    tested = measured(drawn(effort.audit), "measuring more of them, for the audit")
+    sums = losses.sums([*tested])
+    audit = tuple(
+        Audited(a, round(float(total), 6), round(loss_of(e), 6))
+        for (a, e), total in zip(tested.items(), sums, strict=True)
+    )
+    began = perf_counter()
+    found, n_states = search(losses, latency, source, epsilon)
+    search_seconds = round(perf_counter() - began, 2)
+    spread = np.linspace(0, len(found) - 1, min(effort.measure, len(found))).round().astype(int)
+    chosen = sorted(found, key=lambda x: x.latency_ms)
+    measured((chosen[n].shape for n in spread), "measuring what was found")
+    points = [_source_point(source, oracle, losses, latency)]
+    for x in (chosen[n] for n in spread):
+        points.append(_point(x, oracle, "search"))
+    for n in range(effort.improve):
+        check(stop)
+        oracle.settled(n, effort.improve, "improving it by local search")
+        mutant = _mutant(_marked(points), losses, latency, source, rng)
+        if mutant and mutant.shape not in {p.shape for p in points}:
+            oracle.evaluate(mutant.shape)
+            points.append(_point(mutant, oracle, "local search"))
+    result = LayersFront(
+        source=source.name,
+        task=oracle.task,
+        epsilon=epsilon,
+        effort=effort,
+        n_found=len(found),
+        n_states=max(n_states),
+        search_seconds=search_seconds,
+        points=_marked(points),
+        audit=audit,
+        losses=losses,
+        latency=latency,
+        scale=oracle.scale,
+        teacher=oracle.teacher,
+        made=oracle.made,
+        seed=seed,
+        seconds=round(perf_counter() - start, 1),
+    )
+    if folder:
+        result.save(folder / "layers.json")
+    return result
+
+
+def _latency(
+    source: Source, settings: LatencySettings, folder: Path | None, on_progress: Progress
+) -> LayerLatency:
+    """Return the timings of the source's layers, those in the folder if there are any."""
+    path = folder / "latency.json" if folder else None
+    if path and path.is_file():
+        return records.read(path, LayerLatency)
+    heads, whole = source.architecture.num_attention_heads, source.architecture.hidden_size
+    sizes = sorted({max(1, round(share * whole / heads)) * heads for share in SHARES})
+    latency = calibrate_layers(source, sizes, settings, on_progress=on_progress)
+    if path:
+        records.write(path, latency)
+    return latency
+
+
+def _encoder_parameters(shape: Uneven, source: Source) -> int:
+    return sum(layer_parameters(layer, shape.hidden_size, source) for layer in shape.layers)
+
+
+def costs_of(
+    shapes: Sequence[Uneven], losses: LayerLosses, latency: LayerLatency, source: Source
+) -> list[Found]:
+    """Return what shapes cost: parameters, predicted ms, and the summed loss."""
+    found = []
+    for shape, loss in zip(shapes, losses.sums(shapes), strict=True):
+        # Everything but the layers depends on the hidden size alone.
+        parts = n_parameters(replace(source.architecture, hidden_size=shape.hidden_size), source)
+        size = parts.embeddings + parts.head + _encoder_parameters(shape, source)
+        found.append(Found(shape, size, latency.predict_ms(shape), float(loss)))
+    return found
+
+
+def _point(found: Found, oracle: Oracle, found_by: FoundBy) -> UnevenPoint:
+    evaluation = oracle.evaluations[found.shape]
+    assert evaluation.dev_error is not None
+    return UnevenPoint(
+        found.shape,
+        found.n_parameters,
+        round(found.latency_ms, 4),
+        round(found.loss, 6),
+        evaluation.error,
+        evaluation.dev_error,
+        oracle.scale.r(evaluation.dev_error),
+        found_by,
+    )
+
+
+def _source_point(
+    source: Source, oracle: Oracle, losses: LayerLosses, latency: LayerLatency
+) -> UnevenPoint:
+    """Return T itself, which is not its slice of the elastic student."""
+    (found,) = costs_of([Uneven.of(source.architecture, source)], losses, latency, source)
+    T = oracle.evaluate(source.architecture)
+    oracle.evaluations[found.shape] = replace(T, architecture=found.shape)
+    return _point(found, oracle, "source")
+
+
+def _marked(points: Sequence[UnevenPoint]) -> tuple[UnevenPoint, ...]:
+    """Return the points with `pareto` set where no other one is better in size, latency and r."""
+    on_front = nondominated(np.array([(p.n_parameters, p.latency_ms, p.r) for p in points]))
+    return tuple(replace(p, pareto=bool(on)) for p, on in zip(points, on_front, strict=True))
+
+
+def _mutant(
+    points: Sequence[UnevenPoint],
+    losses: LayerLosses,
+    latency: LayerLatency,
+    source: Source,
+    rng: random.Random,
+) -> Found | None:
+    """Return a neighbour of a front point that is no larger and no slower, if one is drawn.
+
+    A neighbour has one or two layers changed. Of those drawn one with a low sum is taken.
+    """
+    parent = rng.choice([p for p in points if p.pareto])
+    shapes = [_neighbour(parent.shape, source, rng) for _ in range(N_MUTANTS)]
+    known = {p.shape for p in points}
+    fits = [
+        x
+        for x in costs_of([s for s in shapes if s.kept and s not in known], losses, latency, source)
+        if x.n_parameters <= parent.n_parameters and x.latency_ms <= parent.latency_ms
+    ]
+    return rng.choice(sorted(fits, key=lambda x: x.loss)[:N_BEST]) if fits else None
+
+
+def _neighbour(shape: Uneven, source: Source, rng: random.Random) -> Uneven:
+    most = source.architecture.num_attention_heads, source.architecture.intermediate_size
+    layers = list(shape.layers)
+    for k in rng.sample(range(len(layers)), min(2, len(layers))):
+        heads, neurons = layers[k]
+        layer: Layer = (
+            min(max(heads + rng.randint(-2, 2), 0), most[0]),
+            min(max(neurons + NEURONS * rng.randint(-24, 24), 0), most[1]),
+        )
+        layers[k] = layer
+    return Uneven(shape.hidden_size, tuple(layers))
