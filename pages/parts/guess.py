@@ -8,7 +8,6 @@ from typing import Any
 
 import streamlit as st
 
-from bort_engine.runs.text import literal
 from bort_engine.show.lessons.exercises import Exercise
 from bort_engine.show.lessons.questions import Choice, Number, Question
 from pages.parts import lesson, runs
@@ -58,8 +57,7 @@ def ask(name: str, question: Question) -> bool:
         if guess is not None:
             said, true = answer.name(guess), answer.name(answer.answer)
             st.markdown(f"You said **{said}**; {question.how}: **{true}**. {question.because}")
-            kind, detail = question.origin
-            lesson.origin(kind, literal(detail))
+            lesson.origin(*question.origin)
             return True
         value = control(answer, f"{key}_set")
         with st.container(horizontal=True, vertical_alignment="center"):

@@ -11,6 +11,7 @@ from bort_engine.encoder.sources import sources
 from bort_engine.lab.ledger import BORT, LARGE, Ledger
 from bort_engine.lab.torus_run import Torus
 from bort_engine.lab.toy import Comparison
+from bort_engine.runs.text import literal
 from bort_engine.search.result import Front
 from bort_engine.show import front as words
 from bort_engine.show.lessons import claims
@@ -79,9 +80,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked, the answer and why it is so (Markdown).
+    """What is asked, the answer and why it is so.
 
     `how` says how the answer was found, `origin` where it is from: a kind of origin and a detail.
+    All but that kind is Markdown.
     """
 
     text: str
@@ -148,11 +150,11 @@ def cost() -> Question:
 
 def dial(cover: DialCover) -> Question:
     """How many shapes must be evaluated?"""
-    n, epsilon = len(cover.costs), cover.epsilon
+    n, epsilon, table = len(cover.costs), cover.epsilon, cover.table
     return Question(
         f"A space has {n:,} shapes. For each, one that is evaluated must be found that is at most "
         f"{100 * epsilon:.0f} % larger, {100 * epsilon:.0f} % slower and "
-        f"{cover.table.scale.points(epsilon):.1f} points less accurate (epsilon {epsilon:g}). How "
+        f"{table.scale.points(epsilon):.1f} points less accurate (epsilon {epsilon:g}). How "
         "many shapes does the search evaluate?",
         Number("Shapes evaluated", len(cover.evaluated), 0, n, 20),
         "counted in the search",
@@ -160,7 +162,7 @@ def dial(cover: DialCover) -> Question:
         "cell at most those are evaluated that no other shape in it contains, and of some cells "
         f"none. The promise of {epsilon:g} was held against all {n:,} shapes: "
         f"{cover.achieved:.3f} is achieved.",
-        ("recorded", f"errors: {cover.table.errors_from}; latency: {cover.table.latency_from}."),
+        ("recorded", literal(f"errors: {table.errors_from}; latency: {table.latency_from}.")),
     )
 
 
@@ -187,7 +189,7 @@ def choosing(published: Chosen, usual: Chosen) -> Question:
         f"behind the source, with {percent(best.point.n_encoder_parameters / _encoder(published))} "
         f"of its encoder. Counted as here, W picks {usual.best.architecture}, "
         f"{behind(usual, usual.best):.1f} points behind.",
-        ("recorded", f"errors: {published.table.errors_from}; {cost_words(published)}"),
+        ("recorded", f"errors: {literal(published.table.errors_from)}; {cost_words(published)}"),
     )
 
 
@@ -210,7 +212,7 @@ def torus(run: Torus) -> Question:
         f"The labeller itself is right on {100 * run.labeller_dev:.1f} % of the dev points. In the "
         f"mean of {len(run.scores)} seeds the network ends at "
         f"{100 * mean(score.after for score in run.scores):.1f} %.",
-        ("recorded", f"seed {settings.seed}; {run.provenance}."),
+        ("recorded", f"seed {settings.seed}; {literal(run.provenance)}."),
     )
 
 
@@ -221,7 +223,7 @@ def ledger(ledger: Ledger | None) -> Question:
     by_count = claims.operations(LARGE, BORT, claims.GOOD)
     origin = ("computed", "operations in closed form; no time at this length is on record.")
     if ledger and timed:
-        origin = ("recorded", f"on {ledger.provenance}.")
+        origin = ("recorded", f"on {literal(ledger.provenance)}.")
     return Question(
         f"Bort was published as {goal:g} times as fast as BERT-large. Let both run in one "
         f"runtime, one text of {claims.GOOD} tokens at a time: how many times as fast is Bort?",

@@ -1,6 +1,7 @@
 """What the lessons ask: every answer by hand, and every exercise can be done from its own text."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -97,6 +98,13 @@ def test_the_tours_exercise_is_the_difference_of_what_a_stop_shows():
     shown = dict(tour.agora_stop(report).numbers)
     agora, plain = numbers(shown["Right on test, by Agora"] + shown["Plain fine-tuning"])
     assert exercises.path(report).answer.right(agora - plain)
+
+
+def test_names_on_record_are_no_markup(table):
+    damaged = replace(table, errors_from="<b>*x*")
+    choice = choosing.choose(damaged)
+    for asked in (questions.dial(dial.cover(damaged, 0.2)), questions.choosing(choice, choice)):
+        assert r"errors: \<b\>\*x\*" in asked.origin[1].replace(r"\:", ":")
 
 
 @pytest.mark.parametrize("text", ["", "x", "nan", "inf", "1e999", "-1", "101", "<b>"])
