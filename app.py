@@ -36,8 +36,9 @@ page = st.navigation(
             help="Each idea of the papers, with one thing to move.",
         ),
     ],
-    position="top",
+    position="hidden" if st.context.is_embedded else "top",
 )
-st.logo(LOGO, size="large")
-st.title("Bort Explorer", anchor=False)
+if not st.context.is_embedded:  # with embed=true in the address another page shows this one
+    st.logo(LOGO, size="large")
+    st.title("Bort Explorer", anchor=False)
 page.run()

@@ -1,7 +1,8 @@
 """What the lessons share: presets to try, a picture with its downloads, where a number is from.
 
-A lesson is a module in pages/parts/lessons/ with a TITLE, an IDEA (one sentence) and `show()`. Its
-widgets are bound to the address, so the address is the link that restores its state.
+A lesson is a module in pages/parts/lessons/ with a TITLE, an IDEA (one sentence), `asks()`, which
+returns its question and its exercise or raises ValueError where a record is missing, and `show()`.
+Its widgets are bound to the address, so the address is the link that restores its state.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +38,13 @@ class Preset(NamedTuple):
 
 def apply(values: Mapping[str, Any]) -> None:
     st.session_state.update(values)
+
+
+def open_lesson(name: str) -> None:
+    """Open another lesson, for a callback: what was guessed in this one leaves the address."""
+    for key in [key for key in st.query_params if key.endswith("_guess")]:
+        st.query_params.pop(key)
+    st.query_params["lesson"] = name
 
 
 def try_this(good: Preset, bad: Preset) -> None:
@@ -103,7 +111,12 @@ def _tables(records: tuple[tuple[Path, int], ...]) -> dict[int, Table]:
     return recorded.tables()
 
 
+def recorded_tables() -> dict[int, Table]:
+    """Return the recorded tables by training seed. Raises ValueError where there is none."""
+    return _tables(runs.tables())
+
+
 def tables() -> dict[int, Table] | None:
     """Return the recorded tables by training seed; where there is none, say so in one line."""
     with runs.warning():
-        return _tables(runs.tables())
+        return recorded_tables()

@@ -7,24 +7,29 @@ Text of plots is not judged: axe cannot tell what lies behind it.
 from collections.abc import Iterator
 from importlib import import_module
 from pkgutil import iter_modules
-from urllib.parse import quote_plus
 
 import pytest
 
 from tests.pages.test_browser import ROOT, serving
 
-LESSONS = [
-    import_module(f"pages.parts.lessons.{module.name}").TITLE
+LESSONS = {
+    module.name: import_module(f"pages.parts.lessons.{module.name}").TITLE
     for module in iter_modules([str(ROOT / "pages" / "parts" / "lessons")])
-]
+}
 # By address: a heading that only this page has.
 PAGES = {
     "": "times as fast",
     "fine-tune": "What happens here",
     "baselines": "minilm-l6 on rotten-tomatoes: 64 evaluations",
-    "lessons": "Five minutes",
+    "lessons": "What do you expect?",
 }
-PAGES |= {f"lessons?lesson={quote_plus(t)}": t for t in LESSONS if t not in PAGES.values()}
+# A lesson's whole page, its question skipped; four stand for all questions and answers.
+PAGES |= {f"lessons?lesson={name}&{name}_guess=skip": LESSONS[name] for name in LESSONS}
+PAGES |= {
+    "lessons?lesson=choosing": "What do you expect?",
+    "lessons?lesson=choosing&choosing_guess=near": "What do you expect?",
+    "lessons?lesson=dial&embed=true": "What do you expect?",
+}
 READY = """(theme) => {
     const all = (id) => [...document.querySelectorAll(`[data-testid=${id}]`)];
     const [app] = all("stApp");

@@ -255,7 +255,7 @@ def test_a_point_is_fine_tuned_from_the_click_to_the_card(server, page, tmp_path
     [
         ("fine-tune?point=2,12,384,768", "What happens here"),
         ("baselines", "Start another race"),
-        ("lessons?lesson=The+epsilon+dial", "Covered worst"),
+        ("lessons?lesson=dial&dial_guess=skip", "Covered worst"),
     ],
 )
 def test_every_address_may_be_the_first_request_to_a_fresh_server(page, tmp_path, path, text):
@@ -265,3 +265,29 @@ def test_every_address_may_be_the_first_request_to_a_fresh_server(page, tmp_path
         page.get_by_text(text).first.wait_for()
         page.wait_for_timeout(1000)
         assert not page.get_by_text("Page not found").count()
+
+
+def test_an_embedded_lesson_stands_alone_works_and_leads_to_the_whole_app(server, page):
+    """In a frame, as on a course's page: no menu, and a link opens Explore with its menu."""
+    from playwright.sync_api import expect
+
+    address = f"{server.url}/lessons?embed=true&lesson=path"
+    page.set_content(f"<iframe src='{address}' width=1100 height=900 title=lesson></iframe>")
+    lesson = page.frame_locator("iframe")
+    button = lesson.get_by_role("button", name="Show the answer")
+    button.wait_for()
+    for other in ("Explore", "Fine-tune", "Baselines"):
+        expect(lesson.get_by_role("link", name=other)).to_have_count(0)
+    expect(lesson.get_by_role("radio", name="The epsilon dial")).to_have_count(0)
+    expect(lesson.get_by_role("heading", name="Bort Explorer")).to_have_count(0)
+    button.click()
+    lesson.get_by_text("You said").wait_for()
+    (frame,) = page.frames[1:]
+    assert "embed=true" in frame.url and "lesson=path&path_guess=50" in frame.url
+    with page.expect_popup() as opened:
+        lesson.get_by_role("link", name="Open this front on Explore").click()
+    whole = opened.value
+    whole.get_by_role("heading", name="Bort Explorer").wait_for()
+    expect(whole.get_by_role("link", name="Baselines").first).to_be_visible()
+    assert "embed" not in whole.url
+    whole.close()

@@ -4,7 +4,9 @@ import streamlit as st
 
 from bort_engine.runs.text import literal
 from bort_engine.search.result import Size
-from bort_engine.show.lessons import choosing, choosing_figures
+from bort_engine.show.lessons import choosing, choosing_figures, exercises, questions
+from bort_engine.show.lessons.exercises import Exercise
+from bort_engine.show.lessons.questions import Question
 from bort_engine.show.lessons.table import Table
 from pages.parts import lesson, runs
 
@@ -15,6 +17,16 @@ IDEA = (
 )
 SIZES: dict[str, Size] = {"Encoder only": "effective", "All": "total"}
 ERRORS = {"Beyond the source's": "excess", "Cross-entropy": "cross-entropy"}
+
+
+PUBLISHED = choosing.Rule("total", "cross-entropy")
+
+
+def asks() -> tuple[Question, Exercise]:
+    tables = lesson.recorded_tables()
+    table = tables[min(tables)]
+    usual, published = choosing.choose(table), choosing.choose(table, PUBLISHED)
+    return questions.choosing(published, usual), exercises.choosing(usual)
 
 
 def choose() -> tuple[choosing.Rule, float]:

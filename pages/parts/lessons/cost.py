@@ -9,7 +9,9 @@ from bort_engine.encoder.latency import Calibration
 from bort_engine.encoder.sources import Source, sources
 from bort_engine.encoder.space import Architecture
 from bort_engine.runs.text import literal
-from bort_engine.show.lessons import abnc, anatomy
+from bort_engine.show.lessons import abnc, anatomy, exercises, questions
+from bort_engine.show.lessons.exercises import Exercise
+from bort_engine.show.lessons.questions import Question
 from pages.parts import lesson, runs
 
 TITLE = "Size, work, time"
@@ -24,6 +26,10 @@ ICONS = {
     "fail": ":red[:material/cancel:] **Fail.**",
     "unknown": ":gray[:material/help:] **Not known.**",
 }
+
+
+def asks() -> tuple[Question, Exercise]:
+    return questions.cost(), exercises.cost()
 
 
 def state(source: str, shape: Architecture, length: int = 128) -> dict[str, str | int]:

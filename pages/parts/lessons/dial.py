@@ -3,7 +3,9 @@
 import streamlit as st
 
 from bort_engine.runs.text import literal
-from bort_engine.show.lessons import dial
+from bort_engine.show.lessons import dial, exercises, questions
+from bort_engine.show.lessons.exercises import Exercise
+from bort_engine.show.lessons.questions import Question
 from bort_engine.show.lessons.table import Table
 from pages.parts import lesson, runs
 
@@ -22,6 +24,13 @@ def cover(
 ) -> dial.DialCover:
     """Return a position of the dial; it never changes, so sessions may share it."""
     return dial.cover(_table, epsilon, lazy, cost)
+
+
+def asks() -> tuple[Question, Exercise]:
+    tables = lesson.recorded_tables()
+    seed = min(tables)
+    result = cover(runs.tables(), seed, 0.2, True, "latency", tables[seed])
+    return questions.dial(result), exercises.dial(tables[seed].scale)
 
 
 def choose(seeds: list[int]) -> tuple[int, float, bool, str]:

@@ -13,7 +13,9 @@ from bort_engine.lab.ledger import (
 )
 from bort_engine.runs import jobs
 from bort_engine.runs.text import literal
-from bort_engine.show.lessons import claims
+from bort_engine.show.lessons import claims, exercises, questions
+from bort_engine.show.lessons.exercises import Exercise
+from bort_engine.show.lessons.questions import Question
 from pages.parts import lesson, runs, side_run
 
 TITLE = "The ledger"
@@ -26,6 +28,11 @@ FORMATS = {
     "Quartiles from": "%.1f",
     "to (ms)": "%.1f",
 }
+
+
+def asks() -> tuple[Question, Exercise]:
+    shipped = runs.opened(RECORDED, Ledger.load) if RECORDED.is_file() else None
+    return questions.ledger(shipped), exercises.ledger()
 
 
 def show_origins(ledger: Ledger | None, kind: str) -> None:

@@ -1,8 +1,12 @@
 """Five minutes: from the front to a point, its training and the race, all on recorded runs."""
 
+from urllib.parse import urlencode
+
 import streamlit as st
 
-from bort_engine.show.lessons import tour
+from bort_engine.show.lessons import exercises, questions, tour
+from bort_engine.show.lessons.exercises import Exercise
+from bort_engine.show.lessons.questions import Question
 from pages.parts import lesson, runs
 
 TITLE = "Five minutes"
@@ -10,11 +14,11 @@ IDEA = (
     "A walk through the whole tool in five stops. All of it is on record: no network, no waiting."
 )
 STEPS = len(tour.NAMES)
-LINKS = {
-    1: ("pages/explore.py", "Open this front on Explore", ":material/explore:"),
-    2: ("pages/explore.py", "Open this point on Explore", ":material/explore:"),
-    3: ("pages/finetune.py", "Open this run on Fine-tune", ":material/school:"),
-    4: ("pages/compare.py", "Open Baselines", ":material/flag:"),
+LINKS = {  # by stop: the page, its address, what the link says
+    1: ("pages/explore.py", "", "Open this front on Explore", ":material/explore:"),
+    2: ("pages/explore.py", "", "Open this point on Explore", ":material/explore:"),
+    3: ("pages/finetune.py", "fine-tune", "Open this run on Fine-tune", ":material/school:"),
+    4: ("pages/compare.py", "baselines", "Open Baselines", ":material/flag:"),
 }
 NEXT = {"pruning": "Pruning or choosing", "ledger": "The ledger"}
 
@@ -23,6 +27,27 @@ NEXT = {"pruning": "Pruning or choosing", "ledger": "The ledger"}
 def read(step: int, changed: tuple[tuple[str, int], ...]) -> tour.TourStop:
     """Return a stop; it is a value, and stays until a file that ships changes."""
     return tour.stop(step)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _asks(changed: tuple[tuple[str, int], ...]) -> tuple[Question, Exercise]:
+    front, report = tour.front(), tour.report()
+    if not front or not report:
+        raise ValueError("no front, or no fine-tuning run, is on record.")
+    return questions.path(front), exercises.path(report)
+
+
+def asks() -> tuple[Question, Exercise]:
+    return _asks(tour.changed())
+
+
+def show_link(step: int, query: dict[str, str]) -> None:
+    """Lead to a stop's page; from a page that shows this lesson alone, in a tab of its own."""
+    page, address, label, icon = LINKS[step]
+    if st.context.is_embedded:
+        st.link_button(label, f"./{address}?{urlencode(query)}", icon=icon)
+    else:
+        st.page_link(page, label=label, icon=icon, query_params=query)
 
 
 def show_stop(step: int, stop: tour.TourStop) -> None:
@@ -38,12 +63,11 @@ def show_stop(step: int, stop: tour.TourStop) -> None:
             lesson.origin("recorded" if step in LINKS else "computed", stop.origin)
         with st.container(horizontal=True, vertical_alignment="center"):
             if step in LINKS:
-                page, label, icon = LINKS[step]
-                st.page_link(page, label=label, icon=icon, query_params=stop.query)
+                show_link(step, stop.query)
             else:
                 for name, title in NEXT.items():
                     label = f"Open the lesson “{title}”"
-                    st.button(label, on_click=lesson.apply, args=[{"lesson": name}])
+                    st.button(label, on_click=lesson.open_lesson, args=[name])
 
 
 def show_ways(step: int) -> None:
@@ -85,9 +109,10 @@ def show() -> None:
         show_ways(step)
     with right:
         lesson.picture(tour.diagram(step), tour.summary(step), "path-tool")
+        back = "" if st.context.is_embedded else " “Lessons” in the menu leads back to this stop."
         st.caption(
             "Arrows to the right: the way from a model to a smaller one. Arrows up: what puts it "
-            "to the test, and what explains it. “Lessons” in the menu leads back to this stop."
+            f"to the test, and what explains it.{back}"
         )
     lesson.sentences(
         "Bort Explorer takes a trained BERT and finds the smaller networks in it that are worth "

@@ -7,7 +7,9 @@ import streamlit as st
 
 from bort_engine.algorithms.fptas import ERROR_FLOOR, TOLERANCE
 from bort_engine.lab import toy
-from bort_engine.show.lessons import toy_figures
+from bort_engine.show.lessons import exercises, questions, toy_figures
+from bort_engine.show.lessons.exercises import Exercise
+from bort_engine.show.lessons.questions import Question
 from bort_engine.show.lessons.toy_figures import percent
 from pages.parts import lesson, runs
 
@@ -55,6 +57,10 @@ BAD = lesson.Preset(
     "Nothing to spare. Whatever is smaller errs, and the best W is that of a tiny network that "
     "errs a lot.",
 )
+
+
+def asks() -> tuple[Question, Exercise]:
+    return questions.pruning(compare(ARTICLE)), exercises.pruning()
 
 
 def choose() -> toy.Toy:

@@ -17,7 +17,9 @@ from bort_engine.lab.torus_run import (
     TorusSettings,
 )
 from bort_engine.runs.text import literal
-from bort_engine.show.lessons import torus
+from bort_engine.show.lessons import exercises, questions, torus
+from bort_engine.show.lessons.exercises import Exercise
+from bort_engine.show.lessons.questions import Question
 from pages.parts import lesson, runs, side_run
 
 TITLE = "Agora on a torus"
@@ -40,6 +42,11 @@ BAD = lesson.Preset(
     "Agora refuses this labeller before any training. Then set it to 0.75: a guesser learns "
     "nothing from any labels.",
 )
+
+
+def asks() -> tuple[Question, Exercise]:
+    run = runs.opened(RECORDED["network"], Torus.load)
+    return questions.torus(run), exercises.torus(run.settings)
 
 
 def settings() -> TorusSettings:

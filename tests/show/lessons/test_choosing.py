@@ -11,7 +11,7 @@ from bort_engine.search.scale import Scale
 from bort_engine.show.lessons import choosing, choosing_figures
 from bort_engine.show.lessons.choosing import Rule
 from bort_engine.show.lessons.table import SOURCE, SPACE, Table
-from pages.parts.lessons.choosing import ERRORS, SIZES, TITLE
+from pages.parts.lessons.choosing import ERRORS, SIZES
 from tests.show.lessons.conftest import made_up_calibration, press, words
 
 SMALL = Architecture(1, 2, 96, 192)
@@ -140,7 +140,7 @@ def test_the_picture_shows_every_shape_once_and_the_picks(table):
 
 
 def test_the_presets_lead_to_a_guesser_and_back(open_lesson, on_record):
-    at = open_lesson(TITLE)
+    at = open_lesson("choosing")
     assert not at.warning and "With training seed 1 instead of 0, W picks" in words(at)
     press(at, "W as published")
     assert at.query_params["choose_size"] == "All"

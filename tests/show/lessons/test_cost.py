@@ -146,7 +146,7 @@ def test_gradients_that_are_missing_are_not_measured_and_damaged_ones_are_refuse
 
 
 def test_the_presets_show_a_property_that_holds_and_one_that_does_not(open_lesson):
-    at = open_lesson(cost.TITLE)
+    at = open_lesson("cost")
     assert not at.warning and len(at.get("plotly_chart")) == 1
     for preset, sign in ((cost.GOOD, "Pass"), (cost.BAD, "Fail")):
         press(at, preset.label)
@@ -164,5 +164,5 @@ def test_a_damaged_table_is_one_line(open_lesson, monkeypatch, tmp_path):
     path = tmp_path / "table.jsonl"
     path.write_text("{\n")
     monkeypatch.setattr("bort_engine.search.errors.tables", lambda: [path])
-    at = open_lesson(cost.TITLE)
+    at = open_lesson("cost")
     assert len(at.warning) == 1 and "table.jsonl line 1 is damaged" in at.warning[0].value

@@ -8,7 +8,6 @@ from bort_engine.search.scale import Scale
 from bort_engine.search.scores import Truth
 from bort_engine.show.lessons import dial
 from bort_engine.show.lessons.table import SPACE, Table, tables
-from pages.parts.lessons.dial import TITLE
 from tests import made_up_record
 from tests.show.lessons.conftest import press, words
 
@@ -96,7 +95,7 @@ def test_mistakes_are_one_line(table, tmp_path):
 
 
 def test_on_what_ships_the_page_opens_on_the_good_preset_and_leads_to_the_bad_one(open_lesson):
-    at = open_lesson(TITLE)
+    at = open_lesson("dial")
     assert not at.warning and "The promise of 0.2 is kept" in words(at)
     press(at, "Finer than the errors")
     assert "The promise of 0.1 is broken" in words(at)
@@ -106,6 +105,6 @@ def test_on_what_ships_the_page_opens_on_the_good_preset_and_leads_to_the_bad_on
 
 def test_with_one_seed_on_record_only_that_one_is_offered(open_lesson, monkeypatch, records):
     monkeypatch.setattr("bort_engine.search.errors.tables", lambda: records[1:])
-    at = open_lesson(TITLE, dial_seed="0")
+    at = open_lesson("dial", dial_seed="0")
     press(at, "Epsilon 0.2, lazily")
     assert at.session_state["dial_seed"] == 1

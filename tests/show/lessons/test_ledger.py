@@ -111,7 +111,7 @@ def quiet(monkeypatch, run_root, tmp_path) -> None:
 
 
 def test_the_presets_are_shown_from_what_is_recorded(open_lesson):
-    at = open_lesson(view.TITLE)
+    at = open_lesson("ledger")
     assert ":primary-badge[Recorded] :small[on Synthetic CPU, 2000-01-01" in words(at)
     assert "by the clock it is 15.0 times as fast" in words(at)
     for length in (claims.farthest(made_up()), claims.GOOD):
@@ -122,7 +122,7 @@ def test_the_presets_are_shown_from_what_is_recorded(open_lesson):
 
 
 def test_a_run_is_started_and_shown_instead_and_a_damaged_one_is_one_line(open_lesson, wait):
-    at = open_lesson(view.TITLE)
+    at = open_lesson("ledger")
     at.button(key="ledger_start").click().run()
     assert not at.exception and not at.error
     assert len(at.get("plotly_chart")) == 1  # what is recorded stays
@@ -150,7 +150,7 @@ def test_with_nothing_on_record_the_sizes_and_operations_are_still_there(
     open_lesson, monkeypatch, tmp_path
 ):
     monkeypatch.setattr(view, "RECORDED", tmp_path / "nothing.json")
-    at = open_lesson(view.TITLE)
+    at = open_lesson("ledger")
     assert not at.warning and len(at.dataframe) == 1
     assert ":primary-badge[Recorded]" not in words(at)
 
@@ -160,7 +160,7 @@ def test_the_deployed_times_are_shown_at_the_lengths_they_were_taken(
 ):
     path = records.write(tmp_path / "deployed.json", made_up_deployed("<b>*CPU*"))
     monkeypatch.setattr(view, "DEPLOYED", path)
-    at = open_lesson(view.TITLE, ledger_length="16")
+    at = open_lesson("ledger", ledger_length="16")
     assert not at.warning and len(at.dataframe) == 3
     assert ":primary-badge[Recorded] :small[on \\<b\\>\\*CPU\\*" in words(at)
     assert "avx512\\_vnni" in words(at) and "3 rounds" in words(at)

@@ -64,7 +64,7 @@ def test_the_point_is_the_one_trained_next_where_the_front_has_it_else_the_neare
 
 
 def test_a_walk_leads_from_stop_to_stop_to_the_pages_and_into_a_lesson():
-    at, links = opened(LEARN), []
+    at, links = opened(LEARN, path_guess="skip"), []
     assert calm(at) and at.segmented_control(key="path_step").value == "Front"
     assert at.button(key="path-Back").disabled
     for step in (2, 3, 4, 5):
@@ -85,10 +85,11 @@ def test_a_walk_leads_from_stop_to_stop_to_the_pages_and_into_a_lesson():
     assert at.button(key="path-Next").disabled
     next(b for b in at.button if "The ledger" in b.label).click().run()
     assert at.header[0].value == "The ledger" and not at.exception
+    assert at.query_params["lesson"] == "ledger"
 
 
 def test_one_comes_back_to_the_stop_where_one_left():
-    at = opened(LEARN, path_step="Agora")
+    at = opened(LEARN, path_guess="skip", path_step="Agora")
     at.switch_page("pages/compare.py")
     del at.query_params["path_step"]
     at.run()
@@ -98,7 +99,7 @@ def test_one_comes_back_to_the_stop_where_one_left():
 
 @pytest.mark.parametrize("step", ["<b>" + "9" * 400, ""])
 def test_nonsense_in_the_address_is_the_first_stop(step):
-    at = opened(LEARN, path_step=step)
+    at = opened(LEARN, path_guess="skip", path_step=step)
     assert not at.exception and at.get("progress")[0].proto.text == "Step 1 of 5"
 
 
@@ -110,7 +111,7 @@ def test_where_nothing_is_on_record_a_stop_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(agora_report, "RECORDED", tmp_path / "none")
     monkeypatch.setattr(race_report, "RECORDED", tmp_path / "none.json")
     assert all("not on record in this version" in tour.stop(step).text for step in (1, 2, 3, 4))
-    at = opened(LEARN)
+    at = opened(LEARN, path_guess="skip")
     assert not at.exception and "not on record in this version" in words(at)
     assert len(at.get("page_link")) == 1 and not at.metric
 

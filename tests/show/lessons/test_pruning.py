@@ -164,7 +164,7 @@ def test_every_weight_and_unit_is_drawn_in_its_kind():
 
 
 def test_the_presets_show_what_their_captions_say(open_lesson):
-    at = open_lesson(pruning.TITLE)
+    at = open_lesson("pruning")
     for preset in (pruning.BAD, pruning.GOOD):
         press(at, preset.label)
         assert {key: at.slider(key=key).value for key in preset.values} == preset.values

@@ -102,7 +102,7 @@ def test_the_words_follow_from_the_numbers():
 
 
 def test_the_presets_work_and_fail_as_they_say(open_lesson):
-    at = open_lesson(view.TITLE)
+    at = open_lesson("torus")
     run = Torus.load(RECORDED["network"])
     assert ":primary-badge[Recorded]" in words(at)
     assert f"{100 * run.rounds[0].test:.1f} % of the test points" in words(at)
@@ -123,7 +123,7 @@ def test_a_run_that_is_not_there_or_not_of_this_page_is_one_line_and_a_way_back(
     other = jobs.start("front", ["minilm-l6"])
     wait(lambda: other.status().over)
     for run_id in ("../../etc", "no-such-run", other.id):
-        at = open_lesson(view.TITLE, torus_run=run_id)
+        at = open_lesson("torus", torus_run=run_id)
         assert len(at.warning) == 1 and not at.get("plotly_chart")
         press(at, "Close this run")
         assert not at.warning and len(at.get("plotly_chart")) == 2
@@ -132,7 +132,7 @@ def test_a_run_that_is_not_there_or_not_of_this_page_is_one_line_and_a_way_back(
 def test_a_run_is_started_watched_stopped_and_shown(open_lesson, monkeypatch, wait):
     monkeypatch.setenv("FAKE_STEPS", "400")
     monkeypatch.setenv("FAKE_PAUSE", "0.05")
-    at = open_lesson(view.TITLE)
+    at = open_lesson("torus")
     at.slider(key="torus_labeller").set_value(0.85)
     at.number_input(key="torus_points").set_value(300).run()
     press(at, "Run it here")
@@ -161,7 +161,7 @@ def test_a_failed_run_and_a_damaged_or_missing_result_are_one_line(open_lesson, 
     monkeypatch.setenv("FAKE_END", "fail")
     run = jobs.start("torus", ["--seed", "1"])
     wait(lambda: run.status().over)
-    at = open_lesson(view.TITLE, torus_run=run.id)
+    at = open_lesson("torus", torus_run=run.id)
     assert "the weights of" in at.error[0].value
     for text in (None, "", '{"schema": 1}', "[" * 100_000):
         finish(run, "torus.json", text)
