@@ -16,7 +16,7 @@ import numpy as np
 
 from bort_engine.data.resources import ASSETS
 from bort_engine.search.evaluate import OracleName
-from bort_engine.search.scores import GOALS, NAMES, OURS, Curves, Race
+from bort_engine.search.scores import GOALS, NAMES, OURS, Curves, Names, Race
 from bort_engine.show.race_figures import (
     HYPERVOLUME,
     PERCENTILES,
@@ -35,7 +35,8 @@ RECORDED = ASSETS / "recorded" / "race-minilm-l6-rotten-tomatoes.json"
 LOOKS = (16, 32, 64)  # evaluations after which the verdict compares, besides the end
 LEVEL = 0.05  # of the sign test: seeds that are parted less surely do not part two searchers
 FEW = 6  # seeds, of which not even all alike pass it: 2 * 0.5**5 is 0.0625
-IN_TEXT = NAMES | {
+IN_TEXT = Names(NAMES)
+IN_TEXT |= {
     OURS: "the FPTAS",
     "random": "random search",
     "local": "local search",
