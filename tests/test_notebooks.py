@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,11 @@ def no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
-def test_every_lesson_has_its_notebook():
+def test_every_lesson_has_its_notebook_and_its_place_in_the_teachers_sheet():
     lessons = {path.stem for path in (ROOT / "pages/parts/lessons").glob("*.py")}
     assert {path.stem for path in NOTEBOOKS} == lessons == ANSWERS.keys()
+    sheet = (ROOT / "docs" / "teaching.md").read_text()
+    assert set(re.findall(r"lesson=(\w+)", sheet)) == lessons
 
 
 @pytest.mark.usefixtures("no_home")
