@@ -9,7 +9,7 @@ are no options: who runs the command sees to them.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import partial
 from pathlib import Path
@@ -96,7 +96,10 @@ class _Value(click.ParamType):
 
 
 def _parameters(owner: Callable[..., Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Yield each parameter's name, type without None, and default, but for folder and callbacks."""
+    """Yield each parameter's name, type without None, and default.
+
+    Left out are the folder, callbacks, and objects by name.
+    """
     function = owner.__init__ if isinstance(owner, type) else owner
     hints = get_type_hints(function, include_extras=True)
     for name, parameter in inspect.signature(owner).parameters.items():
@@ -104,7 +107,7 @@ def _parameters(owner: Callable[..., Any]) -> Iterator[tuple[str, Any, Any]]:
         if get_origin(kind) in (Union, UnionType):
             kinds = [part for part in get_args(kind) if part is not NoneType]
             kind = next((part for part in (Architecture, str) if part in kinds), kinds[0])
-        if name != "out" and get_origin(kind) is not Callable:
+        if name != "out" and get_origin(kind) not in (Callable, Mapping):
             yield name, kind, parameter.default
 
 

@@ -7,7 +7,7 @@ trained, and are scored against all of it together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -27,7 +27,7 @@ from bort_engine.search.evaluate import BriefTraining, Evaluation, OracleName, S
 from bort_engine.search.front import ERRORS
 from bort_engine.search.predictor import guesser
 from bort_engine.search.result import SIZES, Costs, Size, check_choice
-from bort_engine.search.scores import NAMES, OURS, Race, RaceProvenance
+from bort_engine.search.scores import NAMES, OURS, OWN_NAME, Race, RaceProvenance
 
 RACED: tuple[OracleName, ...] = ("elastic", "brief", "scratch")
 SAMPLERS = ("random", "tpe", "nsga2", "local", "surface", "gp")
@@ -42,6 +42,7 @@ def race(
     budget: int = 64,
     seeds: int = 20,
     *,
+    own: Mapping[str, rivals.OwnSampler] | None = None,
     errors: str = "recorded",
     records: Sequence[str] = (),
     oracle: OracleName = "elastic",
@@ -64,6 +65,8 @@ def race(
         budget: evaluations of each search.
         seeds: how many times each sampler searches that draws at random. Where several training
             seeds are on record, search k sees the errors of training seed k modulo their number.
+        own: other Optuna samplers by a name: what makes one when called with `seed=`, such as
+            `{"qmc": partial(QMCSampler, scramble=True)}`; each searches `seeds` times.
         errors: recorded (replay tables), or measured (train now).
         records: the tables to replay, evaluations.jsonl of an exhaustive front; by default the
             shipped ones.
@@ -84,8 +87,10 @@ def race(
     task = with_columns(task, columns or Columns())
     check_choice("oracle", oracle, RACED)
     grid = oracles.searched(space, oracle, source)
-    samplers = tuple(dict.fromkeys(samplers))
-    _check(samplers, seeds, budget, len(grid))
+    samplers, own = tuple(dict.fromkeys(samplers)), own or {}
+    _check(samplers, own, seeds, budget, len(grid))
+    others: dict[str, str | rivals.OwnSampler] = {name: name for name in samplers}
+    others |= own
     check_choice("errors", errors, ERRORS)
     check_choice("size", size, SIZES)
     folder, task = Path(out) if out else None, find_task(task).name
@@ -100,17 +105,17 @@ def race(
         settings = LatencySettings(sequence_length=answers[0].length)
     calibration = calibration_for(source, grid, settings, errors, on_progress=on_progress)
     costs = [costs_of(architecture, source, calibration) for architecture in grid]
-    times = {name: len(answers) if name in ablations.FIXED else seeds for name in samplers}
+    times = {name: len(answers) if name in ablations.FIXED else seeds for name in others}
     searches = len(answers) + sum(times.values())
     count = _Count(budget * searches, errors, on_progress)
     tables = [_Table(costs, oracle, size, count, stop) for oracle in answers]
-    own = fptas.maximum_point(tables[0].candidates, source.architecture).key
-    refinements = [table.refined(budget, own) for table in tables]
+    T = fptas.maximum_point(tables[0].candidates, source.architecture).key
+    refinements = [table.refined(budget, T) for table in tables]
     traces = {OURS: [[xi.key for xi in refinement.errors] for refinement in refinements]}
     journals = folder / "journals" if folder and errors == "measured" else None
-    for name in samplers:
+    for name, sampler in others.items():
         traces[name] = [
-            tables[k % len(tables)].sampled(name, budget, k, journals, own)
+            tables[k % len(tables)].sampled(name, sampler, budget, k, journals, T)
             for k in range(times[name])
         ]
     row = {point.architecture: number for number, point in enumerate(costs)}
@@ -192,7 +197,13 @@ class _Table:
         return fptas.refine(candidates, self.errors, budget, own=own, guess=guess)
 
     def sampled(
-        self, name: str, budget: int, seed: int, journals: Path | None, first: Architecture
+        self,
+        name: str,
+        sampler: str | rivals.OwnSampler,
+        budget: int,
+        seed: int,
+        journals: Path | None,
+        first: Architecture,
     ) -> list[Architecture]:
         """Let a sampler spend the budget; return what it asked for, in that order."""
         self.count.report(f"{NAMES[name]}, seed {seed}")
@@ -207,7 +218,7 @@ class _Table:
             return point.size(self.size), point.latency_ms, r
 
         journal = journals / f"{name}-{seed}.log" if journals else None
-        return list(rivals.sample(name, list(by_shape), ask, budget, seed, journal, first))
+        return list(rivals.sample(sampler, list(by_shape), ask, budget, seed, journal, first))
 
     def column(self, value: Callable[[Evaluation], float]) -> tuple[float | None, ...]:
         """Return a value of each architecture's evaluation, None where there is none."""
@@ -216,13 +227,33 @@ class _Table:
         return tuple(value(row) if row else None for row in rows)
 
 
-def _check(samplers: Sequence[str], seeds: int, budget: int, most: int) -> None:
+def _check(
+    samplers: Sequence[str],
+    own: Mapping[str, rivals.OwnSampler],
+    seeds: int,
+    budget: int,
+    most: int,
+) -> None:
     for name in samplers:
         if name not in ALL:
             allowed = ", ".join(ALL)
             raise ValueError(
                 f"sampler is {name!r}; allowed: {allowed} (the FPTAS always takes part)."
             )
+    for name, make in own.items():
+        if name in NAMES or not OWN_NAME.fullmatch(name):
+            raise ValueError(
+                f"own sampler is called {name!r}; allowed: 1 to 17 of a-z, 0-9 and -, a letter "
+                f"first, and none of {', '.join(NAMES)}."
+            )
+        if not callable(make):
+            kind = type(make).__name__
+            raise ValueError(
+                f"own sampler {name} is a {kind} with one seed; give what makes one from any: "
+                f"{kind}, or lambda seed: {kind}(..., seed=seed)."
+            )
+    if (n := 1 + len(samplers) + len(own)) > len(NAMES):
+        raise ValueError(f"{n} searches are to race; allowed: {len(NAMES)}, the FPTAS among them.")
     for name, value, limit in (("seeds", seeds, 1000), ("budget", budget, most)):
         if type(value) is not int or not 1 <= value <= limit:
             hint = f", the size of the space; try {min(64, most)}" if name == "budget" else ""

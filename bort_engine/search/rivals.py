@@ -10,8 +10,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, astuple
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -31,8 +32,14 @@ CostTriple = tuple[float, float, float]  # size, latency and error
 Ask = Callable[[Architecture], CostTriple]
 
 
+class OwnSampler(Protocol):
+    """What makes an Optuna sampler from a seed: its class, a partial of it, or a function."""
+
+    def __call__(self, *, seed: int) -> optuna.samplers.BaseSampler: ...
+
+
 def sample(
-    sampler: str,
+    sampler: str | OwnSampler,
     space: Sequence[Architecture],
     ask: Ask,
     budget: int,
@@ -43,7 +50,7 @@ def sample(
     """Ask for `budget` different architectures, chosen by a sampler; all costs are minimised.
 
     Args:
-        sampler: one of `SAMPLERS`.
+        sampler: one of `SAMPLERS`, or what makes another of Optuna's.
         ask: gives an architecture's size, latency and error; whatever it raises is passed on.
         journal: where Optuna's study is written as it goes, for its own dashboard; an older file
             there is replaced.
@@ -52,6 +59,9 @@ def sample(
 
     Returns:
         What was asked for, in that order.
+
+    Raises:
+        ValueError: what makes a sampler made something else.
     """
     assert 1 <= budget <= len(space), "no search would end"
     if sampler == "local":
@@ -95,18 +105,25 @@ def sample(
     return costs
 
 
-def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
+def _sampler(sampler: str | OwnSampler, seed: int) -> optuna.samplers.BaseSampler:
     import optuna
 
-    if name == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    if name == "tpe":
-        return optuna.samplers.TPESampler(seed=seed)
-    if name == "nsga2":
-        return optuna.samplers.NSGAIISampler(population_size=POPULATION, seed=seed)
+    makers: dict[str, OwnSampler] = {
+        "random": optuna.samplers.RandomSampler,
+        "tpe": optuna.samplers.TPESampler,
+        "nsga2": partial(optuna.samplers.NSGAIISampler, population_size=POPULATION),
+        "brute": optuna.samplers.BruteForceSampler,
+    }
+    make = makers[sampler] if isinstance(sampler, str) else sampler
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.BruteForceSampler(seed=seed)
+        made = make(seed=seed)
+    if not isinstance(made, optuna.samplers.BaseSampler):
+        raise ValueError(
+            f"a sampler of your own is {type(made).__name__}; it must be one of Optuna's, an "
+            "optuna.samplers.BaseSampler."
+        )
+    return made
 
 
 def _storage(journal: Path | None) -> optuna.storages.BaseStorage | None:

@@ -8,6 +8,7 @@ space where it is on record.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,20 +27,31 @@ from bort_engine.search.result import Costs, Size
 from bort_engine.search.scale import Scale
 from bort_engine.training.teacher import TeacherReport
 
+
+class Names(dict[str, str]):
+    """What each search is called; a sampler of one's own by the name it was given."""
+
+    def __missing__(self, name: str) -> str:
+        return name
+
+
 OURS = "fptas"
-NAMES = {
-    OURS: "FPTAS",
-    "random": "Random search",
-    "tpe": "TPE",
-    "nsga2": "NSGA-II",
-    "local": "Local search",
-    "brute": "Brute force",
-    "surface": "Surface alone",
-    "gp": "Gaussian process",
-    "fptas-no-surface": "FPTAS, no surface",
-    "grid": "Random by cell",
-    "stride": "Stride (paper)",
-}
+NAMES = Names(
+    {
+        OURS: "FPTAS",
+        "random": "Random search",
+        "tpe": "TPE",
+        "nsga2": "NSGA-II",
+        "local": "Local search",
+        "brute": "Brute force",
+        "surface": "Surface alone",
+        "gp": "Gaussian process",
+        "fptas-no-surface": "FPTAS, no surface",
+        "grid": "Random by cell",
+        "stride": "Stride (paper)",
+    }
+)
+OWN_NAME = re.compile(r"[a-z][a-z0-9-]{0,16}")  # what a sampler of one's own may be called
 GOALS = (0.1, 0.2)  # achieved epsilons whose price in evaluations is reported
 MOST_BYTES = 16 * 2**20
 REFERENCE = 1.1  # the hypervolume's reference point, with costs scaled to 0..1 over the truth
@@ -157,8 +169,11 @@ class Race:
 
     def __post_init__(self) -> None:
         n = len(self.points)
-        if OURS not in self.traces or not self.traces.keys() <= NAMES.keys():
-            raise ValueError("a searcher is unknown, or the FPTAS is missing")
+        own = self.traces.keys() - NAMES.keys()
+        if OURS not in self.traces or not all(map(OWN_NAME.fullmatch, own)):
+            raise ValueError("a searcher's name is no name, or the FPTAS is missing")
+        if len(self.traces) > len(NAMES):  # figures have no more colours
+            raise ValueError(f"it has {len(self.traces)} searchers; allowed: {len(NAMES)}")
         tables = (self.errors, self.seconds)
         if not self.errors or {len(row) for table in tables for row in table} != {n}:
             raise ValueError("a table is not as long as the space")

@@ -1,7 +1,8 @@
 """A race in words and tables: who leads, how surely, and where the numbers come from.
 
-Sentences follow from the numbers alone; values that are equal in the digits shown are level. Texts
-of a record are untrusted: whoever shows them escapes them, as `race_page` does.
+Sentences follow from the numbers alone. A better median is a lead only if the seeds bear it out
+(`ahead`); else the two are level. Texts of a record are untrusted: whoever shows them escapes them,
+as `race_page` does.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 
 from bort_engine.data.resources import ASSETS
 from bort_engine.search.evaluate import OracleName
-from bort_engine.search.scores import GOALS, NAMES, OURS, Curves, Race
+from bort_engine.search.scores import GOALS, NAMES, OURS, Curves, Names, Race
 from bort_engine.show.race_figures import (
     HYPERVOLUME,
     PERCENTILES,
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
 
 RECORDED = ASSETS / "recorded" / "race-minilm-l6-rotten-tomatoes.json"
 LOOKS = (16, 32, 64)  # evaluations after which the verdict compares, besides the end
-IN_TEXT = NAMES | {
+LEVEL = 0.05  # of the sign test: seeds that are parted less surely do not part two searchers
+FEW = 6  # seeds, of which not even all alike pass it: 2 * 0.5**5 is 0.0625
+IN_TEXT = Names(NAMES)
+IN_TEXT |= {
     OURS: "the FPTAS",
     "random": "random search",
     "local": "local search",
@@ -76,7 +80,7 @@ def verdict(race: Race) -> list[Finding]:
     findings = [_in_short(race)]
     for score in SCORES:
         standings = [
-            f"after {count(n, 'evaluation')} {standing(medians(race, score, n), score)}"
+            f"after {count(n, 'evaluation')} {standing(at(race, score, n), score)}"
             for n in looks(race.budget)
         ]
         scale = ", as a share of the truth's" if score == HYPERVOLUME else ", lower is better"
@@ -91,62 +95,92 @@ def looks(budget: int) -> list[int]:
     return [*(n for n in LOOKS if n < budget), budget]
 
 
-def medians(race: Race, score: Score, budget: float, by: str = "evaluations") -> dict[str, float]:
-    """Return each searcher's median after so many evaluations or seconds, rounded as shown."""
-    return {
-        name: round(float(np.median(scores_at(curves, score, by, budget))), score.digits)
-        for name, curves in race.curves.items()
-    }
+def at(race: Race, score: Score, budget: float, by: str = "evaluations") -> dict[str, np.ndarray]:
+    """Return each searcher's scores after so many evaluations or seconds, shape (seeds,)."""
+    return {name: scores_at(curves, score, by, budget) for name, curves in race.curves.items()}
 
 
-def _ranked(values: Mapping[str, float], score: Score) -> list[list[str]]:
-    """Group the searchers by their values, the best first."""
-    order = sorted(set(values.values()), reverse=score.sign > 0)
-    return [[name for name in values if values[name] == value] for value in order]
+def ahead(ours: np.ndarray, theirs: np.ndarray) -> bool:
+    """Do the seeds bear out that the first, shape (seeds,), is less than the second?
+
+    In all seeds, or in so many of those that differ that a sign test rejects chance. Seed k of both
+    saw the same errors; what has one search for each training seed is repeated to line up.
+    """
+    from scipy.stats import binomtest
+
+    n = max(len(ours), len(theirs))
+    ours, theirs = np.resize(ours, n), np.resize(theirs, n)
+    wins, losses = int((ours < theirs).sum()), int((ours > theirs).sum())
+    if wins <= losses:
+        return False
+    return wins == n or bool(binomtest(wins, wins + losses).pvalue < LEVEL)
 
 
-def standing(values: Mapping[str, float], score: Score) -> str:
-    """Say who leads and where the FPTAS stands, by values that are rounded as they are shown."""
-    first, *others = _ranked(values, score)
-    best, ours = score.text(values[first[0]]), score.text(values[OURS])
-    if not others:
-        return f"all are level at {best}"
-    if first == [OURS]:
-        second = others[0]
-        return (
-            f"the FPTAS leads with {best}, before {_names(second)} with "
-            f"{score.text(values[second[0]])}"
-        )
-    if OURS in first:
-        return f"the FPTAS is level with {_rivals(first)} in the lead at {best}"
-    n_ahead = sum(score.sign * (value - values[OURS]) > 0 for value in values.values())
-    lead = "leads" if len(first) == 1 else "are level in the lead"
-    return (
-        f"{_names(first)} {lead} with {best} and the FPTAS is behind with {ours}, "
-        f"number {n_ahead + 1} of {len(values)}"
-    )
+def leaders(costs: Mapping[str, np.ndarray]) -> list[str]:
+    """Return who has the least median, and who is level with it, by costs of shape (seeds,)."""
+    medians = {name: float(np.median(values)) for name, values in costs.items()}
+    order = sorted(medians, key=lambda name: medians[name])
+    best = order[0]
+    return [
+        name
+        for name in order
+        if medians[name] == medians[best] or not ahead(costs[best], costs[name])
+    ]
+
+
+def _placed(values: Mapping[str, np.ndarray], score: Score) -> tuple[list[str], list[str]]:
+    """Return who leads, and who of them is ahead of the FPTAS, unless it is among them.
+
+    What the digits shown do not tell apart is equal.
+    """
+    costs = {name: np.round(-score.sign * x, score.digits) for name, x in values.items()}
+    first = leaders(costs)
+    known = [] if OURS in first else [name for name in first if ahead(costs[name], costs[OURS])]
+    return first, known
+
+
+def standing(values: Mapping[str, np.ndarray], score: Score) -> str:
+    """Say who leads and where the FPTAS stands, by each searcher's scores, shape (seeds,)."""
+    medians = {name: float(np.median(x)) for name, x in values.items()}
+    first, ahead_of_ours = _placed(values, score)
+    listing = listed([f"{IN_TEXT[name]} ({score.text(medians[name])})" for name in first])
+    if len(first) == len(values):
+        return f"all are level: {listing}"
+    text = f"{listing} {'leads' if len(first) == 1 else 'are level in the lead'}"
+    if ahead_of_ours:
+        return f"{text}, the FPTAS ({score.text(medians[OURS])}) is behind {_names(ahead_of_ours)}"
+    if first != [OURS]:
+        return text
+    second = max(medians.keys() - first, key=lambda name: score.sign * medians[name])
+    return f"{text}, before {IN_TEXT[second]} ({score.text(medians[second])})"
 
 
 def _in_short(race: Race) -> Finding:
-    places = []
+    places: dict[str, list[str]] = {}
     for score in SCORES:
-        first = _ranked(medians(race, score, race.budget), score)[0]
-        if first == [OURS]:
-            places.append(f"leads in {score.name}")
-        else:
-            word = "level with" if OURS in first else "behind"
-            places.append(f"is {word} {_rivals(first)} in {score.name}")
-    text = f"after {count(race.budget, 'evaluation')} each, the FPTAS {' and '.join(places)}."
+        first, ahead_of_ours = _placed(at(race, score, race.budget), score)
+        place = "leads" if first == [OURS] else f"is level with {_rivals(first)}"
+        if ahead_of_ours:
+            place = f"is behind {_names(ahead_of_ours)}"
+        places.setdefault(place, []).append(score.name)
+    parts = " and ".join(f"{place} in {listed(names)}" for place, names in places.items())
+    text = f"after {count(race.budget, 'evaluation')} each, the FPTAS {parts}."
+    if race.seeds < FEW:
+        text += f" {count(race.seeds, 'seed').capitalize()} of each: too few to be sure."
     return Finding("In short", text)
 
 
-def needed(curves: Curves, goal: float, by: str) -> float | None:
-    """Return the median evaluations or seconds until the achieved epsilon is below a goal.
+def reached(curves: Curves, goal: float, by: str) -> np.ndarray:
+    """Return each seed's evaluations or seconds until the achieved epsilon is below a goal.
 
-    None where half of the seeds or more need more than the budget.
+    Infinite where it needs more than the budget; shape (seeds,).
     """
-    reached = np.where(curves.epsilon < goal, spent(curves, by), np.inf).min(axis=1)
-    median = float(np.median(reached))
+    return np.where(curves.epsilon < goal, spent(curves, by), np.inf).min(axis=1)
+
+
+def needed(curves: Curves, goal: float, by: str) -> float | None:
+    """Return the median of `reached`, None where half of the seeds or more need more."""
+    median = float(np.median(reached(curves, goal, by)))
     return median if math.isfinite(median) else None
 
 
@@ -155,15 +189,16 @@ def _prices(race: Race, by: str) -> list[Finding]:
     findings = []
     for goal in sorted(GOALS, reverse=True):
         prices = {name: needed(curves, goal, by) for name, curves in race.curves.items()}
-        reached = {name: n for name, n in prices.items() if n is not None}
-        texts = {name: f"{n:,.0f}" if by == "seconds" else f"{n:g}" for name, n in reached.items()}
-        order = sorted(reached, key=lambda name: (reached[name], name != OURS))
+        known = {name: n for name, n in prices.items() if n is not None}
+        texts = {name: f"{n:,.0f}" if by == "seconds" else f"{n:g}" for name, n in known.items()}
+        order = sorted(known, key=lambda name: (known[name], name != OURS))
         parts = [f"{IN_TEXT[name]} {texts[name]}" for name in order]
-        if never := [name for name in prices if name not in reached]:
+        if never := [name for name in prices if name not in known]:
             parts.append(f"{_names(never)} not within the budget")
         text = f"nobody gets there within the budget of {count(race.budget, 'evaluation')}."
         if order:
-            least = _names([name for name in order if texts[name] == texts[order[0]]])
+            costs = {name: reached(race.curves[name], goal, by).round() for name in order}
+            least = _names(leaders(costs))
             text = f"{', '.join(parts)}; least: {least}."
         head = f"{HEADS[by]} until the achieved epsilon is below {goal:g}"
         findings.append(Finding(head, text))
@@ -200,8 +235,7 @@ def _by_seconds(race: Race) -> list[Finding]:
         text = "the evaluations' seconds are not on record, or too uneven to compare."
         return [Finding(head, text)]
     parts = "; ".join(
-        f"in {score.name}, {standing(medians(race, score, end, 'seconds'), score)}"
-        for score in SCORES
+        f"in {score.name}, {standing(at(race, score, end, 'seconds'), score)}" for score in SCORES
     )
     text = f"after {end:,.0f} s of training, the most that every search spent, {parts}."
     return [Finding(head, text), *_prices(race, "seconds")]
@@ -210,7 +244,8 @@ def _by_seconds(race: Race) -> list[Finding]:
 def _scope(race: Race) -> Finding:
     text = (
         f"one source, one task, {_space(race)}; {count(race.seeds, 'seed')} of each sampler on the "
-        f"errors of {count(len(race.errors), 'training seed')}. The FPTAS draws nothing at random, "
+        f"errors of {count(len(race.errors), 'training seed')}. Level: the seeds do not say who is "
+        f"ahead (sign test at {100 * LEVEL:g} %). The FPTAS draws nothing at random, "
         "so its quartiles span the training seeds alone. Optuna's samplers and local search do not "
         "use that costs are known before any evaluation; the others do. Seconds are those of the "
         "evaluations; what the searches themselves take to think is left out."

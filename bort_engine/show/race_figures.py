@@ -84,6 +84,12 @@ class Band:
     high: np.ndarray
 
 
+def marks(race: Race) -> dict[str, tuple[str, str]]:
+    """Return each searcher's colour and symbol; own samplers have those of who is absent."""
+    spare = [look for name, look in MARKS.items() if name not in race.traces]
+    return {name: MARKS.get(name) or spare.pop() for name in race.searchers}
+
+
 def band(curves: Curves, score: Score, by: str = "evaluations") -> Band:
     """Return a score's median and quartiles over seeds.
 
@@ -154,7 +160,7 @@ def score_figure(race: Race, score: Score, by: str = "evaluations") -> go.Figure
     value = f"%{{customdata:.{score.digits}f}}{score.unit}"
     heights: list[float] = []
     for name in reversed(race.searchers):  # ours, the first one, is drawn on top
-        colour, symbol = MARKS[name]
+        colour, symbol = marks(race)[name]
         over_seeds = band(race.curves[name], score, by)
         low, median, high = (
             np.maximum(100 - values if score.sign > 0 else values, score.least).tolist()
@@ -232,7 +238,7 @@ def front_figure(race: Race, view: str, seed: int, evaluations: int) -> go.Figur
     ring = {"symbol": "circle-open", "color": GREY, "size": 17, "line": {"width": 1.5}}
     add_dots(figure, costs, truth, "The truth's front", ring, hover)
     for number, name in enumerate(reversed(race.searchers)):  # nested, so none hides another
-        colour, symbol = MARKS[name]
+        colour, symbol = marks(race)[name]
         marker: dict[str, Any] = {"symbol": symbol, "color": colour, "size": 8}
         if name != OURS:
             marker |= {"symbol": f"{symbol}-open", "size": 14 - number, "line": {"width": 2}}
@@ -262,7 +268,7 @@ def attainment_figure(race: Race, rival: str) -> go.Figure:
     (left, bottom), (right, top) = every.min(axis=0), every.max(axis=0)
     right, top = right * 1.1, top + 0.05 * (top - bottom)
     for name, parts in corners.items():
-        colour, symbol = MARKS[name]
+        colour, symbol = marks(race)[name]
         # Staircases run from the upper edge through the corners out to the right edge.
         low, (x, y), high = (
             np.vstack([(parts[p][0, 0], top), parts[p], (right, parts[p][-1, 1])]).T.tolist()

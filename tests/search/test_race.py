@@ -1,5 +1,6 @@
 """The verb `race`: on tables made for the test, and trained for real on a tiny grid."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,24 @@ def test_what_draws_nothing_at_random_searches_once_a_table(tmp_path):
     assert strides[0] == strides[1] and str(result.points[strides[0][-1]].architecture)[0] == "1"
 
 
+def test_an_own_optuna_sampler_races_beside_the_others(tmp_path):
+    from optuna.samplers import QMCSampler, TPESampler
+
+    own = {
+        "qmc": partial(QMCSampler, scramble=True),
+        "tpe-again": lambda seed: TPESampler(seed=seed),
+    }
+    result = replayed(tmp_path, samplers=["tpe"], own=own)
+    assert result.searchers == ("fptas", "tpe", "qmc", "tpe-again")
+    assert result.traces["tpe-again"] == result.traces["tpe"]
+    # One value a seed, of searches that differ, each as long as the budget, from the source on.
+    assert result.curves["qmc"].epsilon.shape == (4, 8)
+    assert len(set(result.traces["qmc"])) == 4
+    assert str(result.points[result.traces["qmc"][0][0]].architecture) == LARGEST
+    result.save(tmp_path / "race.json")
+    assert Race.load(tmp_path / "race.json") == result and "\n              qmc " in str(result)
+
+
 def test_with_the_whole_space_as_budget_everyone_finds_the_truth(tmp_path):
     result = replayed(tmp_path, budget=SIZE, seeds=1, samplers=["brute", "local"])
     for scores in result.summary()["samplers"].values():
@@ -81,6 +100,11 @@ def test_the_fptas_says_when_each_cover_was_whole(tmp_path):
     ("options", "text"),
     [
         ({"samplers": ["magic"]}, r"sampler is 'magic'; allowed: random, tpe, nsga2, local, brute"),
+        ({"own": {"tpe": dict}}, r"called 'tpe'; allowed: 1 to 17 of a-z.* none of fptas, random"),
+        ({"own": {"<b>": dict}}, r"called '<b>'; allowed"),
+        ({"own": {"mine": {}}}, r"mine is a dict with one seed; give what makes one from any"),
+        ({"own": {"mine": dict}}, r"of your own is dict; it must be .*optuna.samplers.BaseSampler"),
+        ({"own": {f"s{n}": dict for n in range(9)}}, r"16 searches are to race; allowed: 11"),
         ({"budget": 0}, r"budget is 0; allowed: 1 to 24, the size of the space; try 24"),
         ({"budget": True}, r"budget is True; allowed"),
         ({"seeds": 0}, r"seeds is 0; allowed: 1 to 1000"),

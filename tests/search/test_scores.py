@@ -133,7 +133,7 @@ def test_a_race_survives_being_saved_and_loaded(tmp_path):
         ({"schema": 2}, r"another version.*run `race` again"),
         ({"points": []}, r"a table is not as long as the space"),
         ({"traces": {"random": [[0, 1]]}}, r"the FPTAS is missing"),
-        ({"traces": {"fptas": [[0, 1]], "magic": [[0, 1]]}}, r"a searcher is unknown"),
+        ({"traces": {"fptas": [[0, 1]], "<b>": [[0, 1]]}}, r"a searcher's name is no name"),
         ({"traces": {"fptas": [[0, 7], [0, 1]]}}, r"names a point that does not exist"),
         ({"traces": {"fptas": [[0, 0], [0, 1]]}}, r"not as long as the budget, or repeats itself"),
         ({"traces": {"fptas": []}}, r"a searcher has no trace"),

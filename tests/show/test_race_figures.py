@@ -62,6 +62,14 @@ def test_every_searcher_has_its_own_colour_and_symbol(race):
     assert looks == {race_figures.MARKS[name] for name in race.searchers}
 
 
+def test_an_own_sampler_borrows_looks_and_is_called_by_its_name(race):
+    mine = replace(race, traces=race.traces | {"mine": race.traces["tpe"]})
+    looks = race_figures.marks(mine)
+    assert [*looks] == ["fptas", "random", "tpe", "mine"] and len(set(looks.values())) == 4
+    figure = race_figures.score_figure(mine, HYPERVOLUME)
+    assert [t.name for t in figure.data if t.name] == ["mine", "TPE", "Random search", "FPTAS"]
+
+
 def test_epsilons_are_drawn_on_a_logarithmic_axis_with_the_goals_and_quartiles(race):
     figure = race_figures.score_figure(race, EPSILON)
     assert figure.layout.yaxis.type == "log"
