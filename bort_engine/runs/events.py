@@ -1,7 +1,9 @@
 """What slow work tells of itself while it runs, and how it is asked to stop.
 
 An event is a dictionary: "stage", how many parts of it are "done" of a "total", and where it helps
-a "detail", the "seconds_left" that the work itself predicts, a "loss", an "architecture".
+a "detail", the "seconds_left" (and "most_seconds_left") of it that the work itself predicts, a
+"loss", an "architecture"; what is planned of the whole run ("plan", see time_left.py), and to which
+"part" of that plan this belongs, where the stage is not its name.
 """
 
 from __future__ import annotations
@@ -70,27 +72,3 @@ def step_events(stage: str, on_progress: Progress) -> Callable[[int, int, float]
         on_progress({"stage": stage, "done": step, "total": total, "loss": loss})
 
     return on_step
-
-
-class Pace:
-    """How long a stage still takes, at the speed it has had since it began."""
-
-    def __init__(self) -> None:
-        self._stage, self._began, self._first = "", 0.0, 0
-
-    def seconds_left(self, event: Event, now: float) -> float | None:
-        """Return the event's own prediction, else one from the pace; None while nothing is known.
-
-        Args:
-            now: seconds of any one clock.
-        """
-        done, total = event["done"], event["total"]
-        if event["stage"] != self._stage:
-            self._stage, self._began, self._first = event["stage"], now, done
-        if (predicted := event.get("seconds_left")) is not None:
-            return max(0.0, predicted)
-        if 0 < total <= done:
-            return 0.0
-        if done <= self._first:
-            return None
-        return (now - self._began) / (done - self._first) * (total - done)
