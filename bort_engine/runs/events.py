@@ -1,9 +1,10 @@
 """What slow work tells of itself while it runs, and how it is asked to stop.
 
 An event is a dictionary: "stage", how many parts of it are "done" of a "total", and where it helps
-a "detail", the "seconds_left" (and "most_seconds_left") of it that the work itself predicts, a
-"loss", an "architecture"; what is planned of the whole run ("plan", see time_left.py), and to which
-"part" of that plan this belongs, where the stage is not its name.
+a "detail", a "loss", an "architecture". For the time left (time_left.py): the "share" of the
+stage's time that is over, where done / total is not, and by which factor what is left of it may be
+"off"; or its "seconds_left" and "most_seconds_left"; the "plan" of the whole run; and which "part"
+of that this is, where the stage is not its name.
 """
 
 from __future__ import annotations
@@ -72,3 +73,8 @@ def step_events(stage: str, on_progress: Progress) -> Callable[[int, int, float]
         on_progress({"stage": stage, "done": step, "total": total, "loss": loss})
 
     return on_step
+
+
+def counted(stage: str, total: int, before: int, on_progress: Progress) -> Callable[[int], None]:
+    """Return what tells of rows: how many of a part are done, after `before` others of `total`."""
+    return lambda done: on_progress({"stage": stage, "done": before + done, "total": total})

@@ -70,7 +70,9 @@ class TimeLeft:
             if self.stage:
                 self._spent[self.stage] = self._spent.get(self.stage, 0.0) + now - self._entered
             self.stage, self._entered, self._known = key, now, None
-        share = min(1.0, event["done"] / event["total"]) if event["total"] else 0.0
+        share = event.get("share")
+        if share is None:
+            share = min(1.0, event["done"] / event["total"]) if event["total"] else 0.0
         if event["stage"] != self._key:
             self._key, self._first = event["stage"], (now, share)
         at_work = self._at_work(event, share, now)
@@ -93,7 +95,8 @@ class TimeLeft:
         if share <= first:
             return None
         left = (now - began) / (share - first) * (1 - share)
-        return left, left
+        off = event.get("off", 1.0)
+        return left / off, left * off
 
     def _planned(
         self, event: Event, at_work: tuple[float, float] | None, share: float, now: float
