@@ -99,6 +99,9 @@ class SeedRun:
                 seconds=teacher.report.seconds,
             ),
         )
+        seen = [*dev.seen]
+        guesses, truth = teacher.dev_logits.argmax(1)[seen], teacher.dev_labels[seen]
+        algorithm.check_labeller(guesses.tolist(), truth.tolist(), class_of=int)  # before the rest
         initial = initial_student(
             request.architecture,
             request.source,
@@ -157,7 +160,7 @@ class SeedRun:
             arm.rounds[attempt.at] = replace(arm.rounds[attempt.at], counts=attempt.counts)
             if attempt.counts:
                 contenders = [*contenders, *trainings] if name == "plain" else trainings
-                best = max(contenders, key=arm.student.accuracy)
+                best = max(contenders, key=arm.student.score)
         assert best is not None, "there is a round or more"
         arm.note(n_points=len(extra))
         arm.finish(best)
@@ -231,6 +234,7 @@ class ArmRun:
             dev_held=round(self.student.accuracy(training, "held"), 5),
             loss=training.loss,
             seconds=training.seconds,
+            score=round(self.student.score(training), 5),
         )
         self._fits[training.key] = at.number, fit
         self.rounds[at] = replace(self.rounds[at], fits=(*fits, fit))

@@ -22,6 +22,10 @@ class Cancelled(Exception):
     """The work was asked to stop and did, after the step it was in."""
 
 
+class Refused(ValueError):
+    """What was asked for cannot be done: to go on with it would end in the same way."""
+
+
 def silent(event: Event) -> None:
     """Tell nobody."""
 

@@ -16,7 +16,7 @@ import psutil
 from annotated_types import Ge, Gt, Le, Lt, MaxLen
 
 from bort_engine.runs import records
-from bort_engine.runs.events import Cancelled, Event
+from bort_engine.runs.events import Cancelled, Event, Refused
 from bort_engine.runs.records import Share
 from bort_engine.runs.text import one_line, printable
 from bort_engine.runs.time_left import TimeLeft, about
@@ -90,6 +90,7 @@ class Status:
     started: Seconds | None = None
     updated: Seconds | None = None
     message: Annotated[str, MaxLen(2000)] = ""
+    refused: bool = False  # to resume it would end in the same way
     process: Process | None = None
     AGAIN: ClassVar[str] = ANEW
 
@@ -129,6 +130,7 @@ class Job:
         self.stop = threading.Event()
         self._status = Status("waiting", started=time.time(), process=Process.current())
         self._time_left = TimeLeft()
+        self.refused = False
         self._written, self._unwritten = 0.0, True
         self._pending: Event | None = None
 
@@ -167,6 +169,7 @@ class Job:
     def enter(self, state: State, stage: str, message: str = "") -> None:
         """Go into another state, and write that down."""
         values = {"state": state, "stage": stage, "message": message, "updated": time.time()}
+        values |= {"refused": self.refused}
         self._status = replace(self._status, detail="", seconds_left=None, **values)
         self._flush()
 
@@ -227,6 +230,7 @@ def working(folder: Path, command: str, arguments: Sequence[str]) -> Iterator[Jo
                 yield job
         except BaseException as e:
             state = "cancelled" if job.stop.is_set() else "failed"
+            job.refused = isinstance(e, Refused)
             with suppress(OSError):
                 job.finish(state, printable(one_line(e), 500))
             raise
