@@ -16,7 +16,7 @@ from bort_engine.search.result import Search
 from bort_engine.training import forecast
 
 EVALUATING, CALIBRATING = "evaluating candidates", "calibrating latency"
-ELASTIC, REST = "training the elastic student", "checking the whole space"
+REST = "checking the whole space"
 # How many evaluations a lazy cover takes, without its spot-checks: the fewest and the most by
 # epsilon, of MiniLM-L6's fine space on film reviews (three recorded seeds; at 0.1 a run in fp32
 # took 166).
@@ -31,10 +31,8 @@ COUNTED = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)
 SPENT = (0.0, 0.15, 0.28, 0.37, 0.56, 0.73, 0.91, 1.0)
 OFF = 1.4  # how many times more or fewer may be left: the seeds differ so
 # Of MiniLM-L6, two cores of an AMD EPYC: an evaluation's work against that of the source on dev,
-# and what building a slice takes; a step of the elastic student against passes of the source on its
-# batch (137 s for 300 steps of 64 rows of 26.8 tokens); the calibration, in PyTorch and in int8.
+# and what building a slice takes; the calibration, in PyTorch and in int8.
 WORK, BUILDING_S = (0.3, 0.6), 0.15
-PASSES = 137 / (300 * 64 * 26.8 * forecast.FORWARD_S)
 CALIBRATING_S, EXPORTING_S = 15.0, 300.0
 
 
@@ -108,7 +106,7 @@ def stages(
     if exported:
         plan.insert(-1, forecast.stage("exporting what is timed", EXPORTING_S * ms))
     if oracle == "elastic":
-        plan.append(forecast.stage(ELASTIC, PASSES * rows * source_s))
+        plan.append(forecast.elastic_stage(source, size, rows))
     low, high = (BUILDING_S + share * size.n_dev * source_s for share in WORK)
     if oracle != "elastic":
         low, high = (
@@ -130,5 +128,5 @@ def kept(source: Source, task: str, oracle: OracleName) -> tuple[str, ...]:
     if forecast.is_kept(source, task, n_train):
         names += forecast.TEACHER_STAGES
     if oracle == "elastic" and forecast.is_kept(source, task, n_train, "elastic-*"):
-        names += (ELASTIC,)
+        names += (forecast.ELASTIC,)
     return names

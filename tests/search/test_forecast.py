@@ -10,7 +10,7 @@ from bort_engine.runs.time_left import TimeLeft
 from bort_engine.search import errors as oracles
 from bort_engine.search.candidates import calibration_for
 from bort_engine.search.evaluate import BriefTraining
-from bort_engine.search.forecast import ELASTIC, EVALUATING, Evaluations, stages
+from bort_engine.search.forecast import EVALUATING, Evaluations, stages
 from bort_engine.search.front import search_front
 from bort_engine.search.result import Search
 from bort_engine.training import forecast
@@ -80,7 +80,7 @@ def test_a_recorded_search_is_foretold_within_a_factor_of_one_and_a_half(
     calibration = calibration_for(MINILM, FINE, None, "recorded")
     trace, events, clock = TimeLeft(), [], [0.0]
     before = (("fetching", 15), (forecast.TEACHER_STAGES[0], 92), (forecast.TEACHER_STAGES[1], 17),
-              ("calibrating latency", 15), (ELASTIC, 137))  # fmt: skip
+              ("calibrating latency", 15), (forecast.ELASTIC, 137))  # fmt: skip
 
     def told(event):
         left = trace.note(event, clock[0])
