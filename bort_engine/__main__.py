@@ -35,8 +35,9 @@ from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
 from bort_engine.options import command
 from bort_engine.runs import jobs, records
-from bort_engine.runs.events import Cancelled, Event, Pace, Progress, check, silent
+from bort_engine.runs.events import Cancelled, Event, Progress, check, silent
 from bort_engine.runs.text import one_line
+from bort_engine.runs.time_left import TimeLeft, about
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -196,11 +197,11 @@ class _Progress:
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
-        self._pace, self._stage, self._written = Pace(), "", 0.0
+        self._time_left, self._stage, self._written = TimeLeft(), "", 0.0
 
     def show(self, event: Event) -> None:
         now = time.monotonic()
-        left = self._pace.seconds_left(event, now)
+        left = self._time_left.note(event, now)
         fresh = event["stage"] != self._stage or "architecture" in event
         if not fresh and now - self._written < (1 if self._live else 15):
             return
@@ -208,7 +209,8 @@ class _Progress:
         text = f"{event['stage']} {event['done']}/{event['total']} {event.get('detail', '')}"
         if "dev_error" in event:
             text += f": error {event['error']:.3f}, dev error {event['dev_error']:.3f}"
-        text += f", about {left:.0f} s left" if left and left > 1 else ""
+        if left and left.high > 1:
+            text += f", about {about(left.low, left.high)} left"
         self.note(text, "" if self._live and "architecture" not in event else "\n")
 
     def note(self, text: str, end: str = "\n") -> None:

@@ -21,10 +21,10 @@ until no set remains; the best model is returned. Where the sources are silent, 
 * Step 7 returns the best model: of the last round, which was fitted on the most data. The best of
   all rounds is another reading, but among many trainings a dev set of hundreds picks by luck, and
   the first round, with the most sets, has the most of it.
+* Accuracies are means over the classes that E has, told apart by `class_of`; by default all of E is
+  one class. Where one class is most of E, plain ones would choose who finds little else.
 * S is held to 2/3, above the 1/2 of guessing on a balanced binary task. Where 95 % of E are of one
-  class, who always names it would pass, and teach f nothing. So S's accuracy is the mean over the
-  classes that E has, told apart by `class_of`; by default all of E is one class. f's accuracies are
-  plain: they order the sets, and no bound is put to them.
+  class, who always names it would pass by a plain accuracy, and teach f nothing.
 * "Replay", re-doing a round, was needed in practice; how is not said. Here: if a round's best
   accuracy is lower than that of the round before it, its points are taken back, made and labelled
   anew, and it is fitted again. The better attempt counts (of equals the first): its points stay.
@@ -48,6 +48,8 @@ from functools import partial
 from itertools import islice, takewhile
 from statistics import mean
 from typing import Any
+
+from bort_engine.runs.events import Refused
 
 MIN_LABELLER_ACCURACY = Fraction(2, 3)  # to be exceeded; exact, so that 2/3 itself is refused
 
@@ -191,17 +193,19 @@ def agora(
         tau: called once an attempt with all mistakes; for each a list of at most m points. It
             should draw differently at a second attempt.
         agrees: whether a guess (of f or S) is right, given dev's y.
-        class_of: the class of dev's y; S's accuracy is the mean over classes, by default of one.
+        class_of: the class of dev's y; accuracies are means over classes, by default of one.
         replays: how many rounds may be done a second time, over the whole run.
         on_round: called with each attempt, in their order, once its round is settled.
 
     Raises:
-        ValueError: S's accuracy on dev is not above 2/3; an argument is empty, repeated or out
-            of range; a function returned more or fewer than it was asked for.
+        ValueError: an argument is empty, repeated or out of range; a function returned more or
+            fewer than it was asked for.
+        Refused: S's accuracy on dev is not above 2/3 (also a ValueError).
     """
     _check(theta, train, dev, m, replays)
-    labeller_accuracy = _labeller_accuracy(dev, label, agrees, class_of)
-    grade = partial(_grade, dev, predict, agrees)
+    labels = _counted("label", label([x for x, _ in dev], RoundId(0, 1)), len(dev))
+    labeller_accuracy = check_labeller(labels, [y for _, y in dev], agrees, class_of)
+    grade = partial(_grade, dev, predict, agrees, class_of)
     new_points_near = partial(_new_points, tau, label, m)
     attempt_at = partial(_attempt, fit, grade, new_points_near)
     remaining, data, last, rounds = tuple(theta), tuple(train), None, []
@@ -258,16 +262,29 @@ def _attempt(
 
 
 def _grade(
-    dev: Pairs, predict: Predict, agrees: Agrees, model: Model
+    dev: Pairs,
+    predict: Predict,
+    agrees: Agrees,
+    class_of: Callable[[Y], Hashable],
+    model: Model,
 ) -> tuple[float, tuple[Mistake, ...]]:
     """Step 2: return a model's accuracy on E, and what it gets wrong there."""
     guesses = _counted("predict", predict(model, [x for x, _ in dev]), len(dev))
+    right = [bool(agrees(guess, y)) for guess, (_, y) in zip(guesses, dev, strict=True)]
     mistakes = tuple(
-        Mistake(position, x, y, guess)
-        for position, ((x, y), guess) in enumerate(zip(dev, guesses, strict=True))
-        if not agrees(guess, y)
+        Mistake(position, *dev[position], guess)
+        for position, guess in enumerate(guesses)
+        if not right[position]
     )
-    return (len(dev) - len(mistakes)) / len(dev), mistakes
+    return float(mean_accuracy(right, [class_of(y) for _, y in dev])), mistakes
+
+
+def mean_accuracy(right: Sequence[bool], classes: Sequence[Hashable]) -> Fraction:
+    """Return the share that is right, the mean over the classes that there are."""
+    by_class: dict[Hashable, list[bool]] = {}
+    for is_right, of_class in zip(right, classes, strict=True):
+        by_class.setdefault(of_class, []).append(is_right)
+    return mean(Fraction(sum(answers), len(answers)) for answers in by_class.values())
 
 
 def _new_points(
@@ -324,20 +341,22 @@ def _counted(function: str, returned: Iterable[Any], n: int) -> list[Any]:
     return listed
 
 
-def _labeller_accuracy(
-    dev: Pairs, label: Label, agrees: Agrees, class_of: Callable[[Y], Hashable]
+def check_labeller(
+    labels: Sequence[Y | None],
+    truth: Sequence[Y],
+    agrees: Agrees = operator.eq,
+    class_of: Callable[[Y], Hashable] = lambda y: None,
 ) -> float:
-    """Return S's accuracy on E, the mean over its classes; refuse S unless it is above 2/3."""
-    guesses = _counted("label", label([x for x, _ in dev], RoundId(0, 1)), len(dev))
-    right: dict[Hashable, list[bool]] = {}
-    for guess, (_, y) in zip(guesses, dev, strict=True):
-        # To decline is not to be right: a labeller may not pass by answering the easy ones only.
-        right.setdefault(class_of(y), []).append(guess is not None and bool(agrees(guess, y)))
-    accuracy = mean(Fraction(sum(answers), len(answers)) for answers in right.values())
+    """Return S's accuracy on E, the mean over its classes; raise Refused unless it is above 2/3."""
+    # To decline is not to be right: a labeller may not pass by answering the easy ones only.
+    pairs = zip(labels, truth, strict=True)
+    right = [label is not None and bool(agrees(label, y)) for label, y in pairs]
+    classes = [class_of(y) for y in truth]
+    accuracy, n_classes = mean_accuracy(right, classes), len(set(classes))
     if accuracy <= MIN_LABELLER_ACCURACY:
-        averaged = f" in the mean of {len(right)} classes" if len(right) > 1 else ""
-        raise ValueError(
-            f"the labeller is right on {sum(map(sum, right.values()))} of {len(dev)} dev examples "
+        averaged = f" in the mean of {n_classes} classes" if n_classes > 1 else ""
+        raise Refused(
+            f"the labeller is right on {sum(right)} of {len(right)} dev examples "
             f"({100 * float(accuracy):.1f} %{averaged}); Agora needs more than "
             f"{MIN_LABELLER_ACCURACY}: give it more labelled text, or take a stronger labeller."
         )

@@ -19,6 +19,7 @@ from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
 from bort_engine.encoder.timing import LatencySettings
 from bort_engine.encoder.turns import median_ms
+from bort_engine.finetune.forecast import SAVING, stages
 from bort_engine.finetune.plan import Plan, Request
 from bort_engine.finetune.report import (
     NAMES,
@@ -30,7 +31,7 @@ from bort_engine.finetune.report import (
     Scores,
 )
 from bort_engine.finetune.report_file import ReportFile
-from bort_engine.runs.events import Progress, Stop, bar, never
+from bort_engine.runs.events import Event, Progress, Stop, bar, never
 
 if TYPE_CHECKING:
     from bort_engine.encoder.model_card import Card
@@ -70,18 +71,24 @@ def agora(
         return file.report
     from bort_engine.finetune.controls import SeedRun
 
+    plan_of_stages = stages(file.report.request)
+    on_progress({"stage": "getting ready", "done": 0, "total": 0, "plan": plan_of_stages})
+
+    def of_later_seed(event: Event) -> None:  # the plan is that of the first one's labeller
+        on_progress({"part": event["stage"] + ", again"} | event)
+
     runs = []
     for seed in file.report.request.plan.all_seeds:
-        run = SeedRun.prepare(file, seed, on_progress, stop)
+        run = SeedRun.prepare(file, seed, of_later_seed if runs else on_progress, stop)
         run.train()
         runs.append(run)
     if file.report.test is None:
-        on_progress({"stage": "scoring the test split once", "done": 0, "total": 1})
+        on_progress({"stage": "scoring the test split once", "part": SAVING, "done": 0, "total": 1})
         file.note(test=_score(runs))
     file.note(models=_models(file.report.request, runs[0].labeller.teacher.report.max_length))
-    on_progress({"stage": "saving and reloading", "done": 0, "total": 1})
+    on_progress({"stage": SAVING, "done": 0, "total": 1})
     file.note(checkpoint=_save(runs[0]))
-    on_progress({"stage": "saving and reloading", "done": 1, "total": 1})
+    on_progress({"stage": SAVING, "done": 1, "total": 1})
     for weights in file.folder.glob("seed-*/*.safetensors"):  # they were kept to be judged
         weights.unlink()
     return file.report
@@ -109,7 +116,7 @@ def _models(request: Request, length: int) -> Models:
     ms = median_ms(list(dict.fromkeys(shapes)), source, settings)
     note = (
         f"batch {settings.batch_size}, {settings.sequence_length} tokens, "
-        f"{settings.threads} threads, fp32"
+        f"{settings.threads} thread{'s' * (settings.threads > 1)}, fp32"
     )
 
     def model(shape: Architecture) -> Model:

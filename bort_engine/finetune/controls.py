@@ -22,6 +22,7 @@ import numpy as np
 from bort_engine.algorithms import agora as algorithm
 from bort_engine.algorithms.agora import Outcome, RoundId
 from bort_engine.data.tasks import find_task
+from bort_engine.finetune.forecast import EPOCHS_OF_FEW, TRAININGS, seconds_left
 from bort_engine.finetune.plan import Config, Request
 from bort_engine.finetune.report import (
     NAMES,
@@ -33,7 +34,6 @@ from bort_engine.finetune.report import (
     Mistake,
     NewPoint,
     NewPoints,
-    Report,
     Round,
 )
 from bort_engine.finetune.report_file import ReportFile
@@ -47,9 +47,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from bort_engine.training.word_swap import Tau
-
-# Of a student with few labels. With four, dev accuracy in the second round is the same (73.7 %).
-EPOCHS_OF_FEW = 3
 
 
 @dataclass(slots=True)
@@ -82,7 +79,7 @@ class SeedRun:
             stop=stop,
         )
         dev = Dev.halved(teacher.splits["validation"]["text"], teacher.dev_labels.tolist())
-        labeller = Labeller(teacher, request.source, dev, plan)
+        labeller = Labeller(teacher, request.source, dev, plan, on_progress)
         right = teacher.dev_logits.argmax(1) == teacher.dev_labels
         file.note(
             data=Data(
@@ -99,6 +96,9 @@ class SeedRun:
                 seconds=teacher.report.seconds,
             ),
         )
+        seen = [*dev.seen]
+        guesses, truth = teacher.dev_logits.argmax(1)[seen], teacher.dev_labels[seen]
+        algorithm.check_labeller(guesses.tolist(), truth.tolist(), class_of=int)  # before the rest
         initial = initial_student(
             request.architecture,
             request.source,
@@ -157,7 +157,7 @@ class SeedRun:
             arm.rounds[attempt.at] = replace(arm.rounds[attempt.at], counts=attempt.counts)
             if attempt.counts:
                 contenders = [*contenders, *trainings] if name == "plain" else trainings
-                best = max(contenders, key=arm.student.accuracy)
+                best = max(contenders, key=arm.student.score)
         assert best is not None, "there is a round or more"
         arm.note(n_points=len(extra))
         arm.finish(best)
@@ -218,10 +218,16 @@ class ArmRun:
             "total": steps,
         }
 
+        began: list[float] = []
+
         def on_step(step: int, total: int, loss: float) -> None:
-            left = seconds_left(self.run.file.report, self.name, step, total)
-            pace = {} if left is None else {"seconds_left": left}
-            self.run.on_progress(event | {"done": step, "loss": round(loss, 4)} | pace)
+            began.append(perf_counter())
+            pace = (began[-1] - began[0]) / (step - 1) if step > 1 else None
+            left = seconds_left(self.run.file.report, self.name, step, total, pace)
+            known = {}
+            if left:
+                known = {"part": TRAININGS, "seconds_left": left[0], "most_seconds_left": left[1]}
+            self.run.on_progress(event | {"done": step, "loss": round(loss, 4)} | known)
 
         self.run.on_progress(event)
         training = self.student.fit(config, pairs, steps, on_step, at)
@@ -231,6 +237,7 @@ class ArmRun:
             dev_held=round(self.student.accuracy(training, "held"), 5),
             loss=training.loss,
             seconds=training.seconds,
+            score=round(self.student.score(training), 5),
         )
         self._fits[training.key] = at.number, fit
         self.rounds[at] = replace(self.rounds[at], fits=(*fits, fit))
@@ -289,36 +296,3 @@ def _new_points(group: algorithm.NewPoints, labels: Sequence[str]) -> NewPoints:
         label, confidence = (labels[int(np.argmax(y))], round(max(y), 4)) if y else (None, None)
         points.append(NewPoint(text, label, confidence))
     return NewPoints(_mistake(group.near, labels), tuple(points))
-
-
-def seconds_left(report: Report, name: ArmName, step: int, steps: int) -> float | None:
-    """Return at most how long a run may still take, at the pace of its finished trainings.
-
-    It supposes that one config leaves each round, as few as can, and that a quarter of the seen
-    half of dev is mistaken, which is usual of a small model.
-
-    Args:
-        name: the arm at work, in the last seed's run; its training is at `step` of `steps`.
-    """
-    plan, arms = report.request.plan, report.runs[-1].arms
-    every_arm = [arm for run in report.runs for arm in run.arms.values()]
-    n_steps = sum(arm.steps for arm in every_arm)
-    if not n_steps or report.data is None:
-        return None
-    arm = arms[name]
-    if name == "agora":
-        attempt = arm.rounds[-1]
-        n_configs = len(report.request.configs) - sum(len(r.pruned) for r in arm.rounds)
-        n_added = plan.points * (report.data.n_dev_seen // 4)  # sentences a round
-        growth = steps * n_added / attempt.n_train  # steps a training takes more, each round
-        later = sum((n_configs - k) * (steps + k * growth) for k in range(1, n_configs))
-        steps_left = (n_configs - len(attempt.fits)) * steps - step + later
-        steps_an_arm, arms_left = arm.steps + step + steps_left, len(plan.controls)
-    else:
-        steps_an_arm = arms["agora"].steps
-        steps_left = steps_an_arm - arm.steps - step
-        arms_left = len(plan.controls) - plan.controls.index(name) - 1
-    seeds_left = plan.seeds - len(report.runs)
-    steps_left += steps_an_arm * (arms_left + seeds_left * (1 + len(plan.controls)))
-    pace = sum(arm.seconds_training for arm in every_arm) / n_steps
-    return round(steps_left * pace, 1)

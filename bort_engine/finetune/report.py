@@ -103,13 +103,22 @@ class NewPoints:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """One training: accuracy on both halves of dev, the mean loss of its last steps (nats)."""
+    """One training: accuracy on both halves of dev, the mean loss of its last steps (nats).
+
+    `score` is what Agora chooses by, the mean over classes on the seen half; None in older reports,
+    where accuracy was.
+    """
 
     config: Config
     dev_seen: Share
     dev_held: Share
     loss: NonNegative
     seconds: NonNegative
+    score: Share | None = None
+
+    @property
+    def chosen_by(self) -> float:
+        return self.dev_seen if self.score is None else self.score
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +144,8 @@ class Round:
 
     @property
     def best(self) -> Fit | None:
-        """The most accurate fit on the seen half so far, the first of equals."""
-        return max(self.fits, key=lambda fit: fit.dev_seen, default=None)
+        """The best fit on the seen half so far, the first of equals."""
+        return max(self.fits, key=lambda fit: fit.chosen_by, default=None)
 
     @property
     def points(self) -> list[NewPoint]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bort_engine.algorithms.agora import mean_accuracy
 from bort_engine.finetune.plan import Config
 from bort_engine.runs import records
 from bort_engine.runs.events import Stop
@@ -138,7 +139,13 @@ class Student:
         return training
 
     def _beats_best(self, training: Training) -> bool:
-        return self.best is None or self.accuracy(training) > self.accuracy(self.best)
+        return self.best is None or self.score(training) > self.score(self.best)
+
+    def score(self, training: Training) -> float:
+        """Return what Agora chooses by: the mean over classes of the share right, the half seen."""
+        truth = [self.dev.labels[i] for i in self.dev.seen]
+        right = [guess == label for guess, label in zip(training.seen, truth, strict=True)]
+        return float(mean_accuracy(right, truth))
 
     def accuracy(self, training: Training, half: str = "seen") -> float:
         """Return the share of right answers on the half of dev that is "seen" or "held"."""

@@ -16,8 +16,10 @@ import numpy as np
 from scipy.special import softmax
 
 from bort_engine.algorithms.agora import Mistake, RoundId
+from bort_engine.finetune.forecast import POOL
 from bort_engine.finetune.student import Dev, Student
 from bort_engine.runs import records
+from bort_engine.runs.events import Progress, counted, silent
 from bort_engine.training.metrics import divergence
 from bort_engine.training.teacher import Teacher
 from bort_engine.training.trainer import encode, predict
@@ -37,8 +39,16 @@ Probabilities = tuple[float, ...]
 class Labeller:
     """S: the source, fine-tuned on the labelled rows; with the texts of the train split."""
 
-    def __init__(self, teacher: Teacher, source: Source, dev: Dev, plan: Plan) -> None:
+    def __init__(
+        self,
+        teacher: Teacher,
+        source: Source,
+        dev: Dev,
+        plan: Plan,
+        on_progress: Progress = silent,
+    ) -> None:
         self.teacher, self.source, self.dev, self.plan = teacher, source, dev, plan
+        self.on_progress = on_progress
         train = teacher.splits["train"]
         self.train_texts: list[str] = list(train["text"])
         self.is_labelled = np.zeros(len(self.train_texts), dtype=bool)
@@ -59,7 +69,9 @@ class Labeller:
     def pool(self) -> Pool:
         """The unlabelled texts, less those that nearly repeat a labelled text or one of dev."""
         n = len(self.train_texts)
-        vectors = self.vectors.cached([*self.train_texts, *self.dev.texts], self.source)
+        texts = [*self.train_texts, *self.dev.texts]
+        on_row = counted(POOL, len(texts), 0, self.on_progress)
+        vectors = self.vectors.cached(texts, self.source, on_row)
         known = np.concatenate([vectors[:n][self.is_labelled], vectors[n:]])
         return Pool(self.pool_texts, vectors[:n][~self.is_labelled], known)
 

@@ -1,7 +1,10 @@
 """What slow work tells of itself while it runs, and how it is asked to stop.
 
 An event is a dictionary: "stage", how many parts of it are "done" of a "total", and where it helps
-a "detail", the "seconds_left" that the work itself predicts, a "loss", an "architecture".
+a "detail", a "loss", an "architecture". For the time left (time_left.py): the "share" of the
+stage's time that is over, where done / total is not, and by which factor what is left of it may be
+"off"; or its "seconds_left" and "most_seconds_left"; the "plan" of the whole run; and which "part"
+of that this is, where the stage is not its name.
 """
 
 from __future__ import annotations
@@ -17,6 +20,10 @@ Stop = Callable[[], bool]
 
 class Cancelled(Exception):
     """The work was asked to stop and did, after the step it was in."""
+
+
+class Refused(ValueError):
+    """What was asked for cannot be done: to go on with it would end in the same way."""
 
 
 def silent(event: Event) -> None:
@@ -72,25 +79,6 @@ def step_events(stage: str, on_progress: Progress) -> Callable[[int, int, float]
     return on_step
 
 
-class Pace:
-    """How long a stage still takes, at the speed it has had since it began."""
-
-    def __init__(self) -> None:
-        self._stage, self._began, self._first = "", 0.0, 0
-
-    def seconds_left(self, event: Event, now: float) -> float | None:
-        """Return the event's own prediction, else one from the pace; None while nothing is known.
-
-        Args:
-            now: seconds of any one clock.
-        """
-        done, total = event["done"], event["total"]
-        if event["stage"] != self._stage:
-            self._stage, self._began, self._first = event["stage"], now, done
-        if (predicted := event.get("seconds_left")) is not None:
-            return max(0.0, predicted)
-        if 0 < total <= done:
-            return 0.0
-        if done <= self._first:
-            return None
-        return (now - self._began) / (done - self._first) * (total - done)
+def counted(stage: str, total: int, before: int, on_progress: Progress) -> Callable[[int], None]:
+    """Return what tells of rows: how many of a part are done, after `before` others of `total`."""
+    return lambda done: on_progress({"stage": stage, "done": before + done, "total": total})

@@ -16,8 +16,10 @@ import psutil
 from annotated_types import Ge, Gt, Le, Lt, MaxLen
 
 from bort_engine.runs import records
-from bort_engine.runs.events import Cancelled, Event, Pace
+from bort_engine.runs.events import Cancelled, Event, Refused
+from bort_engine.runs.records import Share
 from bort_engine.runs.text import one_line, printable
+from bort_engine.runs.time_left import TimeLeft, about
 
 STATUS, STOP = "status.json", "stop"  # files of a run folder, beside request.json
 STATUS_EVERY_S = 0.2
@@ -69,7 +71,11 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Where a run stands. Times are seconds since the epoch; `message` says why it ended so."""
+    """Where a run stands. Times are seconds since the epoch; `message` says why it ended so.
+
+    `done` of `total` are of the stage at work. The seconds left, and the `share` of the time over,
+    are of the whole run where it has a plan: stage `number` of `stages`.
+    """
 
     state: State
     stage: Annotated[str, MaxLen(200)] = ""
@@ -77,9 +83,14 @@ class Status:
     done: Annotated[int, Ge(0)] = 0
     total: Annotated[int, Ge(0)] = 0
     seconds_left: Seconds | None = None
+    most_seconds_left: Seconds | None = None
+    share: Share | None = None
+    number: Annotated[int, Ge(0)] = 0
+    stages: Annotated[tuple[str, ...], MaxLen(100)] = ()
     started: Seconds | None = None
     updated: Seconds | None = None
     message: Annotated[str, MaxLen(2000)] = ""
+    refused: bool = False  # to resume it would end in the same way
     process: Process | None = None
     AGAIN: ClassVar[str] = ANEW
 
@@ -89,23 +100,26 @@ class Status:
 
     @property
     def fraction(self) -> float:
-        """The share of the current stage that is done."""
+        """The share of the run that is over, or without a plan, of its stage that is done."""
+        if self.share is not None:
+            return self.share
         return min(self.done / self.total, 1.0) if self.total else 0.0
 
     @property
     def progress(self) -> str:
-        """How far the current stage is, in words."""
+        """How far the run is, in words."""
         if self.state == "waiting":
             in_line = "Another run is at work here; this one starts when that one ends."
             return in_line if self.stage == WAITING else "Starting."
-        if not self.total:
-            return "Under way; how long it takes is not known yet."
-        steps = f"{self.done} of {self.total}"
         if self.seconds_left is None:
-            return steps
-        minutes = self.seconds_left / 60
-        left = f"{self.seconds_left:.0f} s" if minutes < 1.5 else f"{minutes:.0f} min"
-        return f"{steps}, about {left} left"
+            steps = f"{self.done} of {self.total}"
+            return steps if self.total else "Under way; how long it takes is not known yet."
+        left = about(self.seconds_left, self.most_seconds_left)
+        steps = f", {self.done} of {self.total}" if self.total > 1 else ""
+        if not self.stages:
+            return f"{steps[2:]}, about {left} left"
+        number = f"Stage {self.number} of {len(self.stages)}" if self.number else "Beginning"
+        return f"{number}{steps}; about {left} left of the run"
 
 
 class Job:
@@ -115,7 +129,8 @@ class Job:
         self.folder = folder
         self.stop = threading.Event()
         self._status = Status("waiting", started=time.time(), process=Process.current())
-        self._pace = Pace()
+        self._time_left = TimeLeft()
+        self.refused = False
         self._written, self._unwritten = 0.0, True
         self._pending: Event | None = None
 
@@ -131,6 +146,7 @@ class Job:
         fresh = stage != self._status.stage
         if fresh:
             self._flush()  # the last event of the stage before
+        left = self._time_left.note(event, now)
         self._status = replace(
             self._status,
             state="running",
@@ -138,7 +154,11 @@ class Job:
             detail=str(event.get("detail") or event.get("architecture") or "")[:200],
             done=int(event["done"]),
             total=int(event["total"]),
-            seconds_left=self._pace.seconds_left(event, now),
+            seconds_left=left and left.low,
+            most_seconds_left=left and left.high,
+            share=left.share if left and self._time_left.plan else None,
+            number=self._time_left.number,
+            stages=tuple(self._time_left.plan),
             updated=now,
         )
         self._pending = {"time": round(now, 3)} | event
@@ -149,6 +169,7 @@ class Job:
     def enter(self, state: State, stage: str, message: str = "") -> None:
         """Go into another state, and write that down."""
         values = {"state": state, "stage": stage, "message": message, "updated": time.time()}
+        values |= {"refused": self.refused}
         self._status = replace(self._status, detail="", seconds_left=None, **values)
         self._flush()
 
@@ -209,6 +230,7 @@ def working(folder: Path, command: str, arguments: Sequence[str]) -> Iterator[Jo
                 yield job
         except BaseException as e:
             state = "cancelled" if job.stop.is_set() else "failed"
+            job.refused = isinstance(e, Refused)
             with suppress(OSError):
                 job.finish(state, printable(one_line(e), 500))
             raise

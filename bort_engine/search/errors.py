@@ -67,17 +67,22 @@ class Oracle:
     teacher: TeacherReport | None = None
     predictor: ErrorPredictor | None = None
     on_progress: Progress = silent
+    n_new: int = 0  # how many were evaluated since this oracle was made
     _done: int = 0
     _total: int = 0
     _stage: str = STAGE
+    _known: dict[str, float] = field(default_factory=dict)
 
     def evaluate(self, architecture: Shape) -> Evaluation:
         """Return what is known of an architecture, after evaluating it if need be."""
         if architecture not in self.evaluations:
             assert self.evaluate_new is not None, f"{architecture} is not on record"
-            verb = "measuring" if self.name == "elastic" else "training"
-            self._tell(detail=f"{verb} {architecture}")
+            if (
+                self.name != "elastic"
+            ):  # there the first waits for the student, and others are quick
+                self._tell(detail=f"training {architecture}")
             self.evaluations[architecture] = self.evaluate_new(architecture)
+            self.n_new += 1
         evaluation = self.evaluations[architecture]
         self._tell(
             detail=f"measured {architecture}",
@@ -95,12 +100,14 @@ class Oracle:
         """Map architectures to their r, in order: what the FPTAS asks for."""
         return map(self.r, architectures)
 
-    def settled(self, done: int, total: int, stage: str = STAGE) -> None:
-        """Note how much of the search is done; the next event says so."""
-        self._done, self._total, self._stage = done, total, stage
+    def settled(self, done: int, total: int, stage: str = STAGE, **known: float) -> None:
+        """Note how much of the search is done, and what is known of its time, for later events."""
+        self._done, self._total, self._stage, self._known = done, total, stage, known
 
     def _tell(self, **event: object) -> None:
-        self.on_progress({"stage": self._stage, "done": self._done, "total": self._total} | event)
+        self.on_progress(
+            {"stage": self._stage, "done": self._done, "total": self._total} | self._known | event
+        )
 
     def available(self, space: Iterable[Architecture]) -> list[Architecture]:
         """Return the architectures that can be asked for."""

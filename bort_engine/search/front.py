@@ -27,6 +27,7 @@ from bort_engine.search import errors as oracles
 from bort_engine.search.candidates import LATENCIES, calibration_for, candidate, costs_of
 from bort_engine.search.errors import Oracle
 from bort_engine.search.evaluate import BriefTraining, OracleName, Setup
+from bort_engine.search.forecast import OFF, REST, Evaluations, stages
 from bort_engine.search.predictor import ErrorPredictor, guesser, shape_features
 from bort_engine.search.result import (
     Costs,
@@ -106,7 +107,11 @@ def front(
     else:
         if oracle != "scratch":
             space.within(source)
-        setup = Setup(source.name, find_task(task).name, oracle, training, seed)
+        name = find_task(task).name
+        asked = LatencySettings() if settings is None else settings
+        plan = stages(source, name, epsilon, oracle, space, search, training, asked)
+        on_progress({"stage": "getting ready", "done": 0, "total": 0, "plan": plan})
+        setup = Setup(source.name, name, oracle, training, seed)
         answers = oracles.measured(source, setup, folder, on_progress, stop)
     if latency == "measured":
         settings = (settings or LatencySettings()).of_length(answers.length)
@@ -146,7 +151,7 @@ def _check_rest(
     order, drawn = np.random.default_rng(seed).permutation(len(rest)), perf_counter()
     try:
         for n_done, row in enumerate(order):
-            oracle.settled(n_done, len(rest), "checking the whole space")
+            oracle.settled(n_done, len(rest), REST)
             oracle.evaluate(rest[row])
             if perf_counter() - drawn > REDRAW_EVERY_S:
                 redraw()
@@ -190,6 +195,19 @@ def search_front(
     costs = {a: costs_of(a, source, calibration) for a in oracle.available(space)}
     candidates = [candidate(point, search.size) for point in costs.values()]
     lazy = search.lazy and oracle.origin != "predicted"  # to predict them all costs nothing
+    expected, n_told, known_share = Evaluations.of(search, epsilon, len(costs)), -1, 0.0
+
+    def on_settled(done: int, total: int) -> None:
+        nonlocal n_told, known_share
+        n_told += 1  # it is told once before the first evaluation
+        left = expected.left(n_told, done, total)
+        share = expected.share(n_told, left)
+        if not oracle.n_new:  # on record already: that took no time
+            known_share = share
+        share = max(0.0, share - known_share) / max(1e-9, 1 - known_share)
+        off = OFF if left > expected.checks else 1.0
+        oracle.settled(oracle.n_new, oracle.n_new + left, share=share, off=off)
+
     extraction = fptas.extract(
         candidates,
         oracle.errors,
@@ -203,7 +221,7 @@ def search_front(
         own=source.architecture,
         seed=seed,
         guess=guesser(candidates),
-        on_settled=oracle.settled,
+        on_settled=on_settled,
     )
     # What else is on record, of an earlier search or a shipped table, tests the promise as well.
     others = {

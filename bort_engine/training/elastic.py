@@ -35,12 +35,12 @@ from bort_engine.encoder.uneven import Uneven
 from bort_engine.runs import records
 from bort_engine.runs.events import Progress, Stop, never, silent, step_events
 from bort_engine.runs.records import NonNegative
+from bort_engine.training.forecast import ELASTIC, ELASTIC_BATCH, ELASTIC_STEPS
 from bort_engine.training.precision import precision
 from bort_engine.training.teacher import ELASTIC_VERSION, RECIPE_VERSION, Teacher
 from bort_engine.training.trainer import Recipe, train_module, without_dropout, words_in_use
 
-STAGE = "training the elastic student"
-RECIPE = Recipe(steps=300, batch_size=64, learning_rate=4e-4)
+RECIPE = Recipe(steps=ELASTIC_STEPS, batch_size=ELASTIC_BATCH, learning_rate=4e-4)
 N_RANDOM = 2  # random slices a step, beside the smallest; each the larger one of two
 LARGEST_EVERY = 2  # so many steps, on average, train the largest slice once
 
@@ -126,7 +126,7 @@ def _train(
             teacher.tokenizer,
             recipe,
             seed=seed,
-            on_step=step_events(STAGE, on_progress),
+            on_step=step_events(ELASTIC, on_progress),
             stop=stop,
             states=states,
         )

@@ -21,7 +21,7 @@ from bort_engine.data.resources import cache_dir
 from bort_engine.data.tasks import MAX_LENGTH, find_task, load_task
 from bort_engine.encoder.sources import Source
 from bort_engine.runs import records
-from bort_engine.runs.events import Progress, Stop, never, silent, step_events
+from bort_engine.runs.events import Progress, Stop, counted, never, silent, step_events
 from bort_engine.runs.records import Positive, PositiveCount, Share
 from bort_engine.training import metrics
 
@@ -45,6 +45,7 @@ EPOCHS, LEARNING_RATE = 2, 1e-4
 EPOCHS_OF_FEW, LEARNING_RATE_OF_FEW = 4, 5e-5
 MOST_TOKENS = 256  # of a text that is read: on two cores more take too long
 FEWEST = 50  # labelled rows that are trained on
+TEACHER_STAGES = ("fine-tuning the source", "labelling all texts with it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +239,7 @@ def _fine_tune(
     from bort_engine.training.precision import precision
     from bort_engine.training.trainer import predict, train, without_dropout
 
-    start = perf_counter()
+    start, (training, labelling) = perf_counter(), TEACHER_STAGES
     steps, rows, seed = recipe
     weights_of(source, on_progress)
     tokenizer, about = load_tokenizer(source), find_task(task)
@@ -262,10 +263,14 @@ def _fine_tune(
         tokenizer,
         usual_recipe(len(rows), steps),
         seed=seed,
-        on_step=step_events("fine-tuning the source", on_progress),
+        on_step=step_events(training, on_progress),
         stop=stop,
     )
-    logits = {name: predict(model, data[name], tokenizer) for name in data}
+    n_texts, logits = sum(map(len, data.values())), {}
+    for name in data:
+        before = sum(map(len, logits.values()))
+        on_row = counted(labelling, n_texts, before, on_progress)
+        logits[name] = predict(model, data[name], tokenizer, on_row)
     sample = [{k: v for k, v in row.items() if k != "labels"} for row in data["train"][:256]]
     batches = [
         tokenizer.pad(sample[at : at + 64], return_tensors="pt") for at in range(0, len(sample), 64)

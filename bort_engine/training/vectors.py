@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +28,10 @@ class Vectors:
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         self.model, self.tokenizer = model.eval(), tokenizer
 
-    def of(self, texts: Sequence[str]) -> np.ndarray:
+    def of(
+        self, texts: Sequence[str], on_row: Callable[[int], None] = lambda done: None
+    ) -> np.ndarray:
+        """Return the texts' vectors; `on_row` is told how many are done."""
         vectors = np.empty((len(texts), self.model.config.hidden_size), dtype=np.float32)
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # batches of like length
         bf16 = torch.autocast("cpu", torch.bfloat16, enabled=precision() == "bf16")
@@ -47,9 +50,15 @@ class Vectors:
                 ).last_hidden_state.float()
                 mean = (states * mask).sum(1) / mask.sum(1)
                 vectors[rows] = torch.nn.functional.normalize(mean, dim=-1).numpy()
+                on_row(start + len(rows))
         return vectors
 
-    def cached(self, texts: Sequence[str], source: Source) -> np.ndarray:
+    def cached(
+        self,
+        texts: Sequence[str],
+        source: Source,
+        on_row: Callable[[int], None] = lambda done: None,
+    ) -> np.ndarray:
         """Return the vectors, kept by the texts' digest: those of 10,000 take half a minute."""
         n_tokens = str(self.tokenizer.model_max_length)
         key = "\n".join([source.name, str(source.weights), n_tokens, *texts])
@@ -57,6 +66,6 @@ class Vectors:
         path = cache_dir() / "vectors" / f"{digest}.npy"
         if not path.is_file():
             buffer = io.BytesIO()
-            np.save(buffer, self.of(texts))
+            np.save(buffer, self.of(texts, on_row))
             records.write_bytes(path, buffer.getvalue())
         return np.load(path, allow_pickle=False)

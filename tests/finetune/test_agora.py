@@ -11,10 +11,11 @@ from bort_engine import Cancelled
 from bort_engine.encoder.sources import Source
 from bort_engine.finetune import controls
 from bort_engine.finetune.agora import agora
-from bort_engine.finetune.controls import seconds_left
+from bort_engine.finetune.forecast import rounds, seconds_left
 from bort_engine.finetune.plan import CONFIGS, CONTROLS, Config, Plan
 from bort_engine.finetune.report import Arm, Data, Report, Round, Seed
 from bort_engine.runs import records
+from bort_engine.runs.events import Refused
 from bort_engine.training import teacher
 from tests.fake_engine import synthetic_record
 
@@ -187,9 +188,10 @@ def test_a_report_of_another_version_says_what_to_do(world, tmp_path):
         agora(SHAPE, *world, out=tmp_path, plan=SMALL)
 
 
-def test_a_weak_labeller_is_refused_with_its_figure(world, tmp_path):
+def test_a_weak_labeller_is_refused_with_its_figure(world, tmp_path, monkeypatch):
     weak = Plan(labelled=60, teacher_steps=1)
-    with pytest.raises(ValueError, match=r"right on \d+ of 20 dev examples.*more than 2/3"):
+    monkeypatch.setattr(controls, "initial_student", None)  # what is slow is not begun
+    with pytest.raises(Refused, match=r"right on \d+ of 20 dev examples.*more than 2/3"):
         agora(SHAPE, *world, out=tmp_path, plan=weak)
 
 
@@ -262,14 +264,19 @@ def test_the_seconds_left_are_those_of_the_trainings_to_come():
     data = Data(100, 0, n_dev_seen=20, n_dev_held=20, labels=("no", "yes"))
     arm = Arm((begun,), steps=10, seconds_training=10.0)
     report = replace(whole, request=request, data=data, runs=(Seed(0, {"agora": arm}),))
-    # 5 of 20 are mistaken, so 10 sentences are added, 1 step a training. In this round 6 steps of
-    # the second training and the third are left; then 2 of 11 steps, then 1 of 12: 16 + 22 + 12.
-    # With the first training, and what is done of the second, that is 64, which plain repeats.
-    assert seconds_left(report, "agora", 4, 10) == 50 + 64
+    # QUICK's first two share three fields, its last none: if the worst is of the pair, both leave.
+    assert rounds(QUICK) == ((3, 1), (3, 2))
+    # In this round 6 steps of the second training and the third are left, 16. At least, one of
+    # dev's 20 is mistaken in ten, so 4 sentences are added, 0.4 steps a training: 10.4 more. At
+    # most, a third: 13.2 sentences, so two trainings of 11.32. Plain repeats it all, and the 14.
+    low, high = 16 + 10.4, 16 + 22.64
+    assert seconds_left(report, "agora", 4, 10) == (round(2 * low + 14, 1), round(2 * high + 14, 1))
     # The control has done 30 of Agora's 60 steps, and 5 of the training at work.
     agora_arm = replace(arm, steps=60, seconds_training=60.0)
     plain = replace(arm, steps=30, seconds_training=30.0)
     report = replace(report, runs=(Seed(0, {"agora": agora_arm, "plain": plain}),))
-    assert seconds_left(report, "plain", 5, 10) == 25
+    assert seconds_left(report, "plain", 5, 10) == (25, 25)
     nothing_done = replace(report, runs=(Seed(0, {"agora": Arm((Round(1, 1, 100),))}),))
     assert seconds_left(nothing_done, "agora", 0, 10) is None
+    low, high = seconds_left(nothing_done, "agora", 5, 10, pace=2.0)
+    assert (low, high) == (2 * (2 * (25 + 10.4) + 5), round(2 * (2 * (25 + 22.64) + 5), 1))

@@ -2,7 +2,7 @@
 
 import sys
 
-from bort_engine.runs.events import Pace, bar
+from bort_engine.runs.events import bar
 
 
 def test_each_stage_has_a_bar_that_ends_where_the_stage_does(capsys, monkeypatch):
@@ -19,9 +19,3 @@ def test_each_stage_has_a_bar_that_ends_where_the_stage_does(capsys, monkeypatch
 def test_without_a_terminal_nothing_is_shown(capsys):
     bar({"stage": "training", "done": 1, "total": 2})
     assert capsys.readouterr().err == ""
-
-
-def test_what_is_left_follows_from_the_pace_by_hand():
-    pace = Pace()
-    assert pace.seconds_left({"stage": "a", "done": 0, "total": 10}, 100.0) is None
-    assert pace.seconds_left({"stage": "a", "done": 4, "total": 10}, 108.0) == 12.0

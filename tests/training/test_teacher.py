@@ -10,6 +10,7 @@ from bort_engine.runs import records
 from bort_engine.training.metrics import distance
 from bort_engine.training.precision import precision
 from bort_engine.training.teacher import (
+    TEACHER_STAGES,
     Teacher,
     TeacherReport,
     _folder,
@@ -67,7 +68,12 @@ def test_it_is_trained_once_and_its_report_says_how(source, quick_cache, tmp_pat
     again = Teacher.prepare(source, str(path), **options)
     told, *steps = events
     assert told["detail"] == "at most 8 tokens are read, which cuts 0.0% of the texts"
-    assert len(steps) == 2 and again.report == teacher.report
+    counts = [(event["stage"], event["done"], event["total"]) for event in steps]
+    training, labelling = TEACHER_STAGES
+    assert counts[:2] == [(training, 1, 2), (training, 2, 2)]
+    assert (
+        counts[2:] == [(labelling, n, 90) for n in (64, 80, 90)] and again.report == teacher.report
+    )
     assert (len(teacher.train_data), len(teacher.dev_data), len(teacher.labelled)) == (80, 10, 60)
     np.testing.assert_allclose([sum(row["labels"]) for row in teacher.train_data], 1, atol=1e-6)
     report, labels = teacher.report, teacher.dev_labels
