@@ -255,6 +255,10 @@ class Evaluator:
             stop=self.stop,
         )
 
+    def prepare(self) -> None:
+        """Train what is not in the cache yet: T, and the elastic student where it is needed."""
+        _ = self.student if self.setup.oracle == "elastic" else self.teacher
+
     def _recipe(self) -> Recipe:
         from bort_engine.training.trainer import Recipe
 
@@ -275,11 +279,15 @@ class Evaluator:
         """
         elastic = self.setup.oracle == "elastic"
         T = self.student.teacher if elastic else self.teacher  # their trainings do not count
+        if self.is_exact(architecture):
+            return Evaluation(architecture, T.error, T.dev_error)
         start = perf_counter()
-        if architecture == self.source.architecture and self.setup.oracle != "scratch":
-            return Evaluation(architecture, T.error, T.dev_error, round(perf_counter() - start, 3))
         model = self.student.cut(architecture) if elastic else self._trained(architecture)
         return self.measure(architecture, model, start)
+
+    def is_exact(self, architecture: Architecture) -> bool:
+        """Is it T itself, which needs no evaluation?"""
+        return architecture == self.source.architecture and self.setup.oracle != "scratch"
 
     def measure(
         self, architecture: Architecture, model: PreTrainedModel, start: float | None = None
