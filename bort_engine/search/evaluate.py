@@ -25,6 +25,7 @@ from bort_engine.runs.events import Progress, Stop, never, silent
 from bort_engine.runs.provenance import Provenance
 from bort_engine.runs.records import NonNegative, Positive, Share
 from bort_engine.training import metrics
+from bort_engine.training.recipe import Recipe
 from bort_engine.training.teacher import (
     ELASTIC_VERSION,
     RECIPE_VERSION,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from bort_engine.training.elastic import Elastic
-    from bort_engine.training.trainer import Recipe
 
 USUAL = ((30, 5e-4), (300, 4e-4))  # steps and learning rate: of a candidate, of the elastic student
 # How errors are made: the first two train each candidate, the third trains all of them together,
@@ -257,11 +257,11 @@ class Evaluator:
 
     def prepare(self) -> None:
         """Train what is not in the cache yet: T, and the elastic student where it is needed."""
-        _ = self.student if self.setup.oracle == "elastic" else self.teacher
+        folder = self.teacher.student_folder(self._recipe(), self.setup.seed)
+        if self.setup.oracle == "elastic" and not folder.is_dir():
+            _ = self.student
 
     def _recipe(self) -> Recipe:
-        from bort_engine.training.trainer import Recipe
-
         training = self.setup.training
         return Recipe(
             steps=training.steps,
@@ -277,12 +277,12 @@ class Evaluator:
                 its training diverged.
             Cancelled: a stop was asked for.
         """
-        elastic = self.setup.oracle == "elastic"
-        T = self.student.teacher if elastic else self.teacher  # their trainings do not count
+        self.prepare()  # these trainings do not count
         if self.is_exact(architecture):
-            return Evaluation(architecture, T.error, T.dev_error)
+            return Evaluation(architecture, self.teacher.error, self.teacher.dev_error)
+        student = self.student if self.setup.oracle == "elastic" else None
         start = perf_counter()
-        model = self.student.cut(architecture) if elastic else self._trained(architecture)
+        model = student.cut(architecture) if student else self._trained(architecture)
         return self.measure(architecture, model, start)
 
     def is_exact(self, architecture: Architecture) -> bool:

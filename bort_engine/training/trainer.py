@@ -10,7 +10,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,24 +28,13 @@ from transformers import (
 
 from bort_engine.runs.events import Cancelled, Stop, never
 from bort_engine.training.precision import precision
+from bort_engine.training.recipe import Recipe
 
 OnStep = Callable[[int, int, float], None]  # the step, how many there are, its loss
 PREDICTED = 64  # rows at a time
 KEEP_EVERY = 50  # steps between two states that a training can be resumed from
 Rows = list[dict[str, Any]]  # `NAMES` and labels: quicker to read than a Dataset
 NAMES = ("input_ids", "attention_mask")
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How long and how hard to train: either `steps`, or `epochs` where steps is 0."""
-
-    steps: int = 0
-    epochs: float = 2
-    batch_size: int = 32
-    learning_rate: float = 5e-5
-    warmup_share: float = 0.1
-    weight_decay: float = 0.01
 
 
 def encode(
