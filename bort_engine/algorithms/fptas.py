@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
 from statistics import mode
@@ -188,6 +188,33 @@ class Cover:
         elif xi in self._number:
             self._missing[self._number[xi]] -= 1
 
+    def likely_next(
+        self, known: Callable[[Any], float | None], busy: Container[Any]
+    ) -> Candidate | None:
+        """Return what `ask` is likely to ask for, beyond what is being measured: to begin early.
+
+        It plays the search on: with errors that are known but not told yet, and with guesses for
+        those that are not known yet. None if all is then settled, or if not lazy.
+
+        Args:
+            known: the error of a candidate's key, None where it is not measured yet.
+            busy: the keys of what is being measured.
+        """
+        if self._proofs is None:
+            return None
+        proofs, errors = self._proofs.copy(), dict(self.errors)
+        first = (xi for xi in self._first if xi not in errors)
+        while (xi := next(first, None)) or len(proofs.open):
+            xi = xi or self._candidates[proofs.likely_worst(errors)]
+            if (error := known(xi.key)) is not None:
+                errors[xi] = error
+                proofs.tell(xi, error)
+            elif xi.key in busy:
+                proofs.suppose(xi, errors)
+            else:
+                return xi
+        return None
+
     @property
     def n_settled(self) -> int:
         """How many cells have no member that is neither measured nor proven covered."""
@@ -252,6 +279,7 @@ def extract(
     seed: int = 0,
     guess: Guess | None = None,
     on_settled: Callable[[int, int], None] = lambda done, total: None,
+    on_cover: Callable[[Cover], None] = lambda cover: None,
 ) -> Extraction:
     """Measure as few candidates as the selection needs ([OSE], Algorithm 1).
 
@@ -276,6 +304,8 @@ def extract(
             measured. When lazy, what it takes for the farthest from covered comes next; it never
             counts as a proof.
         on_settled: told how many cells are settled and checks made, and how many are to be.
+        on_cover: given the search's state before anything is measured: who measures in several
+            workers asks it for what likely comes next.
 
     Raises:
         ValueError: epsilon, the selection, the interval or spot_checks is out of range, or there
@@ -294,6 +324,7 @@ def extract(
     known_errors = {xi: known[xi.key] for xi in candidates if known and xi.key in known}
     cover, total = Cover(candidates, groups, T, known_errors, proofs), len(groups) + spot_checks
     on_settled(0, total)
+    on_cover(cover)
     while batch := cover.ask():
         for xi, error in _measured(batch, errors):
             cover.tell(xi, error)

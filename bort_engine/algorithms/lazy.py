@@ -10,6 +10,7 @@ well the candidate did, it need not be measured. A tolerance allows for noisy er
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Any, Protocol
 
 import numpy as np
@@ -71,7 +72,9 @@ class Proofs:
         # The lower bound is the worst case: at any larger error a candidate is nearer to covered.
         # The last digits of a difference are not what a promise should break on.
         left = ~(self._nearest - self._least <= self._epsilon + 1e-12)
-        left &= self.open != self._number[xi]
+        self._keep(left & (self.open != self._number[xi]))
+
+    def _keep(self, left: np.ndarray) -> None:
         if not left.all():
             self.open, self._order = self.open[left], self._order[:, left]
             self._p, self._i = self._p[left], self._i[left]
@@ -91,3 +94,22 @@ class Proofs:
         for values in (likely, proven, self._p):
             rows = rows[values[rows] == values[rows].max()]
         return int(self.open[rows[-1]])
+
+    def suppose(self, xi: Placed, errors: dict[Any, float]) -> None:
+        """Take an open candidate for measured, at its guessed error; add that to `errors`.
+
+        Without a guess nothing is learnt of the others.
+        """
+        number = self._number[xi]
+        guessed = self._guess(errors)[number] if self._guess else -np.inf
+        if np.isfinite(guessed):
+            errors[xi] = max(guessed, *self._least[self.open == number])
+            self.tell(xi, errors[xi])
+        else:
+            self._keep(self.open != number)
+
+    def copy(self) -> Proofs:
+        """Return the same proofs, to which other errors can be told."""
+        other = copy(self)
+        other._least, other._nearest = self._least.copy(), self._nearest.copy()
+        return other

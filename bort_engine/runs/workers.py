@@ -9,12 +9,13 @@ import os
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from multiprocessing import get_context
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from bort_engine.runs.events import Event, Progress, Stop, check, never, silent
 
@@ -29,6 +30,105 @@ _stop: Stop = never
 _at_work = threading.Lock()
 
 
+class Workers(Generic[Item, Result]):
+    """Those who do pieces of work: `submit` gives them one, `next` waits for what ends first.
+
+    Args:
+        work: called with an item, what hears of its progress, and what says that it should stop.
+        on_progress: told of the work by `next`; events carry the number of their "item".
+        stop: asked by `next`.
+    """
+
+    def __init__(
+        self, work: Work[Item, Result], on_progress: Progress = silent, stop: Stop = never
+    ) -> None:
+        self._work, self._on_progress, self._stop = work, on_progress, stop
+        self._n_submitted = 0
+
+    def submit(self, item: Item) -> None:
+        raise NotImplementedError
+
+    def next(self) -> tuple[Item, Result]:
+        """Return what ends first of all that was submitted and not returned yet, with its item.
+
+        Raises:
+            Cancelled: a stop was asked for.
+            ChildProcessError: a worker was killed, as the system does when memory runs out.
+            Exception: what the work raised.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let workers stop after the step they are in; what was not returned is lost."""
+
+
+class Here(Workers[Item, Result]):
+    """This process, with all its threads."""
+
+    def submit(self, item: Item) -> None:
+        self._items.append(item)
+
+    def __init__(
+        self, work: Work[Item, Result], on_progress: Progress = silent, stop: Stop = never
+    ) -> None:
+        super().__init__(work, on_progress, stop)
+        self._items: deque[Item] = deque()
+
+    def next(self) -> tuple[Item, Result]:
+        item, number = self._items.popleft(), self._n_submitted
+        self._n_submitted += 1
+        on_progress = self._on_progress
+        return item, self._work(item, lambda e: on_progress(e | {"item": number}), self._stop)
+
+
+class Processes(Workers[Item, Result]):
+    """Processes of one thread, which start at the first items and stay."""
+
+    def __init__(
+        self,
+        work: Work[Item, Result],
+        n: int,
+        on_progress: Progress = silent,
+        stop: Stop = never,
+    ) -> None:
+        super().__init__(work, on_progress, stop)
+        context = get_context("spawn")
+        self._n, self._events, self._stopping = n, context.Queue(), context.Event()
+        begin = (self._events, self._stopping, os.getpid())
+        self._pool = ProcessPoolExecutor(n, context, _begin, begin)
+        self._waiting: dict[Future[Result], Item] = {}
+        self._done: list[Future[Result]] = []
+
+    def submit(self, item: Item) -> None:
+        with _one_thread(), self._broken_in_one_line():
+            self._waiting[self._pool.submit(_do, self._work, self._n_submitted, item)] = item
+        self._n_submitted += 1
+
+    def next(self) -> tuple[Item, Result]:
+        while not self._done:
+            self._done = list(wait(self._waiting, 0.2, FIRST_COMPLETED).done)
+            while not self._events.empty():
+                self._on_progress(self._events.get())
+            check(self._stop)
+        future = self._done.pop()
+        with self._broken_in_one_line():
+            return self._waiting.pop(future), future.result()
+
+    def close(self) -> None:
+        self._stopping.set()
+        self._pool.shutdown(cancel_futures=True)
+
+    @contextmanager
+    def _broken_in_one_line(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenProcessPool as e:
+            raise ChildProcessError(
+                f"one of {self._n} processes was killed, most often because memory ran out; what "
+                "was made is kept. Go on with fewer processes."
+            ) from e
+
+
 def side_by_side(
     work: Work[Item, Result],
     items: Sequence[Item],
@@ -39,7 +139,6 @@ def side_by_side(
     """Do the work on every item and yield the results as they come; events carry their "item".
 
     Args:
-        work: called with an item, what hears of its progress, and what says that it should stop.
         processes: how many at a time; 1 does it here, with all threads.
 
     Raises:
@@ -47,31 +146,15 @@ def side_by_side(
         ChildProcessError: a worker was killed, as the system does when memory runs out.
         Exception: what `work` raised; the other workers are stopped.
     """
-    if processes == 1:
-        for number, item in enumerate(items):
-            yield work(item, lambda event, n=number: on_progress(event | {"item": n}), stop)
-        return
-    context = get_context("spawn")
-    events, stopping = context.Queue(), context.Event()
-    with _one_thread():
-        pool = ProcessPoolExecutor(processes, context, _begin, (events, stopping, os.getpid()))
-        waiting = {pool.submit(_do, work, n, item) for n, item in enumerate(items)}
-    try:
-        while waiting:
-            done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-            while not events.empty():
-                on_progress(events.get())
-            check(stop)
-            for future in done:
-                yield future.result()
-    except BrokenProcessPool as e:
-        raise ChildProcessError(
-            f"one of {processes} processes was killed, most often because memory ran out; what was "
-            "made is kept. Go on with fewer processes."
-        ) from e
-    finally:  # an error, a stop, or whoever asked wants no more
-        stopping.set()
-        pool.shutdown(cancel_futures=True)
+    here = processes == 1
+    workers = (
+        Here(work, on_progress, stop) if here else Processes(work, processes, on_progress, stop)
+    )
+    with closing(workers):  # after an error or a stop, or where whoever asked wants no more
+        for item in items:
+            workers.submit(item)
+        for _ in items:
+            yield workers.next()[1]
 
 
 @contextmanager

@@ -7,11 +7,12 @@ which it is; the result says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
 
+from bort_engine.algorithms.fptas import Cover
 from bort_engine.data.resources import ASSETS
 from bort_engine.data.tasks import find_task
 from bort_engine.encoder.costs import n_parameters
@@ -20,6 +21,8 @@ from bort_engine.encoder.space import Architecture, SearchSpace
 from bort_engine.encoder.timing import USUAL_LENGTH
 from bort_engine.runs.events import Progress, Stop, silent
 from bort_engine.runs.provenance import Origin, Provenance
+from bort_engine.runs.workers import Processes
+from bort_engine.search.ahead import Ahead, evaluate_unit
 from bort_engine.search.evaluate import (
     BriefTraining,
     Evaluation,
@@ -68,6 +71,7 @@ class Oracle:
     predictor: ErrorPredictor | None = None
     on_progress: Progress = silent
     n_new: int = 0  # how many were evaluated since this oracle was made
+    ahead: Ahead | None = None  # where several workers evaluate
     _done: int = 0
     _total: int = 0
     _stage: str = STAGE
@@ -96,9 +100,29 @@ class Oracle:
         """Return an architecture's error on the scale that searches compare."""
         return self.scale.r(self.evaluate(architecture).wrong)
 
-    def errors(self, architectures: Iterable[Architecture]) -> Iterator[float]:
+    def errors(self, architectures: Iterable[Shape]) -> Iterator[float]:
         """Map architectures to their r, in order: what the FPTAS asks for."""
+        architectures = [*architectures]
+        if self.ahead and any(a not in self.evaluations for a in architectures):
+            self.ahead.batch = architectures
         return map(self.r, architectures)
+
+    def begin(self, cover: Cover) -> None:
+        """Hear of a search that begins to ask."""
+        if self.ahead:
+            self.ahead.cover = cover
+
+    def finish(self, needed: Container[Shape]) -> int:
+        """Wait for what workers began ahead; return how much of what they made was not needed."""
+        if self.ahead is None:
+            return 0
+        self.ahead.finish()
+        return sum(a not in needed for a in self.ahead.made)
+
+    def close(self) -> None:
+        """Let workers end, where there are any."""
+        if self.ahead:
+            self.ahead.close()
 
     def settled(self, done: int, total: int, stage: str = STAGE, **known: float) -> None:
         """Note how much of the search is done, and what is known of its time, for later events."""
@@ -152,9 +176,19 @@ def searched(name: str, oracle: OracleName, source: Source) -> SearchSpace:
 
 
 def measured(
-    source: Source, setup: Setup, out: Path | None, on_progress: Progress, stop: Stop
+    source: Source,
+    setup: Setup,
+    out: Path | None,
+    on_progress: Progress,
+    stop: Stop,
+    workers: int = 1,
 ) -> Oracle:
-    """Return an oracle that trains, and puts each evaluation on record in `out` before the next."""
+    """Return an oracle that trains, and puts each evaluation on record in `out` before the next.
+
+    Args:
+        workers: how many processes evaluate; they start when the first one is needed, and stay
+            until the oracle is closed. 1 for this process alone.
+    """
     evaluator = Evaluator(source, setup, on_progress, stop)
     path = out / "evaluations.jsonl" if out else None
     if path and path.is_file() and path.stat().st_size:  # a mistake is told before T is trained
@@ -163,14 +197,20 @@ def measured(
     table = EvaluationTable(
         path, Header(evaluator.setup, report, Provenance.here(precision=precision()))
     )
+    ahead = None
+    if workers > 1:
+        ahead = Ahead(Processes(evaluate_unit, workers, stop=stop), workers, evaluator, table)
 
     def evaluate_new(architecture: Shape) -> Evaluation:
+        if ahead and not evaluator.is_exact(architecture):
+            return ahead.evaluate(architecture)
         evaluation = evaluator.evaluate(architecture)
         table.add(evaluation)
         return evaluation
 
     oracle = recorded(table)
     oracle.origin, oracle.evaluate_new, oracle.on_progress = "measured", evaluate_new, on_progress
+    oracle.ahead = ahead
     return oracle
 
 

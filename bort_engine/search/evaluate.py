@@ -26,6 +26,7 @@ from bort_engine.runs.events import Progress, Stop, never, silent
 from bort_engine.runs.provenance import Provenance
 from bort_engine.runs.records import NonNegative, Positive, Share
 from bort_engine.training import metrics
+from bort_engine.training.recipe import Recipe
 from bort_engine.training.teacher import (
     ELASTIC_VERSION,
     RECIPE_VERSION,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from bort_engine.training.elastic import Elastic
-    from bort_engine.training.trainer import Recipe
 
 Shape = Architecture | Uneven
 USUAL = ((30, 5e-4), (300, 4e-4))  # steps and learning rate: of a candidate, of the elastic student
@@ -257,9 +257,13 @@ class Evaluator:
             stop=self.stop,
         )
 
-    def _recipe(self) -> Recipe:
-        from bort_engine.training.trainer import Recipe
+    def prepare(self) -> None:
+        """Train what is not in the cache yet: T, and the elastic student where it is needed."""
+        folder = self.teacher.student_folder(self._recipe(), self.setup.seed)
+        if self.setup.oracle == "elastic" and not folder.is_dir():
+            _ = self.student
 
+    def _recipe(self) -> Recipe:
         training = self.setup.training
         return Recipe(
             steps=training.steps,
@@ -275,17 +279,21 @@ class Evaluator:
                 its training diverged.
             Cancelled: a stop was asked for.
         """
-        elastic = self.setup.oracle == "elastic"
-        T = self.student.teacher if elastic else self.teacher  # their trainings do not count
+        self.prepare()  # these trainings do not count
+        if self.is_exact(architecture):
+            return Evaluation(architecture, self.teacher.error, self.teacher.dev_error)
+        student = self.student if self.setup.oracle == "elastic" else None
         start = perf_counter()
-        if architecture == self.source.architecture and self.setup.oracle != "scratch":
-            return Evaluation(architecture, T.error, T.dev_error, round(perf_counter() - start, 3))
-        if elastic:
-            return self.measure(architecture, self.student.cut(architecture), start)
+        if student:
+            return self.measure(architecture, student.cut(architecture), start)
         if isinstance(architecture, Uneven):
-            raise ValueError(f"{architecture} can be cut only from the elastic student.")
+            raise ValueError(f"{architecture} can be cut from the elastic student only.")
         model = self._trained(architecture)
         return self.measure(architecture, model, start)
+
+    def is_exact(self, architecture: Shape) -> bool:
+        """Is it T itself, which needs no evaluation?"""
+        return architecture == self.source.architecture and self.setup.oracle != "scratch"
 
     def measure(
         self, architecture: Shape, model: PreTrainedModel, start: float | None = None

@@ -7,6 +7,7 @@ error is predicted, this runs at once and without torch.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from bort_engine.encoder.latency import Calibration, LatencySettings, check_pack
 from bort_engine.encoder.sources import Source, sources
 from bort_engine.encoder.space import Architecture, SearchSpace
 from bort_engine.runs.events import Cancelled, Progress, Stop, bar, never, silent
+from bort_engine.runs.provenance import n_threads
 from bort_engine.search import errors as oracles
 from bort_engine.search.candidates import LATENCIES, calibration_for, candidate, costs_of
 from bort_engine.search.errors import Oracle
@@ -42,6 +44,8 @@ from bort_engine.search.result import (
 )
 
 ERRORS = ("measured", "recorded")
+MOST_WORKERS, USUAL_WORKERS = 256, 8
+SMALL = 100  # architectures: workers take as long to start as some twenty evaluations
 REDRAW_EVERY_S = 60.0  # the front, while the rest of the space is checked
 
 
@@ -59,6 +63,7 @@ def front(
     settings: LatencySettings | None = None,
     recalibrate: bool = False,
     seed: int = 0,
+    workers: int = 0,
     out: str | Path | None = None,
     on_progress: Progress = bar,
     stop: Stop = never,
@@ -81,6 +86,8 @@ def front(
         columns: which columns of your own file make the task, where they are not text and label.
         recalibrate: make this machine's calibration anew.
         seed: of the trainings and spot-checks.
+        workers: processes of one thread that evaluate side by side; 1 for this one alone, with all
+            threads; 0 for as many as there are processors, at most 8, if the space is not small.
         out: a folder for the record; given again, what was measured is not measured twice.
 
     Raises:
@@ -99,6 +106,8 @@ def front(
     check_choice("latency", latency, LATENCIES)
     if latency == "measured" and settings:
         check_packages(settings.runtime)  # before anything slow
+    if type(workers) is not int or not 0 <= workers <= MOST_WORKERS:
+        raise ValueError(f"workers is {workers!r}; allowed: 0 to {MOST_WORKERS}.")
     folder = Path(out) if out else None
     if oracle == "glue":
         answers = oracles.glue(source)
@@ -112,7 +121,8 @@ def front(
         plan = stages(source, name, epsilon, oracle, space, search, training, asked)
         on_progress({"stage": "getting ready", "done": 0, "total": 0, "plan": plan})
         setup = Setup(source.name, name, oracle, training, seed)
-        answers = oracles.measured(source, setup, folder, on_progress, stop)
+        n = workers or (min(n_threads(), USUAL_WORKERS) if len(space) > SMALL else 1)
+        answers = oracles.measured(source, setup, folder, on_progress, stop, n)
     if latency == "measured":
         settings = (settings or LatencySettings()).of_length(answers.length)
     calibration = calibration_for(source, space, settings, latency, recalibrate, on_progress)
@@ -127,18 +137,19 @@ def front(
             result.save(folder / "front.json")
         return result
 
-    try:
-        result = searched(answers, search)
-    except Cancelled:
-        if answers.evaluations:
-            known = {}
-            gathered = replace(search, selection="exhaustive", spot_checks=0)
-            searched(answers.on_record(), gathered, partial=True)
-        raise
-    if search.check_all:
-        # Nothing new is asked for when the front is drawn again, and a stop is not heard.
-        quiet = replace(answers, on_progress=silent)
-        result = _check_rest(answers, space, seed, redraw=partial(searched, quiet, search))
+    with closing(answers):
+        try:
+            result = searched(answers, search)
+        except Cancelled:
+            if answers.evaluations:
+                known = {}
+                gathered = replace(search, selection="exhaustive", spot_checks=0)
+                searched(answers.on_record(), gathered, partial=True)
+            raise
+        if search.check_all:
+            # Nothing new is asked for when the front is drawn again, and a stop is not heard.
+            quiet = replace(answers, on_progress=silent)
+            result = _check_rest(answers, space, seed, redraw=partial(searched, quiet, search))
     return result
 
 
@@ -149,10 +160,10 @@ def _check_rest(
     rest = [a for a in space if a not in oracle.evaluations]
     # In random order, so that wherever it is stopped, it was a check of all kinds.
     order, drawn = np.random.default_rng(seed).permutation(len(rest)), perf_counter()
+    oracle.settled(0, len(rest), REST)
     try:
-        for n_done, row in enumerate(order):
+        for n_done, _ in enumerate(oracle.errors(rest[row] for row in order), 1):
             oracle.settled(n_done, len(rest), REST)
-            oracle.evaluate(rest[row])
             if perf_counter() - drawn > REDRAW_EVERY_S:
                 redraw()
                 drawn = perf_counter()
@@ -222,7 +233,9 @@ def search_front(
         seed=seed,
         guess=guesser(candidates),
         on_settled=on_settled,
+        on_cover=oracle.begin,
     )
+    n_unneeded = oracle.finish(needed={xi.key for xi in extraction.measured})
     # What else is on record, of an earlier search or a shipped table, tests the promise as well.
     others = {
         xi: oracle.r(xi.key)
@@ -272,6 +285,8 @@ def search_front(
             training=oracle.training,
             teacher=oracle.teacher,
             predictor=oracle.predictor or _fitted(points),
+            workers=oracle.ahead.n if oracle.ahead else 1,
+            n_unneeded=0 if search.check_all else n_unneeded,
         ),
     )
 

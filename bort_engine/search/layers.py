@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -30,11 +31,12 @@ from bort_engine.encoder.timing import LatencySettings
 from bort_engine.encoder.uneven import NEURONS, Layer, Uneven, draw, layer_parameters
 from bort_engine.runs import records
 from bort_engine.runs.events import Progress, Stop, bar, check, never
-from bort_engine.runs.provenance import Provenance
+from bort_engine.runs.provenance import Provenance, n_threads
 from bort_engine.runs.records import Count, NonNegative, Positive, PositiveCount, Share
 from bort_engine.search import errors as oracles
 from bort_engine.search.errors import Oracle
 from bort_engine.search.evaluate import BriefTraining, Evaluation, Setup
+from bort_engine.search.front import USUAL_WORKERS
 from bort_engine.search.layer_losses import Finite, Found, LayerLosses, count, log_loss, search
 from bort_engine.search.result import AFFORDABLE
 from bort_engine.search.scale import Scale
@@ -204,6 +206,7 @@ def layers(
     training: BriefTraining | None = None,
     settings: LatencySettings | None = None,
     seed: int = 0,
+    workers: int = 0,
     out: str | Path | None = None,
     on_progress: Progress = bar,
     stop: Stop = never,
@@ -217,6 +220,8 @@ def layers(
             times as large and as slow, with no larger sum of its layers' losses.
         columns: which columns of your own file make the task, where they are not text and label.
         seed: of the elastic student, and of what is drawn.
+        workers: processes of one thread that evaluate side by side; 1 for this one alone, with all
+            threads; 0 for as many as there are processors, at most 8.
         out: a folder for the record; given again, what was measured is not measured twice.
 
     Raises:
@@ -232,50 +237,51 @@ def layers(
         raise ValueError(f"runtime is {settings.runtime!r}; layers are timed in pytorch only.")
     folder = Path(out) if out else None
     setup = Setup(source.name, find_task(task).name, "elastic", training or BriefTraining(), seed)
-    oracle = oracles.measured(source, setup, folder, on_progress, stop)
-    assert oracle.teacher
-    latency = _latency(source, settings.of_length(oracle.length), folder, on_progress)
-    rng = random.Random(seed)
+    n = workers or min(n_threads(), USUAL_WORKERS)
+    oracle = oracles.measured(source, setup, folder, on_progress, stop, n)
+    with closing(oracle):
+        assert oracle.teacher
+        latency = _latency(source, settings.of_length(oracle.length), folder, on_progress)
+        rng = random.Random(seed)
 
-    def measured(shapes: Iterable[Uneven], stage: str) -> dict[Uneven, Evaluation]:
-        shapes = list(dict.fromkeys(shapes))
-        found = {}
-        for n, shape in enumerate(shapes):
+        def measured(shapes: Iterable[Uneven], stage: str) -> dict[Uneven, Evaluation]:
+            shapes = list(dict.fromkeys(shapes))
+            oracle.settled(0, len(shapes), stage)
+            for n, _ in enumerate(oracle.errors(shapes), 1):
+                check(stop)
+                oracle.settled(n, len(shapes), stage)
+            return {shape: oracle.evaluations[shape] for shape in shapes}
+
+        def drawn(count: int) -> list[Uneven]:
+            return [draw(source, rng.choice([*latency.outside_ms]), rng) for _ in range(count)]
+
+        def loss_of(evaluation: Evaluation) -> float:
+            return log_loss(evaluation.error, oracle.floor)
+
+        learned = measured(drawn(effort.fit), "measuring random shapes")
+        losses = LayerLosses.fit({a: loss_of(e) for a, e in learned.items()}, source.architecture)
+        tested = measured(drawn(effort.audit), "measuring more of them, for the audit")
+        sums = losses.sums([*tested])
+        audit = tuple(
+            Audited(a, round(float(total), 6), round(loss_of(e), 6))
+            for (a, e), total in zip(tested.items(), sums, strict=True)
+        )
+        began = perf_counter()
+        found, n_states = search(losses, latency, source, epsilon)
+        search_seconds = round(perf_counter() - began, 2)
+        spread = np.linspace(0, len(found) - 1, min(effort.measure, len(found))).round().astype(int)
+        chosen = sorted(found, key=lambda x: x.latency_ms)
+        measured((chosen[n].shape for n in spread), "measuring what was found")
+        points = [_source_point(source, oracle, losses, latency)]
+        for x in (chosen[n] for n in spread):
+            points.append(_point(x, oracle, "search"))
+        for n in range(effort.improve):
             check(stop)
-            oracle.settled(n, len(shapes), stage)
-            found[shape] = oracle.evaluate(shape)
-        return found
-
-    def drawn(count: int) -> list[Uneven]:
-        return [draw(source, rng.choice([*latency.outside_ms]), rng) for _ in range(count)]
-
-    def loss_of(evaluation: Evaluation) -> float:
-        return log_loss(evaluation.error, oracle.floor)
-
-    learned = measured(drawn(effort.fit), "measuring random shapes")
-    losses = LayerLosses.fit({a: loss_of(e) for a, e in learned.items()}, source.architecture)
-    tested = measured(drawn(effort.audit), "measuring more of them, for the audit")
-    sums = losses.sums([*tested])
-    audit = tuple(
-        Audited(a, round(float(total), 6), round(loss_of(e), 6))
-        for (a, e), total in zip(tested.items(), sums, strict=True)
-    )
-    began = perf_counter()
-    found, n_states = search(losses, latency, source, epsilon)
-    search_seconds = round(perf_counter() - began, 2)
-    spread = np.linspace(0, len(found) - 1, min(effort.measure, len(found))).round().astype(int)
-    chosen = sorted(found, key=lambda x: x.latency_ms)
-    measured((chosen[n].shape for n in spread), "measuring what was found")
-    points = [_source_point(source, oracle, losses, latency)]
-    for x in (chosen[n] for n in spread):
-        points.append(_point(x, oracle, "search"))
-    for n in range(effort.improve):
-        check(stop)
-        oracle.settled(n, effort.improve, "improving it by local search")
-        mutant = _mutant(_marked(points), losses, latency, source, rng)
-        if mutant and mutant.shape not in {p.shape for p in points}:
-            oracle.evaluate(mutant.shape)
-            points.append(_point(mutant, oracle, "local search"))
+            oracle.settled(n, effort.improve, "improving it by local search")
+            mutant = _mutant(_marked(points), losses, latency, source, rng)
+            if mutant and mutant.shape not in {p.shape for p in points}:
+                oracle.evaluate(mutant.shape)
+                points.append(_point(mutant, oracle, "local search"))
     result = LayersFront(
         source=source.name,
         task=oracle.task,

@@ -163,7 +163,8 @@ class FrontProvenance:
 
     `training` and `teacher` are None where nothing was trained. `predictor` predicts the error of
     an architecture that was not evaluated; None where there are too few points to fit one.
-    `whole_space_size` counts the architectures of the space, on record or not.
+    `whole_space_size` counts the architectures of the space, on record or not. Of what several
+    `workers` evaluated side by side, `n_unneeded` were begun ahead and then not asked for.
     """
 
     made: Provenance
@@ -175,6 +176,8 @@ class FrontProvenance:
     training: BriefTraining | None = None
     teacher: TeacherReport | None = None
     predictor: ErrorPredictor | None = None
+    workers: PositiveCount = 1
+    n_unneeded: Count = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,7 +367,7 @@ class Front:
             f"threads, batch {report.batch_size}, {report.sequence_length} tokens), median error "
             f"{report.median_relative_error:.1%} on {report.n_held_out} held-out shapes"
         )
-        return "\n".join([head, title, *rows, foot, *self._guessing()])
+        return "\n".join([head, title, *rows, foot, *self._guessing(), *self._ahead()])
 
     def _guessing(self) -> list[str]:
         """Say in a line what guessing is worth, and where no point is better, that."""
@@ -375,6 +378,16 @@ class Front:
         if not self.above_chance:
             parts.append("no point here is better than guessing, so none is recommended")
         return ["; ".join(parts)] if parts else []
+
+    def _ahead(self) -> list[str]:
+        """Say what was evaluated ahead by several workers, and not needed."""
+        made, check = self.provenance, self.guarantee
+        if made.workers == 1:
+            return []
+        n_made = self.n_evaluated + check.n_spot_checks + made.n_unneeded
+        return [
+            f"{made.workers} workers; {made.n_unneeded} of {n_made} evaluations were not needed"
+        ]
 
 
 def mark_pareto(

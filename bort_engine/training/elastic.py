@@ -11,11 +11,9 @@ takes a forward pass on dev, and what was evaluated is an ordinary trained model
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from time import perf_counter
@@ -37,7 +35,7 @@ from bort_engine.runs.events import Progress, Stop, never, silent, step_events
 from bort_engine.runs.records import NonNegative
 from bort_engine.training.forecast import ELASTIC, ELASTIC_BATCH, ELASTIC_STEPS
 from bort_engine.training.precision import precision
-from bort_engine.training.teacher import ELASTIC_VERSION, RECIPE_VERSION, Teacher
+from bort_engine.training.teacher import Teacher
 from bort_engine.training.trainer import Recipe, train_module, without_dropout, words_in_use
 
 RECIPE = Recipe(steps=ELASTIC_STEPS, batch_size=ELASTIC_BATCH, learning_rate=4e-4)
@@ -95,9 +93,7 @@ class Elastic:
         Raises:
             Cancelled: a stop was asked for; the next call goes on from there.
         """
-        key = json.dumps([RECIPE_VERSION, ELASTIC_VERSION, asdict(recipe), seed])
-        name = f"elastic-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
-        folder = teacher.folder / name
+        folder = teacher.student_folder(recipe, seed)
         if not folder.is_dir():
             _train(source, teacher, recipe, seed, folder, on_progress, stop)
         return cls(folder, teacher, source)

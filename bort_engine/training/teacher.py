@@ -27,10 +27,11 @@ from bort_engine.training import metrics
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from bort_engine.encoder.build import Importance
-    from bort_engine.training.trainer import Recipe, Rows
+    from bort_engine.training.recipe import Recipe
+    from bort_engine.training.trainer import Rows
 
 # Parts of cache keys and of records: raise one when a training changes its results, T's and the
 # candidates', or the elastic student's.
@@ -80,19 +81,9 @@ class Teacher:
     """
 
     def __init__(self, folder: Path, source: Source, task: str) -> None:
-        from transformers import AutoModelForSequenceClassification
-
-        from bort_engine.encoder.build import Importance, load_tokenizer
-
-        self.folder = folder
+        self.folder, self._source = folder, source
         self.report = records.read(folder / "report.json", TeacherReport)
         self.error, self.dev_error = self.report.error, self.report.dev_error
-        self.importance: Importance = Importance.load(folder / "importance.npz")
-        self.model = AutoModelForSequenceClassification.from_pretrained(
-            folder / "model", use_safetensors=True
-        ).eval()
-        self.tokenizer = load_tokenizer(source)
-        self.tokenizer.model_max_length = self.report.max_length
         with np.load(folder / "logits.npz", allow_pickle=False) as arrays:
             self.train_logits, self.dev_logits = arrays["train"], arrays["validation"]
             self.labelled: np.ndarray = arrays["labelled"]
@@ -101,6 +92,34 @@ class Teacher:
         self.dev_labels = labels
         if self.report.kind == "number":  # as it was learnt
             self.dev_labels = (labels - self.report.mean) / self.report.spread
+
+    @cached_property
+    def model(self) -> PreTrainedModel:
+        from transformers import AutoModelForSequenceClassification
+
+        model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
+            self.folder / "model", use_safetensors=True
+        )
+        return model.eval()
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        from bort_engine.encoder.build import load_tokenizer
+
+        tokenizer = load_tokenizer(self._source)
+        tokenizer.model_max_length = self.report.max_length
+        return tokenizer
+
+    @cached_property
+    def importance(self) -> Importance:
+        from bort_engine.encoder.build import Importance
+
+        return Importance.load(self.folder / "importance.npz")
+
+    def student_folder(self, recipe: Recipe, seed: int) -> Path:
+        """Return where the elastic student of this training lies, or will."""
+        key = json.dumps([RECIPE_VERSION, ELASTIC_VERSION, asdict(recipe), seed])
+        return self.folder / f"elastic-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
 
     @cached_property
     def train_data(self) -> Rows:
@@ -178,7 +197,7 @@ def reading_length(
 
 def usual_recipe(n_rows: int, steps: int = 0) -> Recipe:
     """Return how a model is fine-tuned on so many labelled rows."""
-    from bort_engine.training.trainer import Recipe
+    from bort_engine.training.recipe import Recipe
 
     many = n_rows >= MANY
     return Recipe(

@@ -1,0 +1,62 @@
+"""Evaluations side by side: the search's answers are those of one that evaluates alone."""
+
+import numpy as np
+import pytest
+
+from bort_engine.encoder.sources import sources
+from bort_engine.encoder.space import SearchSpace
+from bort_engine.runs.workers import Here
+from bort_engine.search.ahead import Ahead
+from bort_engine.search.errors import recorded, shipped
+from bort_engine.search.evaluate import EvaluationTable, Evaluator, Header, Setup
+from bort_engine.search.front import search_front
+from bort_engine.search.result import Search
+from tests.conftest import synthetic_calibration
+
+SOURCE = sources["minilm-l6"]
+SPACE = SearchSpace.fine(SOURCE)
+CALIBRATION = synthetic_calibration(SOURCE, SPACE)
+
+
+class Disorderly(Here):
+    """Any of what was submitted ends first, as it may where several are at work."""
+
+    rng = np.random.default_rng(0)
+
+    def next(self):
+        self._items.rotate(self.rng.integers(len(self._items)))
+        return super().next()
+
+
+def oracle(n, monkeypatch):
+    """Return an oracle of n workers whose evaluations are those of the shipped table."""
+    answers = shipped("minilm-l6", "rotten-tomatoes")
+    setup = Setup("minilm-l6", "rotten-tomatoes", "elastic")
+    monkeypatch.setattr(Evaluator, "prepare", lambda self: None)
+    table = EvaluationTable(None, Header(setup, answers.teacher, answers.made))
+    result = recorded(table)
+    workers = Disorderly(lambda unit, on_progress, stop: answers.evaluate(unit[-1]))
+    result.ahead = Ahead(workers, n, Evaluator(SOURCE, setup), table)
+    result.evaluate_new = result.ahead.evaluate
+    return result
+
+
+@pytest.mark.parametrize("search", [Search(), Search(selection="stride"), Search(lazy=False)])
+def test_several_workers_find_what_one_finds(search, monkeypatch):
+    fronts, needed = [], []
+    for n in (1, 2, 5):
+        answers = oracle(n, monkeypatch)
+        result = search_front(SOURCE, SPACE, 0.2, search, CALIBRATION, answers)
+        fronts.append([(p.architecture, p.r, p.role, p.pareto) for p in result.points])
+        assert result.provenance.workers == n
+        needed.append(len(answers.evaluations) - result.provenance.n_unneeded)
+        assert answers.ahead.made == answers.evaluations.keys()
+    assert fronts[0] == fronts[1] == fronts[2]
+    assert needed == [len(fronts[0])] * 3
+
+
+def test_few_evaluations_are_in_vain(monkeypatch):
+    result = search_front(SOURCE, SPACE, 0.1, Search(), CALIBRATION, oracle(2, monkeypatch))
+    made = result.n_evaluated + result.guarantee.n_spot_checks
+    assert 0 < result.provenance.n_unneeded < 0.3 * made
+    assert f"2 workers; {result.provenance.n_unneeded} of" in str(result)
