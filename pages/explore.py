@@ -200,9 +200,11 @@ with st.container(border=True):
         key="measure_here",
         on_change="rerun",
     )
+    measured_task = next(iter(TASKS)) if task == PREDICTED else task
     with box, st.form("measure", border=False):
-        first = next(iter(TASKS))
-        measure.show_form(source_name, first if task == PREDICTED else task, epsilon)
+        measure.show_form(source_name, measured_task, epsilon)
+        if box.open:  # a mistake in it is told where it can be seen
+            runs.show_problem()
     second = st.columns([3, 2, 2, 2, 4, 5], vertical_alignment="bottom")
     runtime: Runtime = "pytorch"
     if (source_name, task) in on_record:
@@ -232,12 +234,14 @@ with runs.warning(closing=bool(run_id)):
             runs.show_live(run, None if front else partial(measure.show_candidates, run))
         elif not is_done:
             runs.show_ended(run, status)
+            if front is None:
+                measure.show_candidates(run, run.metrics(last=2000))
     elif task == PREDICTED or (source_name, task) in on_record:
         front = look_up(source_name, task, epsilon, runtime)
     else:
         st.info(
             f"**Nothing is on record for {source_name} on this task yet.** Press “Measure it here” "
-            "to make a front on this machine. "
+            f"to make a front on this machine. {measure.length(source_name, task, epsilon)} "
             + "".join(f"For a first look, pick {name}." for name, _ in on_record[:1]),
             icon=":material/explore:",
         )

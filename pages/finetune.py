@@ -6,10 +6,15 @@ import streamlit as st
 
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
+from bort_engine.finetune import forecast
+from bort_engine.finetune.plan import CONTROLS as ALL_CONTROLS
+from bort_engine.finetune.plan import Plan, Request
 from bort_engine.finetune.report import NAMES, recorded_reports
 from bort_engine.runs import jobs
 from bort_engine.show import agora as words
-from pages.parts import agora, form, runs
+from bort_engine.training.forecast import to_fetch_mb
+from bort_engine.training.teacher import FEWEST
+from pages.parts import agora, checkpoint, form, runs, side_run
 
 RECORD = "recorded"  # the part of the address that names the recorded run that is looked at
 
@@ -30,6 +35,7 @@ INITIALISATION = {
     "task": "the sliced source, distilled on the task's text",
     "elastic": "a slice of the elastic student, trained with all others",
 }
+POLISH = 300  # steps, as `table` takes
 FIELDS = ("labelled", "tau", "points", "configs", "initialisation", "seeds", "seed")  # as options
 CONTROLS = {name: NAMES[name] for name in ("plain", "copied", "random")}
 
@@ -89,6 +95,29 @@ def start(epsilon: float | None) -> None:
     runs.start_run("agora", fields["parent"], options, RECORD)
 
 
+def length(source: Source) -> str:
+    """Say about how long what the form asks for takes here, and what is fetched first.
+
+    Raises:
+        ValueError: it asks for what cannot be.
+    """
+    fields = st.session_state
+    if 0 < fields["labelled"] < FEWEST:
+        raise ValueError(
+            f"{fields['labelled']} labelled sentences are too few; give at least {FEWEST}, or 0 "
+            "for all."
+        )
+    names = ("labelled", "tau", "points", "configs", "initialisation", "seeds")
+    settings = {name: fields[name] for name in names}
+    if settings["tau"] == "pool" and not settings["labelled"]:
+        settings["tau"] = "auto"  # the engine says why that cannot be
+    controls = tuple(name for name in ALL_CONTROLS if name in fields["controls"])
+    plan = Plan(controls=controls, **settings)
+    task, shape = fields["agora_task"], fields["architecture"]
+    request = Request.of(shape, source, task, plan, None)
+    return form.length(forecast.stages(request), to_fetch_mb(source, task))
+
+
 def chosen_epsilon() -> float | None:
     """Return the epsilon of the front that the architecture was chosen from, if there is one."""
     try:
@@ -136,8 +165,40 @@ def show_run(run: jobs.Run) -> None:
             agora.show_done(path, "Measured")
             return
         runs.show_ended(run, status)
+        if status.refused:
+            show_next(run)
         if path.is_file() and (report := agora.opened(path)).begun:
             agora.show_rounds(report)
+
+
+def show_next(run: jobs.Run) -> None:
+    """Offer what can be done where the labeller is too weak for Agora."""
+    asked = runs.options(run)
+    source, named = (
+        asked["source"],
+        {k: v for k, v in asked.items() if k.startswith("--") and v != "?"},
+    )
+    with st.container(horizontal=True):
+        if named.get("--labelled", "0") != "0":
+            st.button(
+                "Start again with all labels",
+                icon=":material/label:",
+                on_click=runs.reporting()(runs.start_run),
+                args=["agora", source, named | {"--labelled": "0"}, RECORD],
+            )
+        st.button(
+            "Distil it instead",
+            icon=":material/content_cut:",
+            on_click=side_run.start,
+            args=[
+                "cut",
+                {name: named[name] for name in ("--architecture", "--task")} | {"--polish": POLISH},
+                source,
+            ],
+            help="No points are made: it becomes a slice of the elastic student, and imitates the "
+            "source on the task's texts for 300 steps. All labels are used.",
+        )
+    checkpoint.show()
 
 
 def show_empty() -> None:
@@ -159,8 +220,7 @@ def show_empty() -> None:
             "that got as much data and as many steps without Agora's choice."
         )
         st.caption(
-            "It takes about 11 minutes on two cores for 1,000 labelled sentences. You can watch, "
-            "stop, go on later, and download an ordinary checkpoint at the end."
+            "You can watch, stop, go on later, and download an ordinary checkpoint at the end."
         )
         with st.container(horizontal=True, vertical_alignment="center"):
             for name in recorded_reports():
@@ -204,7 +264,9 @@ with form.place("Fine-tune another one", folded=bool(run_id or record)):
         100,
         key="labelled",
         help="How many of the training sentences keep their labels; 0 means all. The others are "
-        "the unlabelled pool that points can come from.",
+        f"the unlabelled pool that points can come from. At least {FEWEST}; and enough that the "
+        "source, trained on them, is right on more than 2/3 of dev, in the mean over classes: that "
+        "is checked first.",
     )
     form.select(columns[1], "Points near a mistake come from", TAU, "tau")
     columns[2].number_input("Points made per mistake", 1, 64, 8, key="points")
@@ -226,12 +288,13 @@ with form.place("Fine-tune another one", folded=bool(run_id or record)):
         columns = st.columns(2)
         columns[0].number_input("Seeds: repeat the whole run", 1, 20, 1, key="seeds")
         columns[1].number_input("First seed", 0, 10**6, 0, key="seed")
-    refusal, epsilon = "", chosen_epsilon()
+    refusal, note, epsilon = "", "", chosen_epsilon()
     try:
         usable(shape, source)
+        note = length(source)
     except ValueError as e:
         refusal = str(e)
-    note = f"Chosen from a front at epsilon {epsilon:g}." if epsilon is not None else ""
+    note += f" Chosen from a front at epsilon {epsilon:g}." if epsilon is not None else ""
     form.show_start(start, epsilon, refusal, note)
 
 runs.show_problem()

@@ -161,7 +161,7 @@ def fetch(name: str, on_progress: Progress = silent, lock: Path = LOCK) -> Path:
                 "stage": "fetching",
                 "done": 0,
                 "total": 1,
-                "detail": f"{package} ({resource.size_mb} MB)",
+                "detail": f"{name} ({resource.size_mb:g} MB)",
             }
         )
         with (

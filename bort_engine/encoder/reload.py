@@ -73,10 +73,12 @@ class ReloadReport:
     def __str__(self) -> str:
         if self.problems:
             return "does not open as it was saved: " + "; ".join(self.problems)
-        return (
-            f"opens in a new process as {', '.join(self.classes)}; its outputs differ by at most "
-            f"{self.max_difference:.1e}"
+        by = (
+            f"differ by at most {self.max_difference:.1e}"
+            if self.max_difference
+            else "are the same"
         )
+        return f"opens in a new process as {', '.join(self.classes)}; its outputs {by}"
 
 
 @dataclass(frozen=True, slots=True)

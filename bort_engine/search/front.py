@@ -23,7 +23,7 @@ from bort_engine.data.tasks import find_task, with_columns
 from bort_engine.encoder.latency import Calibration, LatencySettings, check_packages
 from bort_engine.encoder.sources import Source, sources
 from bort_engine.encoder.space import Architecture, SearchSpace
-from bort_engine.runs.events import Cancelled, Progress, Stop, bar, never, silent
+from bort_engine.runs.events import Cancelled, Event, Progress, Stop, bar, never, silent
 from bort_engine.runs.provenance import n_threads
 from bort_engine.search import errors as oracles
 from bort_engine.search.candidates import LATENCIES, calibration_for, candidate, costs_of
@@ -126,6 +126,7 @@ def front(
     if latency == "measured":
         settings = (settings or LatencySettings()).of_length(answers.length)
     calibration = calibration_for(source, space, settings, latency, recalibrate, on_progress)
+    answers.on_progress = _with_latency(answers.on_progress, calibration)
     known = _known(answers, space, folder, epsilon)
 
     def searched(answers: Oracle, search: Search, **change: Any) -> Front:
@@ -151,6 +152,18 @@ def front(
             quiet = replace(answers, on_progress=silent)
             result = _check_rest(answers, space, seed, redraw=partial(searched, quiet, search))
     return result
+
+
+def _with_latency(on_progress: Progress, calibration: Calibration) -> Progress:
+    """Return what also tells the latency of an evaluated architecture."""
+
+    def told(event: Event) -> None:
+        if text := event.get("architecture"):
+            ms = calibration.predict_ms(Architecture.parse(text))
+            event = event | {"latency_ms": round(ms, 3)}
+        on_progress(event)
+
+    return told
 
 
 def _check_rest(

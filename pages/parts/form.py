@@ -1,6 +1,6 @@
 """What the forms of Explore, Fine-tune and Baselines share: place, fields, choices, the start."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import streamlit as st
@@ -11,6 +11,7 @@ from bort_engine.data.uploads import uploads
 from bort_engine.encoder.own import own_models
 from bort_engine.encoder.sources import Source, sources
 from bort_engine.runs.text import literal
+from bort_engine.runs.time_left import Stage, about
 from pages.parts import runs
 
 DEFAULT = "minilm-l6"  # its weights come with a package, and its fronts are on record
@@ -84,6 +85,12 @@ def pick(label: str, options: Iterable[Any], key: str, default: Any = None, **se
         **settings,
     )
     return choice if choice in names else default  # an address may hold nothing
+
+
+def length(stages: Sequence[Stage], to_fetch_mb: float = 0.0) -> str:
+    """Say about how long a run of these stages takes on this machine, and what is fetched first."""
+    text = f"About {about(sum(s.low for s in stages), sum(s.high for s in stages))} here"
+    return f"{text}; {to_fetch_mb:,.0f} MB are fetched first." if to_fetch_mb else f"{text}."
 
 
 def show_start(start: Callback, argument: object, refusal: str, note: str = "") -> None:

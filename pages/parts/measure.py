@@ -9,13 +9,16 @@ import streamlit as st
 
 from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.space import Architecture, SearchSpace
-from bort_engine.encoder.timing import Runtime
+from bort_engine.encoder.timing import LatencySettings, Runtime
 from bort_engine.runs import jobs
 from bort_engine.runs.text import literal
-from bort_engine.search.evaluate import EvaluationTable
-from bort_engine.search.result import Front
+from bort_engine.search import errors as oracles
+from bort_engine.search import forecast
+from bort_engine.search.evaluate import BriefTraining, EvaluationTable
+from bort_engine.search.result import Front, Search
 from bort_engine.show.theme import RUNTIMES, short
-from pages.parts import form, models, runs
+from bort_engine.training.forecast import to_fetch_mb
+from pages.parts import form, runs
 
 INT8 = (
     "Sizes and errors stay those of fp32; `export` says what int8 costs a model. Where it is timed "
@@ -52,15 +55,11 @@ def start(source: str, task: str, epsilon: float) -> None:
 
 def show_form(source: str, task: str, epsilon: float) -> None:
     """What a front measured on this machine can be asked for."""
-    with runs.warning():  # a folder may be gone
-        st.markdown(
-            f"Train smaller relatives of **{literal(short(source))}** on "
-            f"**{literal(short(task))}** on this machine, and search them at epsilon "
-            f"**{epsilon:g}**. The first time takes about "
-            f"**{models.minutes(form.source_of(source))} minutes** on two cores, with texts as "
-            "short as film reviews and weights in the cache. What is trained is kept: later fronts "
-            "take a quarter of that."
-        )
+    st.markdown(
+        f"Train smaller relatives of **{literal(short(source))}** on **{literal(short(task))}** on "
+        f"this machine, and search them at epsilon **{epsilon:g}**. What is trained is kept for "
+        "later fronts."
+    )
     left, right = st.columns(2)
     left.number_input("Latency: batch size", 1, 1024, 1, key="--batch-size")
     read = "0 means as many as are read of a text."
@@ -82,17 +81,35 @@ def show_form(source: str, task: str, epsilon: float) -> None:
         label = "Training steps of the source"
         st.number_input(label, 0, 100_000, 0, key="--teacher-steps", help=once)
         st.number_input("Seed", 0, 10**6, 0, key="--seed")
-    st.form_submit_button(
-        runs.main_label("Extract the front"),
-        icon=":material/play_arrow:",
-        on_click=start,
-        args=[source, task, epsilon],
-    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.form_submit_button(
+            runs.main_label("Extract the front"),
+            icon=":material/play_arrow:",
+            on_click=start,
+            args=[source, task, epsilon],
+        )
+        with runs.warning():  # a folder may be gone
+            text = length(source, task, epsilon)
+            st.caption(f"{text} Other settings may change that.", width="content")
+
+
+def length(source: str, task: str, epsilon: float) -> str:
+    """Say about how long a front with the usual settings takes here, and what is fetched first.
+
+    Raises:
+        ValueError: the source or the task cannot be read (any more).
+    """
+    origin = form.source_of(source)
+    space = oracles.searched("default", "elastic", origin)
+    usual = (Search(), BriefTraining(), LatencySettings())
+    kept = forecast.kept(origin, task, "elastic")
+    stages = forecast.stages(origin, task, epsilon, "elastic", space, *usual, kept=kept)
+    return form.length(stages, to_fetch_mb(origin, task))
 
 
 def show_candidates(run: jobs.Run, events: list[runs.Event]) -> None:
     """The candidates that a run at work has finished, by size and error."""
-    rows: dict[Architecture, tuple[float, float]] = {}
+    rows: dict[Architecture, tuple[float, float | None, float]] = {}
     try:
         source = form.source_of(runs.options(run)["source"])
     except ValueError:  # what stands in a file may be anything
@@ -101,17 +118,25 @@ def show_candidates(run: jobs.Run, events: list[runs.Event]) -> None:
         with suppress(KeyError, ValueError, TypeError):  # what stands in a file may be anything
             candidate = Architecture.parse(event["architecture"])
             size = n_parameters(candidate, source).total
-            rows[candidate] = (size / 1e6, 100 * float(event["dev_error"]))
+            rows[candidate] = (size / 1e6, event.get("latency_ms"), 100 * float(event["dev_error"]))
     if source.architecture in rows:
-        right = 100 - rows[source.architecture][1]
+        right = 100 - rows[source.architecture][-1]
         st.caption(f"The source itself answers {right:.1f} % right on dev.")
     if not rows:
-        st.caption("Each finished candidate will appear below.")
+        if not run.status().over:
+            st.caption("Each finished candidate will appear below.")
         return
-    size, error = "Parameters (M)", "Wrong on dev (%)"
-    table = pd.DataFrame(rows.values(), columns=[size, error])
-    alt = "Finished candidates by size and error on dev"
-    st.scatter_chart(table, x=size, y=error, height=300, alt=alt)
+    columns = size, ms, error = "Parameters (M)", "Latency (ms)", "Wrong on dev (%)"
+    table = pd.DataFrame(rows.values(), columns=columns)
+    x = size if None in [row[1] for row in rows.values()] else ms
+    # The numbers as they are: an axis from zero would push all points into a corner.
+    encoding = {
+        axis: {"field": name, "type": "quantitative", "scale": {"zero": False}}
+        for axis, name in (("x", x), ("y", error), ("size", size))
+    }
+    spec = {"mark": {"type": "point", "filled": True, "tooltip": True}, "encoding": encoding}
+    alt = f"{len(table)} finished candidates by {x.lower()} and error on dev"
+    st.vega_lite_chart(table, spec, height=300, alt=alt)
 
 
 def show_check(front: Front, run: jobs.Run) -> None:

@@ -111,7 +111,7 @@ def show_live(run: jobs.Run, below: Callable[[list[Event]], None] | None = None)
         st.rerun()
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.subheader((status.stage or "starting").capitalize(), anchor=False)
+            st.subheader(literal((status.stage or "starting").capitalize()), anchor=False)
             label = "Stop at once" if run.stopping else "Stop"
             st.button(label, icon=":material/stop:", on_click=run.cancel, key=f"stop-{run.id}")
         st.progress(status.fraction, status.progress)
@@ -119,33 +119,47 @@ def show_live(run: jobs.Run, below: Callable[[list[Event]], None] | None = None)
             st.caption("Finishing the step at hand, then stopping.")
         elif status.detail:
             st.caption(f"Now: {literal(status.detail)}.")
+        if later := status.stages[status.number :]:
+            st.caption(f"Then: {literal(', '.join(later))}.")
         if below:
             below(run.metrics(last=2000))
         st.caption(CLOSE_LATER)
 
 
 def show_ended(run: jobs.Run, status: jobs.Status, kept: str = KEPT, name: str = RUN) -> None:
-    """Say why a run has no result, what is kept of it, and how to go on."""
+    """Say why a run has no result, what is kept of it, and how to go on, where that can work."""
     if status.state == "failed":
         message = literal(status.message)
-        st.error(f"**This run failed.** {message}  \n{kept}", icon=":material/error:")
+        st.error(
+            f"**This run failed.** {message}  \n{kept * (not status.refused)}",
+            icon=":material/error:",
+        )
     else:
+        steps = f" after {status.done} of {status.total} steps" if status.total else ""
         st.info(
-            f"**This run was stopped** after {status.done} of {status.total} steps of "
-            f"“{literal(status.stage)}”. {kept}",
+            f"**This run was stopped**{steps} of “{literal(status.stage)}”. {kept}",
             icon=":material/pause_circle:",
         )
+    watch(run)
     with st.container(horizontal=True):
-        st.button(
-            main_label("Resume"),
-            icon=":material/restart_alt:",
-            on_click=resume,
-            args=[run],
-            key=f"resume-{run.id}",  # there may be two on a page
-        )
+        if not status.refused:
+            st.button(
+                main_label("Resume"),
+                icon=":material/restart_alt:",
+                on_click=resume,
+                args=[run],
+                key=f"resume-{run.id}",  # there may be two on a page
+            )
         show_close(name)
     with st.expander("Last lines of its log", icon=":material/description:"):
         st.code(run.log_tail(20) or "The log is empty.", language=None)
+
+
+@st.fragment(run_every="5s")
+def watch(run: jobs.Run) -> None:
+    """Draw the page again once a run that ended is resumed, perhaps in another tab."""
+    if not run.status().over:
+        st.rerun()
 
 
 def show_close(name: str = RUN) -> None:

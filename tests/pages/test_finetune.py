@@ -4,10 +4,23 @@ import io
 import json
 import re
 import zipfile
+from contextlib import suppress
 
 import pytest
 
-from tests.app import button, calm, close_and_reopen, ended, opened, press_and_wait, started, words
+from bort_engine.runs import jobs
+from bort_engine.runs.events import Refused
+from tests.app import (
+    button,
+    calm,
+    close_and_reopen,
+    ended,
+    labels,
+    opened,
+    press_and_wait,
+    started,
+    words,
+)
 from tests.fake_engine import snapshots, synthetic_report
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -103,6 +116,32 @@ def test_a_failed_training_keeps_its_rounds(run_root):
     report = json.dumps(synthetic_report())
     at = opened(FINETUNE, run=ended(run_root, "agora", "too hot", report__json=report).id)
     assert not at.exception and button(at, "Resume") and len(at.get("plotly_chart")) == 3
+
+
+def test_a_labeller_that_is_too_weak_offers_what_can_help_and_no_resume(run_root, monkeypatch):
+    folder, words_of = run_root / "agora-weak", ["--architecture", "2,12,384,768"]
+    arguments = ["minilm-l6", *words_of, "--task", "rotten-tomatoes", "--labelled", "300"]
+    with suppress(Refused), jobs.working(folder, "agora", arguments):
+        raise Refused("the labeller is right on 64 of 100")
+    at = opened(FINETUNE, run="agora-weak")
+    assert "the labeller is right on 64 of 100" in at.error[0].value and "Resume" not in labels(at)
+    button(at, "Start again with all labels").click().run()
+    again = jobs.find(at.query_params["run"])
+    assert again.request.arguments[-2:] == ("--labelled", "0") or "--labelled 0" in " ".join(
+        again.request.arguments
+    )
+    at = opened(FINETUNE, run="agora-weak")
+    button(at, "Distil it instead").click().run()
+    assert not at.exception
+    cut = jobs.find(at.query_params["cut_run"]).request
+    assert cut.command == "cut" and cut.arguments[-2:] == ("--polish", "300")
+
+
+def test_the_form_says_how_long_it_takes_and_how_few_labels_there_may_be():
+    at = opened(FINETUNE)
+    assert re.search(r"About .* min here", words(at))
+    at.number_input(key="labelled").set_value(20).run()
+    assert button(at, "Start").disabled and "give at least 50" in words(at)
 
 
 def test_a_recorded_run_is_offered_and_shown_as_recorded(tmp_path):
