@@ -1,14 +1,14 @@
 """Fine-tune: train a chosen architecture with Agora, watch it, and take the result home."""
 
 from dataclasses import replace
+from typing import get_args
 
 import streamlit as st
 
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
 from bort_engine.finetune import forecast
-from bort_engine.finetune.plan import CONTROLS as ALL_CONTROLS
-from bort_engine.finetune.plan import Plan, Request
+from bort_engine.finetune.plan import Control, Plan, Request
 from bort_engine.finetune.report import NAMES, recorded_reports
 from bort_engine.runs import jobs
 from bort_engine.show import agora as words
@@ -37,7 +37,7 @@ INITIALISATION = {
 }
 POLISH = 300  # steps, as `table` takes
 FIELDS = ("labelled", "tau", "points", "configs", "initialisation", "seeds", "seed")  # as options
-CONTROLS = {name: NAMES[name] for name in ("plain", "copied", "random")}
+CONTROLS: dict[Control, str] = {name: NAMES[name] for name in get_args(Control)}
 
 
 # What changes the address, and so what is looked at. Only callbacks call these.
@@ -111,7 +111,7 @@ def length(source: Source) -> str:
     settings = {name: fields[name] for name in names}
     if settings["tau"] == "pool" and not settings["labelled"]:
         settings["tau"] = "auto"  # the engine says why that cannot be
-    controls = tuple(name for name in ALL_CONTROLS if name in fields["controls"])
+    controls = tuple(name for name in CONTROLS if name in fields["controls"])
     plan = Plan(controls=controls, **settings)
     task, shape = fields["agora_task"], fields["architecture"]
     request = Request.of(shape, source, task, plan, None)

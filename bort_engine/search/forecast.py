@@ -44,18 +44,19 @@ class Evaluations:
     most: float
     checks: int
     lazy: bool
+    space_size: int
 
     @classmethod
     def of(cls, search: Search, epsilon: float, space_size: int) -> Evaluations:
         checks = min(search.spot_checks, space_size)
         if search.selection != "cover":
             n = space_size / (search.interval if search.selection == "stride" else 1)
-            return cls(n, n, min(checks, space_size - int(n)), False)
+            return cls(n, n, min(checks, space_size - int(n)), False, space_size)
         at = np.log(epsilon)
         low, high = (float(np.interp(at, np.log(EPSILONS), counts)) for counts in (FEWEST, MOST))
         if not search.lazy:  # between a few of each cell and all there are
             low, high = 2 * low, space_size
-        return cls(min(low, space_size), min(high, space_size), checks, search.lazy)
+        return cls(min(low, space_size), min(high, space_size), checks, search.lazy, space_size)
 
     def left(self, n_done: int, settled: int, total: int) -> int:
         """Return about how many are left, after so many, with so many cells and checks settled."""
@@ -68,7 +69,8 @@ class Evaluations:
         trust = min(1.0, done / 0.3)
         if done:
             expected = expected ** (1 - trust) * (n_done / done) ** trust
-        return max(1, round(expected) - n_done) + self.checks
+        left = max(1, round(expected) - n_done) + self.checks
+        return max(0, min(left, self.space_size - n_done))
 
     def share(self, n_done: int, left: int) -> float:
         """Return the share of the search's time that is over."""

@@ -60,13 +60,14 @@ def test_what_is_kept_is_left_out_and_the_rest_of_the_space_comes_in(empty_cache
 
 
 def test_how_many_evaluations_are_left_by_hand():
-    n = Evaluations(60, 140, checks=30, lazy=True)
+    n = Evaluations(60, 140, checks=30, lazy=True, space_size=1000)
     assert n.left(0, 0, 130) == 100 + 30
     # 0.42 of 100 cells are settled after 0.3 of the evaluations: 36 are 0.3 of 120.
     assert n.left(36, 42, 130) == 84 + 30
+    assert replace(n, space_size=50).left(36, 42, 130) == 14  # all there are
     assert n.left(120, 100, 130) == 30 and n.left(150, 130, 130) == 0
     assert Evaluations.of(Search(selection="exhaustive"), 0.1, 300) == (
-        Evaluations(300, 300, 0, False)
+        Evaluations(300, 300, 0, False, 300)
     )
 
 
