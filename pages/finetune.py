@@ -111,7 +111,7 @@ def length(source: Source) -> str:
     settings = {name: fields[name] for name in names}
     if settings["tau"] == "pool" and not settings["labelled"]:
         settings["tau"] = "auto"  # the engine says why that cannot be
-    controls = tuple(name for name in CONTROLS if name in fields["controls"])
+    controls: tuple[Control, ...] = tuple(name for name in CONTROLS if name in fields["controls"])
     plan = Plan(controls=controls, **settings)
     task, shape = fields["agora_task"], fields["architecture"]
     request = Request.of(shape, source, task, plan, None)
