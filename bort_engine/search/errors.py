@@ -81,9 +81,7 @@ class Oracle:
         """Return what is known of an architecture, after evaluating it if need be."""
         if architecture not in self.evaluations:
             assert self.evaluate_new is not None, f"{architecture} is not on record"
-            if (
-                self.name != "elastic"
-            ):  # there the first waits for the student, and others are quick
+            if self.name != "elastic":  # there the first waits for the student's own stage
                 self._tell(detail=f"training {architecture}")
             self.evaluations[architecture] = self.evaluate_new(architecture)
             self.n_new += 1
