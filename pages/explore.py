@@ -265,12 +265,17 @@ if front is not None:
     chosen.show_pair(front, point)
     chosen.show_checkpoint(front, point)
     checkpoint.show()
-    with st.expander("All points", icon=":material/table:"):
-        show_points(front)
+    box = st.expander("All points", icon=":material/table:", key="points", on_change="rerun")
+    if box.open:  # tables and code are slow to load in a browser
+        with box:
+            show_points(front)
     rather.show(front)
-    with st.expander("What is promised, and how it was checked", icon=":material/verified:"):
-        st.markdown(words.promise(front))
-        if run and is_done:
-            measure.show_check(front, run)
+    title, icon = "What is promised, and how it was checked", ":material/verified:"
+    box = st.expander(title, icon=icon, key="promised", on_change="rerun")
+    if box.open:
+        with box:
+            st.markdown(words.promise(front))
+            if run and is_done:
+                measure.show_check(front, run)
 
 runs.show_earlier("front", "{source_name} on {task_name}, epsilon {--epsilon}", "point")

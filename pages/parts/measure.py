@@ -4,7 +4,6 @@ from contextlib import suppress
 from statistics import median
 from typing import get_args
 
-import pandas as pd
 import streamlit as st
 
 from bort_engine.encoder.costs import n_parameters
@@ -108,6 +107,8 @@ def show_candidates(run: jobs.Run, events: list[runs.Event]) -> None:
     if not rows:
         st.caption("Each finished candidate will appear below.")
         return
+    import pandas as pd
+
     size, error = "Parameters (M)", "Wrong on dev (%)"
     table = pd.DataFrame(rows.values(), columns=[size, error])
     alt = "Finished candidates by size and error on dev"

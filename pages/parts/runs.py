@@ -11,7 +11,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
-import pandas as pd
 import streamlit as st
 
 from bort_engine.runs import jobs
@@ -22,6 +21,7 @@ from bort_engine.show.front import Fact
 from bort_engine.show.theme import short
 
 if TYPE_CHECKING:
+    import pandas as pd
     import plotly.graph_objects as go
 
 Record = TypeVar("Record")
@@ -207,7 +207,7 @@ def _opened(path: Path, changed: int, _load: Callable[[Path], Record]) -> Record
 
 
 def show_table(
-    table: pd.DataFrame,
+    table: "pd.DataFrame",
     formats: Mapping[str, str],
     alt: str,
     columns: Mapping[str, Any] | None = None,
