@@ -21,6 +21,10 @@ from pages.parts import point as chosen
 
 PREDICTED = "glue"  # nothing is trained: errors from published scores, in Bort's own space
 PREFER = {"latency": "fast", "size": "small", "error": "accurate"}
+# What the plot shows, by its name in the address.
+VIEWS = dict(zip(("loss", "costs", "error", "3d"), [*figures.VIEWS, figures.DEEP], strict=True))
+KEPT = "explore"  # what the address said that no widget is bound to, when the page was left
+BOUND = {"source", "epsilon", "lose", "ms", "size", "promise", "effective"}
 EPSILON = (
     "How much larger and slower than any other architecture the nearest one shown may be, and how "
     "much more it may lose of what lies between the source and guessing. Small: a finer front. "
@@ -98,7 +102,7 @@ def pick_budget(front: Front, columns: list[DeltaGenerator]) -> budgets.Budget:
         for column, limit in zip(columns, budgets.limits(front), strict=False)
     }
     with columns[3]:
-        prefer = form.pick("Then prefer", PREFER, "prefer", bind="query-params")
+        prefer = form.pick("Then prefer", PREFER, "prefer", addressed=True)
     with columns[4], st.container(horizontal=True, gap="xsmall"):
         for name, budget in budgets.BUDGETS.items():
             st.button(
@@ -116,11 +120,11 @@ def pick_budget(front: Front, columns: list[DeltaGenerator]) -> budgets.Budget:
 def show_chart(front: Front, point: Point) -> None:
     """The front in two dimensions, or turned by hand in three."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        views = [*figures.VIEWS, figures.DEEP]
-        view = form.pick("Axes", views, "view", label_visibility="collapsed", bind="query-params")
-        promise = st.toggle("Epsilon", key="promise", help=PROMISE)
+        choice = form.pick("Axes", VIEWS, "view", addressed=True, label_visibility="collapsed")
+        view = VIEWS[choice]
+        promise = st.toggle("Epsilon", key="promise", help=PROMISE, bind="query-params")
         effective = view != figures.LOSS and st.toggle(
-            "Encoder only", key="effective", help=EFFECTIVE
+            "Encoder only", key="effective", help=EFFECTIVE, bind="query-params"
         )
     axes, alt = figures.Axes(view, effective, promise), words.summary(front)
     if view == figures.DEEP:
@@ -158,6 +162,8 @@ st.markdown(
     "Pick a pretrained model and what you can afford: see which smaller network in it to take, and "
     "what you give up."
 )
+if st.session_state.pop("left", False) and not st.query_params.keys() - BOUND:
+    st.query_params.update(st.session_state.get(KEPT, {}))  # back by way of the menu
 on_record = recorded(runs.tables())
 with st.container(border=True):
     columns = st.columns([3, 4, 3, 3, 3], vertical_alignment="bottom")
@@ -166,6 +172,7 @@ with st.container(border=True):
     titles = form.tasks()
     tasks += sorted(titles, key=lambda name: (source_name, name) not in on_record)
     titles[PREDICTED] = "GLUE average, predicted"
+    form.say_unknown("task", tasks)
     if (asked := st.query_params.get("task")) in tasks:
         st.session_state.setdefault("task", asked)
     task = columns[1].selectbox(
@@ -209,10 +216,8 @@ with st.container(border=True):
         runtime = form.select(
             second[0],
             "Runs as",
-            words.runtimes(source_name),
-            "runtime",
-            bind="query-params",
-            on_change=runs.leave_run,
+            titles_of := words.runtimes(source_name),
+            **form.in_address("runtime", titles_of, runs.leave_run),
         )
 
 runs.show_problem()
@@ -279,3 +284,4 @@ if front is not None:
                 measure.show_check(front, run)
 
 runs.show_earlier("front", "{source_name} on {task_name}, epsilon {--epsilon}", "point")
+st.session_state[KEPT] = {k: v for k, v in st.query_params.items() if k not in BOUND}

@@ -109,7 +109,7 @@ def test_another_epsilon_is_another_front_and_the_same_one_is_not_asked_for_twic
     at = opened()
     at.slider(key="epsilon").set_value(0.5).run()
     at.toggle(key="promise").set_value(True).run()
-    at.segmented_control(key="view").set_value("Size / latency").run()
+    at.segmented_control(key="view").set_value("costs").run()
     at.toggle(key="effective").set_value(True).run()
     assert [call[2] for call in calls] == [0.1, 0.5]
     assert len(points_table(at)) == len(front_at(0.5).points)
@@ -211,6 +211,38 @@ def test_a_task_in_the_address_is_chosen_and_a_change_is_kept_there(calls):
     at.selectbox(key="task").set_value("rotten-tomatoes").run()
     assert at.query_params["task"] == "rotten-tomatoes" and at.metric
     assert opened(task="no such").selectbox(key="task").value == "rotten-tomatoes"
+
+
+def test_choices_stand_in_the_address_by_short_names(calls):
+    at = opened(view="costs", prefer="size", runtime="onnx-int8")
+    assert calm(at) and "settings" in calls[0][3]
+    assert at.segmented_control(key="view").value == "costs"
+    at.segmented_control(key="view").set_value("3d")
+    at.segmented_control(key="prefer").set_value("latency").run()  # the default is left out
+    assert at.query_params["view"] == "3d" and "prefer" not in at.query_params
+    assert at.query_params["runtime"] == "onnx-int8"
+
+
+@pytest.mark.parametrize("name", ["view", "prefer", "runtime", "source", "task"])
+def test_a_name_in_the_address_that_is_not_there_is_one_line(calls, name):
+    at = opened(**{name: "![](http://x)"})
+    (line,) = (c.value for c in at.caption if "in the address" in c.value)
+    assert not at.exception and line.startswith(f"{name} is ") and "![](" not in line
+    assert at.metric and calls[0][:2] == ("minilm-l6", "rotten-tomatoes")
+
+
+def test_explore_is_as_it_was_left_when_one_comes_back(calls):
+    chosen = str(FRONT.pareto[0].architecture)
+    at = opened(point=chosen, view="costs")
+    at.query_params.clear()
+    at.switch_page("pages/learn.py").run()
+    at.query_params.clear()
+    at.switch_page("pages/explore.py").run()
+    assert card(at) == at.query_params["point"] == chosen
+    assert at.segmented_control(key="view").value == "costs"
+    del at.query_params["point"]
+    at.run()
+    assert card(at) == str(FRONT.knee.architecture)  # what was left on the page stays left
 
 
 def test_a_run_is_drawn_again_with_the_latencies_of_another_runtime(
