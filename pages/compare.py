@@ -146,7 +146,7 @@ def show_replay(race: Race) -> None:
         choice = form.pick("Axes", VIEWS, "race_view", addressed=True, label_visibility="collapsed")
         view = VIEWS[choice]
         st.plotly_chart(
-            race_figures.front_figure(race, view, seed, evaluations),
+            runs.legible(race_figures.front_figure(race, view, seed, evaluations)),
             key="fronts",
             config={"displaylogo": False},
             alt=race_figures.front_summary(race, seed, evaluations),
@@ -173,7 +173,7 @@ def show_attainment(race: Race) -> None:
     titles = {name: NAMES[name] for name in rivals}
     rival = form.pick("The FPTAS beside", titles, "rival", addressed=True)
     st.plotly_chart(
-        race_figures.attainment_figure(race, rival),
+        runs.legible(race_figures.attainment_figure(race, rival)),
         key="attainment",
         config={"displayModeBar": False},
         alt=race_figures.attainment_summary(race, rival),

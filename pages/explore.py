@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from bort_engine.data.tasks import TASKS
 from bort_engine.encoder.space import Architecture
@@ -19,6 +18,7 @@ from bort_engine.show import front_figures as figures
 from pages.parts import checkpoint, form, measure, models, rather, runs, texts
 from pages.parts import point as chosen
 
+FIELD = 107  # pixels: three in a row fit on the screen of a phone
 PREDICTED = "glue"  # nothing is trained: errors from published scores, in Bort's own space
 PREFER = {"latency": "fast", "size": "small", "error": "accurate"}
 # What the plot shows, by its name in the address.
@@ -85,10 +85,10 @@ def recorded(changed: tuple[tuple[Path, int], ...]) -> list[tuple[str, str]]:
     return oracles.recorded_tasks()
 
 
-def pick_budget(front: Front, columns: list[DeltaGenerator]) -> budgets.Budget:
+def pick_budget(front: Front) -> budgets.Budget:
     """Let it be said what a person can afford; empty fields are no limits."""
     limits = {
-        limit.key: column.number_input(
+        limit.key: st.number_input(
             limit.label,
             min_value=0.0,
             value=limit.value,
@@ -98,12 +98,12 @@ def pick_budget(front: Front, columns: list[DeltaGenerator]) -> budgets.Budget:
             placeholder="any",
             help=limit.what,
             bind="query-params",
+            width=FIELD,
         )
-        for column, limit in zip(columns, budgets.limits(front), strict=False)
+        for limit in budgets.limits(front)
     }
-    with columns[3]:
-        prefer = form.pick("Then prefer", PREFER, "prefer", addressed=True)
-    with columns[4], st.container(horizontal=True, gap="xsmall"):
+    prefer = form.pick("Then prefer", PREFER, "prefer", addressed=True)
+    with st.container(horizontal=True, gap="xsmall", width="content"):
         for name, budget in budgets.BUDGETS.items():
             st.button(
                 name,
@@ -131,7 +131,7 @@ def show_chart(front: Front, point: Point) -> None:
         st.plotly_chart(figures.volume(front, axes), alt=alt)
         return
     st.plotly_chart(
-        figures.scatter(front, axes, rather.references(front), point),
+        runs.legible(figures.scatter(front, axes, rather.references(front), point)),
         key="chart",
         on_select=choose_clicked,
         selection_mode="points",
@@ -166,7 +166,7 @@ if st.session_state.pop("left", False) and not st.query_params.keys() - BOUND:
     st.query_params.update(st.session_state.get(KEPT, {}))  # back by way of the menu
 on_record = recorded(runs.tables())
 with st.container(border=True):
-    columns = st.columns([3, 4, 3, 3, 3], vertical_alignment="bottom")
+    columns = st.columns([3, 4, 3, 6], vertical_alignment="bottom")
     source_name = form.pick_source(columns[0], "source", leave_source)
     tasks = [PREDICTED] if source_name.startswith("bert-large") else []
     titles = form.tasks()
@@ -186,7 +186,8 @@ with st.container(border=True):
         on_change=runs.leave_run,
         help=EPSILON,
     )
-    own = columns[3].popover(
+    buttons = columns[3].container(horizontal=True)  # side by side on a narrow screen, too
+    own = buttons.popover(
         "Your own",
         icon=":material/upload_file:",
         width="stretch",
@@ -200,7 +201,7 @@ with st.container(border=True):
             texts.show("task")
             st.markdown("**A model of yours**")
             models.show("source")
-    box = columns[4].popover(
+    box = buttons.popover(
         "Measure it here",
         icon=":material/science:",
         width="stretch",
@@ -210,14 +211,15 @@ with st.container(border=True):
     with box, st.form("measure", border=False):
         first = next(iter(TASKS))
         measure.show_form(source_name, first if task == PREDICTED else task, epsilon)
-    second = st.columns([3, 2, 2, 2, 4, 5], vertical_alignment="bottom")
+    second = st.container(horizontal=True, vertical_alignment="bottom")
     runtime: Runtime = "pytorch"
     if (source_name, task) in on_record:
         runtime = form.select(
-            second[0],
+            second,
             "Runs as",
             titles_of := words.runtimes(source_name),
             **form.in_address("runtime", titles_of, runs.leave_run),
+            width=190,
         )
 
 runs.show_problem()
@@ -248,7 +250,8 @@ with runs.warning(closing=bool(run_id)):
         )
 
 if front is not None:
-    budget = pick_budget(front, second[1:])
+    with second:
+        budget = pick_budget(front)
     best = budget.best(front)
     point = chosen.find(front, best)
     with st.container(horizontal=True, vertical_alignment="center"):

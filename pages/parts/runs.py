@@ -224,9 +224,22 @@ def show_title(badge: str, title: str, origin: str, colour: str = "primary") -> 
     st.markdown(f":small[{origin}]")
 
 
+def legible(figure: "go.Figure") -> "go.Figure":
+    """Darken a figure's words on a light page, where Streamlit's grey has a contrast of 3.7.
+
+    No darker than this: who turns to the dark theme sees it there until the next rerun.
+    """
+    if st.context.theme.type == "light":
+        ink = {"color": "#6B737B"}  # contrast: 4.8 on the light page, 3.7 on the dark one
+        figure.update_layout(font=ink)
+        for update in (figure.update_xaxes, figure.update_yaxes):
+            update(tickfont=ink, title_font=ink)
+    return figure
+
+
 def show_chart(title: str, figure: "go.Figure", alt: str, caption: str) -> None:
     st.markdown(f"**{title}**")
-    st.plotly_chart(figure, key=title, config={"displayModeBar": False}, alt=alt)
+    st.plotly_chart(legible(figure), key=title, config={"displayModeBar": False}, alt=alt)
     st.caption(caption)
 
 
