@@ -111,7 +111,7 @@ def show_live(run: jobs.Run, below: Callable[[list[Event]], None] | None = None)
         st.rerun()
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.subheader((status.stage or "starting").capitalize(), anchor=False)
+            st.header((status.stage or "starting").capitalize(), anchor=False)
             label = "Stop at once" if run.stopping else "Stop"
             st.button(label, icon=":material/stop:", on_click=run.cancel, key=f"stop-{run.id}")
         st.progress(status.fraction, status.progress)

@@ -104,7 +104,7 @@ def test_a_race_is_started_watched_stopped_resumed_and_shown(slow, monkeypatch, 
     wait(lambda: run.status().done >= 3 and run.status().stage == "searching")
     at.run()
     assert not at.exception and at.get("vega_lite_chart")
-    assert at.subheader[0].value in ("Searching", "Evaluating candidates")
+    assert at.header[0].value in ("Searching", "Evaluating candidates")
     press_and_wait(at, "Stop", run, wait)
 
     monkeypatch.setenv("FAKE_STEPS", "1")

@@ -297,7 +297,7 @@ def test_the_form_starts_a_run_which_is_watched_stopped_resumed_and_shown(
 
     wait(lambda: run.status().done >= 3)
     at.run()
-    assert at.subheader[0].value == "Evaluating candidates"
+    assert at.header[0].value == "Evaluating candidates"
     assert " of 400, about " in at.progress[0].text
     assert "The source itself answers 84.0 % right on dev." in words(at)
     assert re.search(r"Now: \d+,12,384,1536\.", words(at))
