@@ -41,4 +41,6 @@ page = st.navigation(
 if not st.context.is_embedded:  # with embed=true in the address another page shows this one
     st.logo(LOGO, size="large")
     st.title("Bort Explorer", anchor=False)
+if page.url_path:
+    st.session_state["left"] = True  # Explore, which then opens as it was
 page.run()

@@ -28,6 +28,9 @@ CAPTIONS = (
     "By how much the worst missed is missed: a share of its size, of its latency, or of the way "
     "from the source's error to guessing's. Lower is better. Dashed: 0.1, 0.2.",
 )
+# By name in the address.
+VIEWS = dict(zip(("costs", "size", "latency"), race_figures.VIEWS, strict=True))
+PARTS = {"replay": "Evaluation by evaluation", "seeds": "What seeds attain"}
 SECONDS_EACH = 1  # one forward pass over dev on two cores, rounded up
 
 
@@ -92,7 +95,7 @@ def show_findings(findings: Sequence[race_report.Finding]) -> None:
 
 def show_curves(race: Race) -> None:
     """The two scores against the budget, side by side."""
-    by = form.pick("Budget counted in", race_report.HEADS, "counted")
+    by = form.pick("Budget counted in", race_report.HEADS, "counted", addressed=True)
     for column, score, caption in zip(st.columns(2), race_figures.SCORES, CAPTIONS, strict=True):
         with column.container(border=True, height="stretch"):
             runs.show_chart(
@@ -107,7 +110,11 @@ def choose_moment(race: Race) -> tuple[int, int, dict[float, int]]:
     """Let a seed and an evaluation be chosen; return them, and the FPTAS's covers in that seed."""
     columns = st.columns([1, 3, 4], vertical_alignment="bottom")
     seed = columns[0].selectbox(
-        "Seed", range(race.seeds), key=f"race_seed-{race.seeds}", on_change=forget
+        "Seed",
+        range(race.seeds),
+        key=f"race_seed-{race.seeds}",
+        on_change=forget,
+        bind="query-params",
     )
     covers = race_report.covers(race, seed)
     pills, key = f"cover-{race.table(seed)}-{race.budget}", f"evaluations-{race.budget}"
@@ -124,7 +131,9 @@ def choose_moment(race: Race) -> tuple[int, int, dict[float, int]]:
     evaluations = race.budget
     if race.budget > 1:
         st.session_state.setdefault(key, race.budget)
-        evaluations = columns[2].slider("Evaluations", 1, race.budget, key=key, on_change=forget)
+        evaluations = columns[2].slider(
+            "Evaluations", 1, race.budget, key=key, on_change=forget, bind="query-params"
+        )
     return seed, evaluations, covers
 
 
@@ -134,10 +143,10 @@ def show_replay(race: Race) -> None:
     seed, evaluations, covers = choose_moment(race)
     left, right = st.columns([4, 3])
     with left:
-        views = list(race_figures.VIEWS)
-        view = form.pick("Axes", views, "race_view", label_visibility="collapsed")
+        choice = form.pick("Axes", VIEWS, "race_view", addressed=True, label_visibility="collapsed")
+        view = VIEWS[choice]
         st.plotly_chart(
-            race_figures.front_figure(race, view, seed, evaluations),
+            runs.legible(race_figures.front_figure(race, view, seed, evaluations)),
             key="fronts",
             config={"displaylogo": False},
             alt=race_figures.front_summary(race, seed, evaluations),
@@ -162,9 +171,9 @@ def show_attainment(race: Race) -> None:
     """What a quarter, half and three quarters of a sampler's seeds attain, beside the FPTAS."""
     rivals = [name for name in race.searchers if name != OURS] or [OURS]
     titles = {name: NAMES[name] for name in rivals}
-    rival = form.pick("The FPTAS beside", titles, f"rival-{'-'.join(rivals)}")
+    rival = form.pick("The FPTAS beside", titles, "rival", addressed=True)
     st.plotly_chart(
-        race_figures.attainment_figure(race, rival),
+        runs.legible(race_figures.attainment_figure(race, rival)),
         key="attainment",
         config={"displayModeBar": False},
         alt=race_figures.attainment_summary(race, rival),
@@ -185,14 +194,10 @@ def show_race(path: Path) -> None:
     show_curves(race)
     if more:
         show_findings(more)
-    tabs = ["Evaluation by evaluation", "What seeds attain"]
-    replay, bands = st.tabs(tabs, on_change="rerun", key="race_tab")
-    if replay.open:
-        with replay:
-            show_replay(race)
-    if bands.open:
-        with bands:
-            show_attainment(race)
+    if form.pick("Show", PARTS, "part", addressed=True, label_visibility="collapsed") == "replay":
+        show_replay(race)
+    else:
+        show_attainment(race)
     st.subheader("In numbers", anchor=False)
     runs.show_table(
         race_report.table(race),

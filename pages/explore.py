@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from bort_engine.data.tasks import TASKS
 from bort_engine.encoder.space import Architecture
@@ -19,8 +18,13 @@ from bort_engine.show import front_figures as figures
 from pages.parts import checkpoint, form, measure, models, rather, runs, texts
 from pages.parts import point as chosen
 
+FIELD = 107  # pixels: three in a row fit on the screen of a phone
 PREDICTED = "glue"  # nothing is trained: errors from published scores, in Bort's own space
 PREFER = {"latency": "fast", "size": "small", "error": "accurate"}
+# What the plot shows, by its name in the address.
+VIEWS = dict(zip(("loss", "costs", "error", "3d"), [*figures.VIEWS, figures.DEEP], strict=True))
+KEPT = "explore"  # what the address said that no widget is bound to, when the page was left
+BOUND = {"source", "epsilon", "lose", "ms", "size", "promise", "effective"}
 EPSILON = (
     "How much larger and slower than any other architecture the nearest one shown may be, and how "
     "much more it may lose of what lies between the source and guessing. Small: a finer front. "
@@ -81,10 +85,10 @@ def recorded(changed: tuple[tuple[Path, int], ...]) -> list[tuple[str, str]]:
     return oracles.recorded_tasks()
 
 
-def pick_budget(front: Front, columns: list[DeltaGenerator]) -> budgets.Budget:
+def pick_budget(front: Front) -> budgets.Budget:
     """Let it be said what a person can afford; empty fields are no limits."""
     limits = {
-        limit.key: column.number_input(
+        limit.key: st.number_input(
             limit.label,
             min_value=0.0,
             value=limit.value,
@@ -94,12 +98,12 @@ def pick_budget(front: Front, columns: list[DeltaGenerator]) -> budgets.Budget:
             placeholder="any",
             help=limit.what,
             bind="query-params",
+            width=FIELD,
         )
-        for column, limit in zip(columns, budgets.limits(front), strict=False)
+        for limit in budgets.limits(front)
     }
-    with columns[3]:
-        prefer = form.pick("Then prefer", PREFER, "prefer", bind="query-params")
-    with columns[4], st.container(horizontal=True, gap="xsmall"):
+    prefer = form.pick("Then prefer", PREFER, "prefer", addressed=True)
+    with st.container(horizontal=True, gap="xsmall", width="content"):
         for name, budget in budgets.BUDGETS.items():
             st.button(
                 name,
@@ -116,18 +120,18 @@ def pick_budget(front: Front, columns: list[DeltaGenerator]) -> budgets.Budget:
 def show_chart(front: Front, point: Point) -> None:
     """The front in two dimensions, or turned by hand in three."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        views = [*figures.VIEWS, figures.DEEP]
-        view = form.pick("Axes", views, "view", label_visibility="collapsed", bind="query-params")
-        promise = st.toggle("Epsilon", key="promise", help=PROMISE)
+        choice = form.pick("Axes", VIEWS, "view", addressed=True, label_visibility="collapsed")
+        view = VIEWS[choice]
+        promise = st.toggle("Epsilon", key="promise", help=PROMISE, bind="query-params")
         effective = view != figures.LOSS and st.toggle(
-            "Encoder only", key="effective", help=EFFECTIVE
+            "Encoder only", key="effective", help=EFFECTIVE, bind="query-params"
         )
     axes, alt = figures.Axes(view, effective, promise), words.summary(front)
     if view == figures.DEEP:
         st.plotly_chart(figures.volume(front, axes), alt=alt)
         return
     st.plotly_chart(
-        figures.scatter(front, axes, rather.references(front), point),
+        runs.legible(figures.scatter(front, axes, rather.references(front), point)),
         key="chart",
         on_select=choose_clicked,
         selection_mode="points",
@@ -158,14 +162,17 @@ st.markdown(
     "Pick a pretrained model and what you can afford: see which smaller network in it to take, and "
     "what you give up."
 )
+if st.session_state.pop("left", False) and not st.query_params.keys() - BOUND:
+    st.query_params.update(st.session_state.get(KEPT, {}))  # back by way of the menu
 on_record = recorded(runs.tables())
 with st.container(border=True):
-    columns = st.columns([3, 4, 3, 3, 3], vertical_alignment="bottom")
+    columns = st.columns([3, 4, 3, 6], vertical_alignment="bottom")
     source_name = form.pick_source(columns[0], "source", leave_source)
     tasks = [PREDICTED] if source_name.startswith("bert-large") else []
     titles = form.tasks()
     tasks += sorted(titles, key=lambda name: (source_name, name) not in on_record)
     titles[PREDICTED] = "GLUE average, predicted"
+    form.say_unknown("task", tasks)
     if (asked := st.query_params.get("task")) in tasks:
         st.session_state.setdefault("task", asked)
     task = columns[1].selectbox(
@@ -179,7 +186,8 @@ with st.container(border=True):
         on_change=runs.leave_run,
         help=EPSILON,
     )
-    own = columns[3].popover(
+    buttons = columns[3].container(horizontal=True)  # side by side on a narrow screen, too
+    own = buttons.popover(
         "Your own",
         icon=":material/upload_file:",
         width="stretch",
@@ -193,7 +201,7 @@ with st.container(border=True):
             texts.show("task")
             st.markdown("**A model of yours**")
             models.show("source")
-    box = columns[4].popover(
+    box = buttons.popover(
         "Measure it here",
         icon=":material/science:",
         width="stretch",
@@ -205,16 +213,15 @@ with st.container(border=True):
         measure.show_form(source_name, measured_task, epsilon)
         if box.open:  # a mistake in it is told where it can be seen
             runs.show_problem()
-    second = st.columns([3, 2, 2, 2, 4, 5], vertical_alignment="bottom")
+    second = st.container(horizontal=True, vertical_alignment="bottom")
     runtime: Runtime = "pytorch"
     if (source_name, task) in on_record:
         runtime = form.select(
-            second[0],
+            second,
             "Runs as",
-            words.runtimes(source_name),
-            "runtime",
-            bind="query-params",
-            on_change=runs.leave_run,
+            titles_of := words.runtimes(source_name),
+            **form.in_address("runtime", titles_of, runs.leave_run),
+            width=190,
         )
 
 runs.show_problem()
@@ -247,7 +254,8 @@ with runs.warning(closing=bool(run_id)):
         )
 
 if front is not None:
-    budget = pick_budget(front, second[1:])
+    with second:
+        budget = pick_budget(front)
     best = budget.best(front)
     point = chosen.find(front, best)
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -269,12 +277,18 @@ if front is not None:
     chosen.show_pair(front, point)
     chosen.show_checkpoint(front, point)
     checkpoint.show()
-    with st.expander("All points", icon=":material/table:"):
-        show_points(front)
+    box = st.expander("All points", icon=":material/table:", key="points", on_change="rerun")
+    if box.open:  # tables and code are slow to load in a browser
+        with box:
+            show_points(front)
     rather.show(front)
-    with st.expander("What is promised, and how it was checked", icon=":material/verified:"):
-        st.markdown(words.promise(front))
-        if run and is_done:
-            measure.show_check(front, run)
+    title, icon = "What is promised, and how it was checked", ":material/verified:"
+    box = st.expander(title, icon=icon, key="promised", on_change="rerun")
+    if box.open:
+        with box:
+            st.markdown(words.promise(front))
+            if run and is_done:
+                measure.show_check(front, run)
 
 runs.show_earlier("front", "{source_name} on {task_name}, epsilon {--epsilon}", "point")
+st.session_state[KEPT] = {k: v for k, v in st.query_params.items() if k not in BOUND}

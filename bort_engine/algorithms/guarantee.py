@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import bdtri
 
 from bort_engine.algorithms.fptas import TOLERANCE, Candidate, Extraction
 from bort_engine.algorithms.pareto import achieved_epsilon, gaps
@@ -32,10 +31,12 @@ class Order(NamedTuple):
 
 def order_violations(order: np.ndarray, errors: np.ndarray, tolerance: float = TOLERANCE) -> Order:
     """Count where errors (n,) rise along the AB^nC order (n, k) by more than the tolerance."""
-    # inside[k, l]: k is contained in l. Equals contain each other and make no pair.
-    inside = (order[:, None, :] <= order[None, :, :]).all(axis=2)
-    inner, outer = np.nonzero(inside & ~inside.T)
-    excess = errors[outer] - errors[inner]
+    # inside[k, l]: k is contained in l. Equals contain each other and make no pair. One criterion
+    # at a time, as `all` over an array (n, n, k) is slow.
+    inside = np.ones((len(order), len(order)), dtype=bool)
+    for column in order.T:
+        inside &= column[:, None] <= column
+    excess = (errors - errors[:, None])[inside & ~inside.T]
     worst = max(0.0, float(excess.max(initial=0.0)))
     return Order(len(excess), int((excess > tolerance).sum()), worst)
 
@@ -48,6 +49,10 @@ def upper_limit(n_hits: int, n_draws: int) -> float:
     """
     if n_hits == n_draws:
         return 1.0
+    if n_hits == 0:  # the same, without an import that takes longer than a front on record
+        return 1 - (1 - CONFIDENCE) ** (1 / n_draws)
+    from scipy.special import bdtri
+
     return float(bdtri(n_hits, n_draws, 1 - CONFIDENCE))
 
 

@@ -1,4 +1,7 @@
-"""A race as one stand-alone page that can be taken home: verdict, numbers, figures, provenance."""
+"""A race as one stand-alone page that can be taken home: verdict, numbers, figures, provenance.
+
+The figures are still pictures, so that a page is small and opens without a network.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from bort_engine.search.scores import NAMES, OURS, Race
 from bort_engine.show import race_figures
+from bort_engine.show.picture import to_svg
 from bort_engine.show.race import FORMATS, HEADS, provenance, table, title, verdict
 from bort_engine.show.race_figures import SCORES, VIEWS
 
@@ -24,7 +28,8 @@ body {{ font: 16px/1.5 system-ui, sans-serif; color: #1e2a2f; background: #fff;
 table {{ border-collapse: collapse; display: block; overflow-x: auto; }}
 th, td {{ padding: 0.3rem 0.7rem; border-bottom: 1px solid #d9ddd8; text-align: right; }}
 th:first-child, td:first-child {{ text-align: left; }}
-figure {{ margin: 1.5rem 0; }} dt {{ font-weight: 600; }} dd {{ margin: 0 0 0.5rem 1rem; }}
+figure {{ margin: 1.5rem 0; }} svg {{ max-width: 100%; height: auto; }}
+dt {{ font-weight: 600; }} dd {{ margin: 0 0 0.5rem 1rem; }}
 </style></head><body>
 <h1>{title}</h1>
 <p>Errors {origin}. The FPTAS of Bort Explorer against other searches, at equal budgets.</p>
@@ -41,12 +46,7 @@ def to_html(race: Race) -> str:
     """Return one stand-alone page: verdict, numbers, figures and provenance; all text escaped."""
     figures = []
     for number, (heading, figure, summary) in enumerate(_figures(race)):
-        drawing = figure.update_layout(template="plotly_white").to_html(
-            config={"displaylogo": False},
-            include_plotlyjs=number == 0,
-            full_html=False,
-            div_id=f"figure-{number}",
-        )
+        drawing = to_svg(figure, f"figure-{number}")
         caption = f"<figcaption>{escape(summary)}</figcaption>"
         figures.append(f"<h3>{escape(heading)}</h3><figure>{drawing}{caption}</figure>")
     cells = table(race)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import log_softmax, softmax
 
 
 def is_number(outputs: np.ndarray) -> bool:
@@ -72,6 +71,8 @@ def recalls(labels: np.ndarray, outputs: np.ndarray) -> list[float | None]:
 
 def soft_labels(outputs: np.ndarray) -> np.ndarray:
     """Return what a student imitates: T's probabilities (n, classes), or its numbers (n,)."""
+    from scipy.special import softmax
+
     return outputs[:, 0] if is_number(outputs) else softmax(outputs, axis=-1)
 
 
@@ -81,6 +82,8 @@ def distance(teacher_outputs: np.ndarray, outputs: np.ndarray) -> float:
     That is -sum_k softmax(T)_k log softmax(f)_k ([BORT], section 3). Of numbers, which have no such
     entropy: the mean squared difference, in units of T's variance, plus 1.
     """
+    from scipy.special import log_softmax, softmax
+
     if is_number(outputs):
         spread = max(float(teacher_outputs.var()), 1e-12)
         return 1.0 + float(((teacher_outputs - outputs) ** 2).mean()) / spread
@@ -90,5 +93,7 @@ def distance(teacher_outputs: np.ndarray, outputs: np.ndarray) -> float:
 
 def divergence(teacher_outputs: np.ndarray, outputs: np.ndarray) -> np.ndarray:
     """Return each row's Kullback-Leibler divergence of f from T, in nats."""
+    from scipy.special import log_softmax, softmax
+
     gap = log_softmax(teacher_outputs, axis=-1) - log_softmax(outputs, axis=-1)
     return (softmax(teacher_outputs, axis=-1) * gap).sum(-1)

@@ -5,7 +5,6 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
 import streamlit as st
 
 from bort_engine.encoder.export import Export, Format
@@ -63,6 +62,8 @@ def show_recalls(cut: Cut) -> None:
     """What of each class is found, which the accuracy of unlike classes does not tell."""
     if not cut.recalls:  # numbers have no classes
         return
+    import pandas as pd
+
     ours, source = "Recall, this model (%)", "Recall, source (%)"
     table = pd.DataFrame(map(asdict, cut.recalls))
     table.columns = ["Class", "Rows on dev", ours, source]

@@ -29,6 +29,7 @@ def place(title: str, folded: bool) -> DeltaGenerator:
 def pick_source(column: DeltaGenerator, key: str, on_change: Callback | None = None) -> str:
     names = [*own_models(), *(name for name, source in sources.items() if source.weights)]
     names.sort(key=lambda name: name != DEFAULT)
+    say_unknown(key, names)
     return column.selectbox(
         "Source model", names, key=key, bind="query-params", on_change=on_change
     )
@@ -66,22 +67,59 @@ def select(column: Any, label: str, titles: Mapping[Name, str], key: str, **sett
     )
 
 
-def pick(label: str, options: Iterable[Any], key: str, default: Any = None, **settings: Any) -> Any:
+def say_unknown(key: str, ids: Iterable[str]) -> None:
+    """Say in a line where the address names something that is not there (any more)."""
+    asked = st.query_params.get(key)
+    if asked and asked not in (names := list(ids)):
+        allowed = ", ".join(names)
+        st.caption(literal(f"{key} is {asked!r} in the address; allowed: {allowed}."))
+
+
+def in_address(key: str, ids: Iterable[str], on_change: Callback | None = None) -> dict[str, Any]:
+    """Return the settings of a widget whose choice the address holds: by its id, not its title.
+
+    The first is the default, which the address leaves out.
+    """
+    names = list(ids)
+    say_unknown(key, names)
+    asked = st.query_params.get(key)
+    st.session_state[key] = asked if asked in names else names[0]
+    return {"key": key, "on_change": _note, "args": [key, names[0], on_change]}
+
+
+def _note(key: str, default: str, then: Callback | None) -> None:
+    choice = st.session_state[key]
+    if choice in (None, default):
+        runs.leave_run(key)
+    else:
+        st.query_params[key] = choice
+    if then:
+        then()
+
+
+def pick(
+    label: str,
+    options: Iterable[Any],
+    key: str,
+    default: Any = None,
+    addressed: bool = False,
+    **settings: Any,
+) -> Any:
     """Let one of a few options be picked, the first unless told.
 
     Args:
         options: where a mapping, its values are what is read.
+        addressed: does the address hold it? See `in_address`.
         settings: further ones of `st.segmented_control`.
     """
     names = list(options)
     default = names[0] if default is None else default
+    settings |= in_address(key, names) if addressed else {"key": key, "default": default}
     choice = st.segmented_control(
         label,
         names,
-        default=default,
         required=True,
         format_func=options.__getitem__ if isinstance(options, Mapping) else str,
-        key=key,
         **settings,
     )
     return choice if choice in names else default  # an address may hold nothing

@@ -4,7 +4,6 @@ from contextlib import suppress
 from statistics import median
 from typing import get_args
 
-import pandas as pd
 import streamlit as st
 
 from bort_engine.encoder.costs import n_parameters
@@ -126,6 +125,8 @@ def show_candidates(run: jobs.Run, events: list[runs.Event]) -> None:
         if not run.status().over:
             st.caption("Each finished candidate will appear below.")
         return
+    import pandas as pd
+
     columns = size, ms, error = "Parameters (M)", "Latency (ms)", "Wrong on dev (%)"
     table = pd.DataFrame(rows.values(), columns=columns)
     x = size if None in [row[1] for row in rows.values()] else ms

@@ -151,5 +151,6 @@ def show_checkpoint(front: Front, point: Point) -> None:
         )
     if front.origin == "recorded":
         st.caption("The source and its elastic student are trained here first, once: minutes.")
-    with st.expander("As a command", icon=":material/terminal:"):
-        st.code(words.cut_command(front, point), language=None)
+    box = st.expander("As a command", icon=":material/terminal:", key="command", on_change="rerun")
+    if box.open:
+        box.code(words.cut_command(front, point), language=None)

@@ -11,7 +11,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
-import pandas as pd
 import streamlit as st
 
 from bort_engine.runs import jobs
@@ -22,6 +21,7 @@ from bort_engine.show.front import Fact
 from bort_engine.show.theme import short
 
 if TYPE_CHECKING:
+    import pandas as pd
     import plotly.graph_objects as go
 
 Record = TypeVar("Record")
@@ -111,7 +111,7 @@ def show_live(run: jobs.Run, below: Callable[[list[Event]], None] | None = None)
         st.rerun()
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.subheader(literal((status.stage or "starting").capitalize()), anchor=False)
+            st.header(literal((status.stage or "starting").capitalize()), anchor=False)
             label = "Stop at once" if run.stopping else "Stop"
             st.button(label, icon=":material/stop:", on_click=run.cancel, key=f"stop-{run.id}")
         st.progress(status.fraction, status.progress)
@@ -221,7 +221,7 @@ def _opened(path: Path, changed: int, _load: Callable[[Path], Record]) -> Record
 
 
 def show_table(
-    table: pd.DataFrame,
+    table: "pd.DataFrame",
     formats: Mapping[str, str],
     alt: str,
     columns: Mapping[str, Any] | None = None,
@@ -238,9 +238,22 @@ def show_title(badge: str, title: str, origin: str, colour: str = "primary") -> 
     st.markdown(f":small[{origin}]")
 
 
+def legible(figure: "go.Figure") -> "go.Figure":
+    """Darken a figure's words on a light page, where Streamlit's grey has a contrast of 3.7.
+
+    No darker than this: who turns to the dark theme sees it there until the next rerun.
+    """
+    if st.context.theme.type == "light":
+        ink = {"color": "#6B737B"}  # contrast: 4.8 on the light page, 3.7 on the dark one
+        figure.update_layout(font=ink)
+        for update in (figure.update_xaxes, figure.update_yaxes):
+            update(tickfont=ink, title_font=ink)
+    return figure
+
+
 def show_chart(title: str, figure: "go.Figure", alt: str, caption: str) -> None:
     st.markdown(f"**{title}**")
-    st.plotly_chart(figure, key=title, config={"displayModeBar": False}, alt=alt)
+    st.plotly_chart(legible(figure), key=title, config={"displayModeBar": False}, alt=alt)
     st.caption(caption)
 
 

@@ -32,7 +32,7 @@ def show_table(table: Table) -> None:
         short_of_it, *more = students.verdict(table)
         st.markdown(f"**{literal(short_of_it)}**  \n{literal(' '.join(more))}")
     names = {task.task: literal(short(task.task)) for task in table.tasks}
-    chosen = form.pick("Task", names, "students_task")
+    chosen = form.pick("Task", names, "students_task", addressed=True)
     task = next(task for task in table.tasks if task.task == chosen)
     if task.problem:
         st.warning(literal(task.problem))

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from bort_engine.data import uploads
@@ -121,6 +120,8 @@ def show_summary(of: TaskSummary, chosen: Columns) -> None:
         notes.append(f"Classes of fewer than 10 rows are hardly learnt: {some}.")
     if notes:
         st.caption(" ".join(notes))
+    import pandas as pd
+
     left, right = st.columns([3, 5])
     if of.classes:
         counts = pd.DataFrame(of.classes, columns=["Class", "Rows to train on"])

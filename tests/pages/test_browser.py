@@ -169,6 +169,50 @@ def test_epsilon_and_a_point_can_be_chosen_by_keyboard_alone(server, page):
     page.locator("h3", has_text=architecture).wait_for()
 
 
+def tab_to(page, name: str, most: int = 80) -> None:
+    """Press Tab until the element of this name has the focus."""
+    said = """() => {
+        const at = document.activeElement;
+        return at.matches("button, input, summary") ? at.ariaLabel || at.innerText : "";
+    }"""
+    for _ in range(most):
+        page.keyboard.press("Tab")
+        if name in page.evaluate(said):
+            return
+    raise AssertionError(f"no way to {name!r} by Tab")
+
+
+def test_from_the_source_to_a_download_by_tab_typing_and_enter_alone(server, page):
+    visit(page, server.url)
+    tab_to(page, "Source model")
+    page.keyboard.type("bert-large-unc")
+    page.get_by_role("option", name="bert-large-uncased").wait_for()
+    page.keyboard.press("Enter")
+    page.get_by_text("GLUE score, predicted").wait_for()
+    page.wait_for_timeout(1000)  # the rerun
+    tab_to(page, "Files")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Download front").wait_for()
+    with page.expect_download() as download:
+        tab_to(page, "Download front")
+        page.keyboard.press("Enter")
+    assert download.value.suggested_filename == "front.json"
+    assert Front.load(download.value.path()).source == "bert-large-uncased"
+
+
+def test_a_narrow_screen_shows_the_plot_soon_and_a_light_one_its_words(server, page):
+    page.set_viewport_size({"width": 420, "height": 900})
+    page.emulate_media(color_scheme="light")
+    visit(page, server.url)
+    plot = page.locator(".js-plotly-plot")
+    plot.locator(".scatterlayer path.point").first.wait_for()
+    assert plot.bounding_box()["y"] < 1.5 * 900
+    wide = "document.querySelector('[data-testid=stMain]').scrollWidth"
+    assert page.evaluate(wide) <= 420
+    fill = "text => getComputedStyle(text).fill"
+    assert plot.locator(".xtitle").evaluate(fill) == "rgb(107, 115, 123)"
+
+
 def test_your_own_text_is_handed_over_looked_at_and_becomes_the_task(server, page, tmp_path):
     path = tmp_path / "films.csv"
     path.write_text("review,verdict\n" + "".join(f"film {n},{n % 3}\n" for n in range(90)))

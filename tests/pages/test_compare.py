@@ -71,13 +71,21 @@ def test_the_recorded_race_is_replayed_training_by_training(recorded):
 def test_curves_over_seconds_and_what_seeds_attain(recorded):
     at = opened(COMPARE)
     at.segmented_control(key="counted").set_value("seconds")
-    at.segmented_control(key="race_view").set_value("Latency / error").run()
+    at.segmented_control(key="race_view").set_value("latency").run()
     assert "Recorded time (s)" in at.get("plotly_chart")[0].proto.spec
-    at.session_state["race_tab"] = "What seeds attain"
-    at.run()
-    at.segmented_control(key="rival-random-tpe").set_value("tpe").run()
+    at.segmented_control(key="part").set_value("seeds").run()
+    at.segmented_control(key="rival").set_value("tpe").run()
     assert not at.exception
     assert "TPE, half of the seeds" in at.get("plotly_chart")[2].proto.spec
+
+
+def test_what_is_looked_at_stands_in_the_address(recorded):
+    at = opened(COMPARE, counted="seconds", race_view="latency", part="seeds", rival="tpe")
+    assert calm(at) and "Recorded time (s)" in at.get("plotly_chart")[0].proto.spec
+    assert "TPE, half of the seeds" in at.get("plotly_chart")[2].proto.spec
+    at.segmented_control(key="part").set_value("replay").run()
+    assert "part" not in at.query_params and at.query_params["rival"] == "tpe"
+    assert at.segmented_control(key="race_view").value == "latency"
 
 
 def test_a_race_is_started_watched_stopped_resumed_and_shown(slow, monkeypatch, tmp_path, wait):
@@ -96,7 +104,7 @@ def test_a_race_is_started_watched_stopped_resumed_and_shown(slow, monkeypatch, 
     wait(lambda: run.status().done >= 3 and run.status().stage == "searching")
     at.run()
     assert not at.exception and at.get("vega_lite_chart")
-    assert at.subheader[0].value in ("Searching", "Evaluating candidates")
+    assert at.header[0].value in ("Searching", "Evaluating candidates")
     press_and_wait(at, "Stop", run, wait)
 
     monkeypatch.setenv("FAKE_STEPS", "1")
@@ -120,8 +128,7 @@ def test_smaller_and_barer_races_are_shown_too(run_root, change):
     assert not at.warning and len(at.get("plotly_chart")) == 3
     assert f":primary-badge[{change.get('origin', 'recorded').capitalize()}]" in words(at)
     at.segmented_control(key="counted").set_value("seconds").run()
-    at.session_state["race_tab"] = "What seeds attain"
-    at.run()
+    at.segmented_control(key="part").set_value("seeds").run()
     assert not at.exception
 
 

@@ -2,9 +2,13 @@
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
+import pandas as pd
 import pytest
 import streamlit as st
 
@@ -39,6 +43,7 @@ from tests.app import (
 from tests.conftest import TEACHER, synthetic_front
 
 pytestmark = pytest.mark.usefixtures("quiet")
+ROOT = Path(__file__).parents[2]
 front_at = cache(synthetic_front)
 FRONT = front_at(0.1)
 assert FRONT.knee and FRONT.recommended == FRONT.source_point
@@ -63,13 +68,31 @@ def card(at) -> str:
     return at.subheader[-1].value
 
 
+def points_table(at) -> pd.DataFrame:
+    """All points: the table that is read once it is unfolded."""
+    at.session_state["points"] = True
+    return next(frame.value for frame in at.run().dataframe if "D,A,H,I" in frame.value)
+
+
 def test_opening_shows_the_recorded_front_at_once(calls):
     at = opened()
     assert calm(at) and calls == [("minilm-l6", "rotten-tomatoes", 0.1, {"errors": "recorded"})]
     assert "Recorded on Synthetic CPU, 2000-01-01" in words(at)
     assert card(at) == str(FRONT.knee.architecture)
-    assert len(at.dataframe[0].value) == len(FRONT.points)
+    assert not at.dataframe and len(points_table(at)) == len(FRONT.points)
     assert len(at.metric) == 4 and all(m.delta for m in at.metric)
+
+
+def test_the_first_page_reads_no_library_that_it_does_not_need():
+    names = "('pandas', 'scipy.special', 'scipy.stats', 'torch')"
+    script = f"""
+import sys
+from tests.app import opened
+assert len(opened().metric) == 4
+print([name for name in {names} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.splitlines()[-1:] == ["[]"], done.stderr
 
 
 def test_a_front_for_int8_is_asked_for_with_its_runtime(calls):
@@ -86,10 +109,10 @@ def test_another_epsilon_is_another_front_and_the_same_one_is_not_asked_for_twic
     at = opened()
     at.slider(key="epsilon").set_value(0.5).run()
     at.toggle(key="promise").set_value(True).run()
-    at.segmented_control(key="view").set_value("Size / latency").run()
+    at.segmented_control(key="view").set_value("costs").run()
     at.toggle(key="effective").set_value(True).run()
     assert [call[2] for call in calls] == [0.1, 0.5]
-    assert len(at.dataframe[0].value) == len(front_at(0.5).points)
+    assert len(points_table(at)) == len(front_at(0.5).points)
 
 
 def test_a_point_in_the_address_is_shown(calls):
@@ -190,6 +213,38 @@ def test_a_task_in_the_address_is_chosen_and_a_change_is_kept_there(calls):
     assert opened(task="no such").selectbox(key="task").value == "rotten-tomatoes"
 
 
+def test_choices_stand_in_the_address_by_short_names(calls):
+    at = opened(view="costs", prefer="size", runtime="onnx-int8")
+    assert calm(at) and "settings" in calls[0][3]
+    assert at.segmented_control(key="view").value == "costs"
+    at.segmented_control(key="view").set_value("3d")
+    at.segmented_control(key="prefer").set_value("latency").run()  # the default is left out
+    assert at.query_params["view"] == "3d" and "prefer" not in at.query_params
+    assert at.query_params["runtime"] == "onnx-int8"
+
+
+@pytest.mark.parametrize("name", ["view", "prefer", "runtime", "source", "task"])
+def test_a_name_in_the_address_that_is_not_there_is_one_line(calls, name):
+    at = opened(**{name: "![](http://x)"})
+    (line,) = (c.value for c in at.caption if "in the address" in c.value)
+    assert not at.exception and line.startswith(f"{name} is ") and "![](" not in line
+    assert at.metric and calls[0][:2] == ("minilm-l6", "rotten-tomatoes")
+
+
+def test_explore_is_as_it_was_left_when_one_comes_back(calls):
+    chosen = str(FRONT.pareto[0].architecture)
+    at = opened(point=chosen, view="costs")
+    at.query_params.clear()
+    at.switch_page("pages/learn.py").run()
+    at.query_params.clear()
+    at.switch_page("pages/explore.py").run()
+    assert card(at) == at.query_params["point"] == chosen
+    assert at.segmented_control(key="view").value == "costs"
+    del at.query_params["point"]
+    at.run()
+    assert card(at) == str(FRONT.knee.architecture)  # what was left on the page stays left
+
+
 def test_a_run_is_drawn_again_with_the_latencies_of_another_runtime(
     run_root, monkeypatch, tmp_path, wait
 ):
@@ -244,7 +299,7 @@ def test_the_form_starts_a_run_which_is_watched_stopped_resumed_and_shown(
 
     wait(lambda: run.status().done >= 3)
     at.run()
-    assert at.subheader[0].value == "Evaluating candidates"
+    assert at.header[0].value == "Evaluating candidates"
     assert " of 400, about " in at.progress[0].text
     assert "The source itself answers 84.0 % right on dev." in words(at)
     assert re.search(r"Now: \d+,12,384,1536\.", words(at))
@@ -255,7 +310,7 @@ def test_the_form_starts_a_run_which_is_watched_stopped_resumed_and_shown(
     monkeypatch.setenv("FAKE_STEPS", "1")
     monkeypatch.setenv("FAKE_FRONT", str(tmp_path / "front.json"))
     press_and_wait(at, "Resume", run, wait)
-    assert len(at.dataframe[0].value) == len(front_at(0.3).points)
+    assert len(points_table(at)) == len(front_at(0.3).points)
     close_and_reopen(at, run, "minilm-l6 on rotten-tomatoes, epsilon 0.1")
 
 
@@ -276,18 +331,19 @@ def test_the_rest_of_a_space_is_measured_while_its_front_stays(
     monkeypatch.setenv("FAKE_STEPS", "400")
     at = opened(run=run.id)
     label = "Measure the 50 others too, about 25 min"
-    assert calm(at) and card(at)
+    at.session_state["promised"] = True
+    assert calm(at.run()) and card(at)
     assert {"As ONNX int8", "As OpenVINO int8"} <= {b.label for b in at.button}
     assert "As PyTorch fp32" not in [b.label for b in at.button]
     button(at, label).click().run()
     assert run.request.arguments[-2:] == ("--check-all", "on")
     wait(lambda: run.status().done >= 2)
     at.run()
-    assert not at.exception and at.progress and len(at.dataframe[0].value) == len(FRONT.points)
+    assert not at.exception and at.progress and len(points_table(at)) == len(FRONT.points)
     assert label not in [b.label for b in at.button]
     press_and_wait(at, "Stop", run, wait)
     assert "This run was stopped" in words(at)
-    assert len(at.dataframe[0].value) == len(FRONT.points)  # what was there is still there
+    assert len(points_table(at)) == len(FRONT.points)  # what was there is still there
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_a_training_is_started_watched_stopped_resumed_and_shown(monkeypatch, wa
 
     wait(lambda: "round 2" in run.status().stage and run.status().done >= 3)
     at.run()
-    assert not at.exception and re.search(r"round \d$", at.subheader[0].value)
+    assert not at.exception and re.search(r"round \d$", at.header[0].value)
     assert " of 20" in at.progress[0].text
     assert len(at.get("vega_lite_chart")) == 1 and len(at.get("plotly_chart")) == 3
     press_and_wait(at, "Stop", run, wait)
