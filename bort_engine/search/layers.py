@@ -52,22 +52,31 @@ class Effort:
     """How many shapes are measured for what.
 
     Args:
-        fit: random shapes that the layers' losses are learned from.
+        fit: random shapes that the layers' losses are learned from, at first.
         audit: others that the sums are held against.
-        measure: of the shapes found, how many are measured.
+        measure: how many of the shapes found are measured, each time.
+        rounds: how often what was found and measured is learned from, and the search done again:
+            a search finds first where the sums are too low.
         improve: further ones, tried by local search.
 
     Raises:
         ValueError: a number is out of range.
     """
 
-    fit: int = 400
+    fit: int = 300
     audit: int = 50
     measure: int = 40
+    rounds: int = 3
     improve: int = 40
 
     def __post_init__(self) -> None:
-        for name, least in (("fit", 20), ("audit", 3), ("measure", 1), ("improve", 0)):
+        for name, least in (
+            ("fit", 20),
+            ("audit", 3),
+            ("measure", 1),
+            ("rounds", 0),
+            ("improve", 0),
+        ):
             value = getattr(self, name)
             if type(value) is not int or not least <= value <= 10_000:
                 raise ValueError(f"{name} is {value!r}; allowed: {least} to 10000.")
@@ -258,23 +267,33 @@ def layers(
         def loss_of(evaluation: Evaluation) -> float:
             return log_loss(evaluation.error, oracle.floor)
 
+        def fitted(learned: dict[Uneven, Evaluation]) -> LayerLosses:
+            losses = {shape: loss_of(evaluation) for shape, evaluation in learned.items()}
+            return LayerLosses.fit(losses, source.architecture)
+
         learned = measured(drawn(effort.fit), "measuring random shapes")
-        losses = LayerLosses.fit({a: loss_of(e) for a, e in learned.items()}, source.architecture)
         tested = measured(drawn(effort.audit), "measuring more of them, for the audit")
-        sums = losses.sums([*tested])
+        by_search: dict[Uneven, None] = {}  # in the order in which they were found
+        for _ in range(effort.rounds):
+            losses = fitted(learned)
+            chosen = _spread(search(losses, latency, source, epsilon)[0], effort.measure)
+            learned |= measured(chosen, "measuring what was found, to learn from it")
+            by_search |= dict.fromkeys(chosen)
+        losses = fitted(learned)
         audit = tuple(
             Audited(a, round(float(total), 6), round(loss_of(e), 6))
-            for (a, e), total in zip(tested.items(), sums, strict=True)
+            for (a, e), total in zip(tested.items(), losses.sums([*tested]), strict=True)
         )
         began = perf_counter()
         found, n_states = search(losses, latency, source, epsilon)
         search_seconds = round(perf_counter() - began, 2)
-        spread = np.linspace(0, len(found) - 1, min(effort.measure, len(found))).round().astype(int)
-        chosen = sorted(found, key=lambda x: x.latency_ms)
-        measured((chosen[n].shape for n in spread), "measuring what was found")
+        chosen = _spread(found, effort.measure)
+        measured(chosen, "measuring what was found")
+        by_search |= dict.fromkeys(chosen)
         points = [_source_point(source, oracle, losses, latency)]
-        for x in (chosen[n] for n in spread):
-            points.append(_point(x, oracle, "search"))
+        points += [
+            _point(x, oracle, "search") for x in costs_of([*by_search], losses, latency, source)
+        ]
         for n in range(effort.improve):
             check(stop)
             oracle.settled(n, effort.improve, "improving it by local search")
@@ -303,6 +322,13 @@ def layers(
     if folder:
         result.save(folder / "layers.json")
     return result
+
+
+def _spread(found: Sequence[Found], count: int) -> list[Uneven]:
+    """Return so many of what was found, evenly from fast to slow."""
+    by_ms = sorted(found, key=lambda x: x.latency_ms)
+    chosen = np.linspace(0, len(by_ms) - 1, min(count, len(by_ms))).round().astype(int)
+    return [by_ms[n].shape for n in chosen]
 
 
 def _latency(

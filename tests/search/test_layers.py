@@ -19,7 +19,7 @@ from bort_engine.search.layers import Effort, LayersFront, costs_of, layers
 
 MINILM = sources["minilm-l6"]
 TRAINING = BriefTraining(steps=2, teacher_steps=4)
-EFFORT = Effort(fit=20, audit=3, measure=3, improve=2)
+EFFORT = Effort(fit=20, audit=3, measure=3, rounds=1, improve=2)
 LATENCY = LayerLatency(
     source="minilm-l6",
     settings=LatencySettings(1, 8, 1),
@@ -118,7 +118,7 @@ def test_a_front_is_measured_saved_stopped_and_resumed(
     assert front.source_point.dev_error == pytest.approx(T.dev_error)
     assert front.source_point.n_parameters == 22_713_216
     by = [point.found_by for point in front.points]
-    assert by.count("source") == 1 and by.count("search") == 3
+    assert by.count("source") == 1 and 3 <= by.count("search") <= 6
     for point in front.points:  # no other is better in everything
         assert point.pareto != any(
             q.n_parameters <= point.n_parameters

@@ -1,0 +1,347 @@
+"""Layers of unequal width on trial: do losses add up, and do uneven shapes beat uniform ones?
+
+Run: python benchmarks/layers.py audit RUN        rivals of the fitted table of losses, on its audit
+     python benchmarks/layers.py race RUN ...     uneven against uniform shapes, a run of `layers`
+                                                  for each training seed that has a recorded table
+     python benchmarks/layers.py finish RUN OUT   six pairs of equal cost, distilled and timed
+
+RUN is a folder of `python -m bort_engine layers minilm-l6 --seed S --out RUN`. `audit` holds four
+tables of layer losses against the same random shapes: one width changed at a time; the same with a
+coefficient for each sublayer fitted as in SPDY (Frantar and Alistarh 2022); Fisher information from
+one backward sweep (Kwon et al. 2022); and ours. `race` and `finish` compare only what one ruler can
+measure: uniform shapes with all heads, of the hidden sizes that were timed by layer.
+"""
+
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+from scipy.optimize import nnls
+from scipy.stats import kendalltau
+
+from bort_engine.algorithms.pareto import nondominated
+from bort_engine.encoder.sources import sources
+from bort_engine.encoder.space import Architecture
+from bort_engine.encoder.uneven import LEFT_OUT, Uneven
+from bort_engine.search import errors as oracles
+from bort_engine.search.evaluate import EvaluationTable, Evaluator, Setup
+from bort_engine.search.layers import LayersFront, costs_of
+
+SOURCE = sources["minilm-l6"]
+WHOLE = SOURCE.architecture
+FULL = (WHOLE.num_attention_heads, WHOLE.intermediate_size)
+HEADS, NEURONS = (0, 2, 4, 6, 8, 10), (0, 96, 192, 384, 576, 768, 1152)
+SAMPLE = 320  # dev rows that single widths are measured on
+POINT = 0.01  # of accuracy: what counts as better
+
+
+def evaluator_of(front: LayersFront) -> Evaluator:
+    return Evaluator(SOURCE, Setup(SOURCE.name, front.task, "elastic", seed=front.seed))
+
+
+# Tables of losses
+
+
+class Singles:
+    """Losses from changing one width at a time; by hidden size, interpolated between widths."""
+
+    def __init__(self, evaluator: Evaluator, hidden_sizes: list[int]) -> None:
+        from bort_engine.training import metrics
+        from bort_engine.training.trainer import predict
+
+        T = evaluator.teacher
+        rows = np.random.default_rng(0).permutation(len(T.dev_data))[:SAMPLE]
+        data = [T.dev_data[row] for row in rows]
+
+        def kl(shape: Uneven) -> float:
+            logits = predict(evaluator.student.cut(shape), data, T.tokenizer)
+            return metrics.distance(T.dev_logits[rows], logits)
+
+        self._curves: dict[int, list[tuple[Any, Any, float]]] = {}
+        self._base = {}
+        for hidden in hidden_sizes:
+
+            def one(k: int, layer: tuple[int, int], hidden: int = hidden) -> float:
+                layers = [FULL] * WHOLE.num_hidden_layers
+                layers[k] = layer
+                return kl(Uneven(hidden, tuple(layers)))
+
+            self._base[hidden] = base = one(0, FULL)
+            self._curves[hidden] = [
+                (
+                    _curve((*HEADS, FULL[0]), [*(one(k, (h, FULL[1])) - base for h in HEADS), 0]),
+                    _curve(
+                        (*NEURONS, FULL[1]), [*(one(k, (FULL[0], n)) - base for n in NEURONS), 0]
+                    ),
+                    max(0.0, one(k, LEFT_OUT) - base),
+                )
+                for k in range(WHOLE.num_hidden_layers)
+            ]
+
+    def parts(self, shape: Uneven) -> list[float]:
+        """Return by layer what its attention, its feed-forward, and leaving it out lose."""
+        parts: list[float] = []
+        for layer, (heads, neurons, out) in zip(
+            shape.layers, self._curves[shape.hidden_size], strict=True
+        ):
+            gone = layer == LEFT_OUT
+            parts += (
+                [0.0, 0.0, out] if gone else [float(heads(layer[0])), float(neurons(layer[1])), 0]
+            )
+        return parts
+
+    def base(self, shape: Uneven) -> float:
+        return self._base[shape.hidden_size]
+
+
+def _curve(widths: tuple[int, ...], losses: list[float]) -> Any:
+    falling = np.maximum.accumulate(np.maximum(losses, 0.0)[::-1])[::-1]
+    return PchipInterpolator(widths, falling)
+
+
+class Fisher:
+    """Half the summed squares of what the loss' gradients say of each head's and neuron's mask."""
+
+    def __init__(self, evaluator: Evaluator, hidden_sizes: list[int]) -> None:
+        self._of = {hidden: self._sweep(evaluator, hidden) for hidden in hidden_sizes}
+
+    @staticmethod
+    def _sweep(evaluator: Evaluator, hidden: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        import torch
+
+        from bort_engine.training.trainer import _Collator
+
+        T = evaluator.teacher
+        model: Any = evaluator.student.cut(Uneven(hidden, (FULL,) * WHOLE.num_hidden_layers))
+        masks, hooks = [], []
+        for layer in model.base_model.encoder.layer:
+            for dense, count in (
+                (layer.attention.output.dense, FULL[0]),
+                (layer.output.dense, FULL[1]),
+            ):
+                mask = torch.ones(count, requires_grad=True)
+                width = dense.in_features // count
+                hook = lambda _, inputs, mask=mask, width=width: (  # noqa: E731
+                    inputs[0] * mask.repeat_interleave(width),
+                )
+                hooks.append(dense.register_forward_pre_hook(hook))
+                masks.append(mask)
+        squares = [torch.zeros_like(mask) for mask in masks]
+        collate = _Collator(T.tokenizer)
+        rows = np.random.default_rng(0).permutation(len(T.dev_data))[:SAMPLE]
+        for at in range(0, SAMPLE, 8):
+            batch = rows[at : at + 8]
+            inputs = collate([T.dev_data[row] for row in batch])
+            del inputs["labels"]
+            soft = torch.softmax(torch.tensor(T.dev_logits[batch]), -1)
+            log_p = torch.log_softmax(model(**inputs).logits, -1)
+            gradients = torch.autograd.grad(-(soft * log_p).sum(), masks)
+            for square, gradient in zip(squares, gradients, strict=True):
+                square += gradient**2
+        for hook in hooks:
+            hook.remove()
+        # The units that are kept first are the most important by activation, as in all slices.
+        arrays = [np.asarray(square) for square in squares]
+        return list(zip(arrays[::2], arrays[1::2], strict=True))
+
+    def loss(self, shape: Uneven, best: list[tuple[np.ndarray, np.ndarray]]) -> float:
+        total = 0.0
+        for (heads, neurons), (by_head, by_neuron), layer in zip(
+            best, self._of[shape.hidden_size], shape.layers, strict=True
+        ):
+            total += by_head[heads[layer[0] :]].sum() + by_neuron[neurons[layer[1] :]].sum()
+        return total / 2
+
+
+def audit(folder: Path) -> None:
+    front = LayersFront.load(folder / "layers.json")
+    evaluator = evaluator_of(front)
+    floor = front.teacher.error
+    table = EvaluationTable(folder / "evaluations.jsonl")
+    audited = [row.shape for row in front.audit]
+    measured = [row.measured for row in front.audit]
+    n_fit = front.effort.fit
+    learned = [a for a in table.evaluations if isinstance(a, Uneven)][:n_fit]
+    hidden = sorted({a.hidden_size for a in (*audited, *learned)})
+    results: dict[str, dict[str, float]] = {}
+
+    def add(name: str, scores: Any, seconds: float) -> None:
+        tau: Any = kendalltau(scores, measured)
+        results[name] = {"tau": round(float(tau.statistic), 3), "seconds": round(seconds, 1)}
+        print(f"{name}: tau {tau.statistic:.3f}, {seconds:.1f} s", flush=True)
+
+    start = perf_counter()
+    singles = Singles(evaluator, hidden)
+    seconds = perf_counter() - start
+    add("one at a time", [singles.base(a) + sum(singles.parts(a)) for a in audited], seconds)
+    # In KL, as in SPDY's own losses; coefficients of at least 0, one a sublayer.
+    kl = np.array([table.evaluations[a].error - floor for a in learned])
+    rows = np.array([[*singles.parts(a), singles.base(a), 1.0] for a in learned])
+    weights, _ = nnls(rows, kl)
+    trial = np.array([[*singles.parts(a), singles.base(a), 1.0] for a in audited])
+    took = sum(table.evaluations[a].seconds for a in learned)
+    add("one at a time, with coefficients", trial @ weights, seconds + took)
+    start = perf_counter()
+    fisher = Fisher(evaluator, hidden)
+    importance = evaluator.teacher.importance
+    of_heads = importance.attention.reshape(WHOLE.num_hidden_layers, FULL[0], -1).sum(2)
+    best = [
+        (np.argsort(-h, kind="stable"), np.argsort(-n, kind="stable"))
+        for h, n in zip(of_heads, importance.neurons, strict=True)
+    ]
+    scores = [singles.base(a) + fisher.loss(a, best) / SAMPLE for a in audited]
+    add("Fisher", scores, perf_counter() - start)
+    add("random shapes (ours)", [row.summed for row in front.audit], took)
+    print(json.dumps({"made_on": str(date.today()), "audited": len(audited), "tables": results}))
+
+
+# Against uniform shapes
+
+
+@dataclass
+class Pair:
+    """A uniform shape, and the best measured uneven one that costs no more."""
+
+    uniform: str
+    uneven: str
+    n_parameters: tuple[int, int]
+    latency_ms: tuple[float, float]
+    dev_error: tuple[float, float]
+
+    @property
+    def gain(self) -> float:
+        """How much less the uneven one errs, as a share of dev."""
+        return self.dev_error[0] - self.dev_error[1]
+
+
+def uniform_of(front: LayersFront) -> tuple[list[Architecture], np.ndarray]:
+    """Return the front of the recorded uniform shapes with all heads; costs (n, 3), error last."""
+    table = oracles.shipped(SOURCE.name, front.task, front.seed).evaluations
+    found = {
+        Uneven.of(a, SOURCE): (a, e)
+        for a, e in table.items()
+        if isinstance(a, Architecture)
+        and a.num_attention_heads == FULL[0]
+        and a.hidden_size in front.latency.outside_ms
+    }
+    costs = costs_of(list(found), front.losses, front.latency, SOURCE)
+    rows = np.array([(x.n_parameters, x.latency_ms, found[x.shape][1].dev_error) for x in costs])
+    keep = np.flatnonzero(nondominated(rows))
+    return [found[costs[k].shape][0] for k in keep], rows[keep]
+
+
+def pairs_of(front: LayersFront) -> list[Pair]:
+    shapes, uniform = uniform_of(front)
+    points = [p for p in front.points if p.found_by != "source"]
+    uneven = np.array([(p.n_parameters, p.latency_ms, p.dev_error) for p in points])
+    pairs = []
+    for shape, (size, ms, error) in zip(shapes, uniform, strict=True):
+        fits = np.flatnonzero((uneven[:, 0] <= size) & (uneven[:, 1] <= ms))
+        if len(fits) and shape != WHOLE:
+            best = min(fits, key=lambda k: uneven[k, 2])
+            p = points[best]
+            pairs.append(
+                Pair(
+                    str(shape),
+                    str(p.shape),
+                    (int(size), p.n_parameters),
+                    (round(float(ms), 3), p.latency_ms),
+                    (float(error), p.dev_error),
+                )
+            )
+    return pairs
+
+
+def race(folders: list[Path]) -> None:
+    for folder in folders:
+        front = LayersFront.load(folder / "layers.json")
+        shapes, uniform = uniform_of(front)
+        pairs = pairs_of(front)
+        better = sum(pair.gain >= POINT for pair in pairs)
+        worse = sum(pair.gain <= -POINT for pair in pairs)
+        gains = [100 * pair.gain for pair in pairs]
+        unmatched = len(shapes) - len(pairs) - (WHOLE in shapes)
+        # And the other way round.
+        points = [p for p in front.pareto if p.found_by != "source"]
+        beaten = sum(
+            bool(
+                (
+                    (uniform[:, 0] <= p.n_parameters)
+                    & (uniform[:, 1] <= p.latency_ms)
+                    & (uniform[:, 2] <= p.dev_error - POINT)
+                ).any()
+            )
+            for p in points
+        )
+        print(
+            f"seed {front.seed}: of {len(pairs)} uniform front shapes that an uneven one matches "
+            f"in cost, it errs at least a point less for {better}, more for {worse}; gain in "
+            f"points: median {np.median(gains):+.1f}, from {min(gains):+.1f} to {max(gains):+.1f}; "
+            f"without a match {unmatched}. Of {len(points)} uneven front shapes a uniform one of "
+            f"no more cost errs a point less for {beaten}. Audit's tau {front.tau:.2f}."
+        )
+        for pair in pairs:
+            left = pair.latency_ms[0] / front.source_point.latency_ms
+            print(
+                f"  {left:4.0%} of the time: {pair.uniform:>15} {pair.dev_error[0]:.2%}   "
+                f"{pair.uneven} {pair.dev_error[1]:.2%} ({100 * pair.gain:+.1f})"
+            )
+
+
+def finish(folder: Path, out: Path, n_pairs: int = 6, steps: int = 300) -> None:
+    """Distil both of some pairs from T, equally long, and time all of them in turns."""
+    from bort_engine.search.cut import LEARNING_RATE
+    from bort_engine.training.trainer import Recipe, train, without_dropout
+
+    front = LayersFront.load(folder / "layers.json")
+    pairs = pairs_of(front)
+    spread = np.linspace(0, len(pairs) - 1, n_pairs).round().astype(int)
+    chosen = [sorted(pairs, key=lambda pair: pair.latency_ms[0])[k] for k in spread]
+    evaluator = evaluator_of(front)
+    T = evaluator.teacher
+    rows = json.loads(out.read_text())["pairs"] if out.is_file() else []
+    done = {row["uniform"] for row in rows}
+    for pair in chosen:
+        if pair.uniform in done:
+            continue
+        finished = []
+        for shape in (Architecture.parse(pair.uniform), Uneven.parse(pair.uneven)):
+            model = without_dropout(evaluator.student.cut(shape))
+            recipe = Recipe(steps=steps, batch_size=64, learning_rate=LEARNING_RATE)
+            train(model, T.train_data, T.tokenizer, recipe, seed=front.seed)
+            finished.append(evaluator.measure(shape, model).dev_error)
+            print(shape, finished[-1], flush=True)
+        rows.append(asdict(pair) | {"finished": finished})
+        record = {
+            "source": SOURCE.name,
+            "task": front.task,
+            "seed": front.seed,
+            "steps": steps,
+            "source_error": T.dev_error,
+            "made": asdict(front.made) | {"made_on": str(date.today())},
+            "pairs": rows,
+        }
+        out.write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    command, *arguments = sys.argv[1:] or [""]
+    if command == "audit" and len(arguments) == 1:
+        audit(Path(arguments[0]))
+    elif command == "race" and arguments:
+        race([*map(Path, arguments)])
+    elif command == "finish" and len(arguments) == 2:
+        finish(Path(arguments[0]), Path(arguments[1]))
+    else:
+        sys.exit(__doc__)
