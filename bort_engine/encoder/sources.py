@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bort_engine.data.resources import check_hub
+from bort_engine.data.resources import check_hub, sha256
 from bort_engine.encoder.space import Architecture
 
 # What a family's config.json calls the four numbers of an architecture, in the order D, A, H, I.
@@ -19,6 +20,15 @@ _SHAPE_KEYS = {
     "distilbert": ("n_layers", "n_heads", "dim", "hidden_dim"),
 }
 FAMILIES = tuple(_SHAPE_KEYS)
+# What decides a training that starts from a folder.
+_CONTENT = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+_CONTENT += (
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +123,24 @@ class Source:
         if self.model_type == "distilbert":  # it has no token types
             del config["type_vocab_size"]
         return config
+
+    def digest(self) -> str:
+        """Return a digest of a folder's files, or a hub model's commit; "" of what has a name here.
+
+        What is trained from a source is kept by it.
+        """
+        if self.name in sources or not self.weights:
+            return ""
+        folder = Path(self.weights)
+        if folder.is_dir():
+            files = [
+                (name, sha256(folder / name)) for name in _CONTENT if (folder / name).is_file()
+            ]
+            return hashlib.sha256(repr(files).encode()).hexdigest()
+        from huggingface_hub import try_to_load_from_cache
+
+        config = try_to_load_from_cache(self.weights, "config.json")  # fetched by `load`
+        return Path(config).parent.name if isinstance(config, str) else ""
 
     def __str__(self) -> str:
         return f"{self.name} ({self.architecture})"

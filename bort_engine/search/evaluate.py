@@ -103,7 +103,7 @@ class Setup:
     """Everything that decides an evaluation; records of different set-ups are never mixed.
 
     `recipe` is the version of the training code, `student` that of the elastic student's (0 for
-    other oracles), `task_digest` that of the user's own texts.
+    other oracles), `task_digest` and `source_digest` those of the user's own texts and model.
     """
 
     source: str
@@ -114,6 +114,7 @@ class Setup:
     recipe: int = RECIPE_VERSION
     student: int = 0
     task_digest: str = ""
+    source_digest: str = ""
 
     def __post_init__(self) -> None:
         steps, rate = USUAL[self.oracle == "elastic"]
@@ -230,7 +231,11 @@ class Evaluator:
     ) -> None:
         self.source = source
         student = ELASTIC_VERSION if setup.oracle == "elastic" else 0
-        self.setup = replace(setup, student=student, task_digest=find_task(setup.task).digest)
+        digests = {
+            "task_digest": find_task(setup.task).digest,
+            "source_digest": source.digest(),
+        }
+        self.setup = replace(setup, student=student, **digests)
         self.on_progress, self.stop = on_progress, stop
 
     @cached_property

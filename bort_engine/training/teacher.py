@@ -231,9 +231,8 @@ def _folder(
     """Return where T lies: everything that decides its weights is in the name's digest."""
     columns = [list(split[column]) for split in splits.values() for column in split.column_names]
     texts = hashlib.sha256(json.dumps(columns).encode()).hexdigest()
-    weights = Path(source.weights or "") / "model.safetensors"
-    stamp = str(weights.stat().st_mtime_ns) if weights.is_file() else ""
-    key = [RECIPE_VERSION, asdict(source), texts, stamp, steps, n_labelled, n_labelled and seed]
+    key = [RECIPE_VERSION, asdict(source), texts, source.digest()]
+    key += [steps, n_labelled, n_labelled and seed]
     path, columns = parse_name(task)
     key += [columns.max_length] if columns.max_length else []
     digest = hashlib.sha256(json.dumps(key, default=str).encode()).hexdigest()[:10]

@@ -1,5 +1,8 @@
 """T: cached by what decides its weights, and honest about which labels it has seen."""
 
+import os
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from datasets import Dataset, DatasetDict
@@ -38,6 +41,24 @@ def test_its_folder_follows_what_decides_its_weights():
         _folder(sources["bert-base-uncased"], "films", splits(), 0, 0, 0),
     ]
     assert len({plain, *others}) == 6
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_an_edited_folder_is_another_teacher_and_a_touched_one_is_not(tmp_path, name):
+    for file in ("config.json", "model.safetensors", "tokenizer.json"):
+        (tmp_path / file).write_text(f"{file} as it was")
+    own = replace(SOURCE, name=str(tmp_path), weights=str(tmp_path))
+    before = _folder(own, "films", splits(), 0, 0, 0)
+    os.utime(tmp_path / name, (1, 1))
+    (tmp_path / "README.md").write_text("notes")
+    assert _folder(own, "films", splits(), 0, 0, 0) == before
+    (tmp_path / name).write_text(f"{name} as it is ")  # as long, at another time
+    assert _folder(own, "films", splits(), 0, 0, 0) != before
+
+
+def test_the_key_of_a_source_that_ships_stays(monkeypatch):
+    monkeypatch.setenv("BORT_CACHE", "cache")
+    assert _folder(SOURCE, "films", splits(), 0, 0, 0).name == "minilm-l6-films-4475d5dfcd"
 
 
 def test_the_labelled_rows_are_a_seeded_sample():
