@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,16 @@ _SHAPE_KEYS = {
     "distilbert": ("n_layers", "n_heads", "dim", "hidden_dim"),
 }
 FAMILIES = tuple(_SHAPE_KEYS)
+_BOUNDS = {  # of what is built: no encoder of these families comes near them
+    "num_hidden_layers": (1, 256),
+    "hidden_size": (1, 16_384),
+    "intermediate_size": (1, 65_536),
+    "vocab_size": (1, 2_000_000),
+    "max_position_embeddings": (1, 1_000_000),
+    "type_vocab_size": (0, 1000),
+}
+MOST_LABELS = 10_000
+MOST_BYTES = 4 * 2**20  # of a config.json
 # What decides a training that starts from a folder.
 _CONTENT = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 _CONTENT += (
@@ -50,13 +60,13 @@ class Source:
     weights: str | None = None
 
     def __post_init__(self) -> None:
-        least = {"vocab_size": 1, "max_position_embeddings": 1, "type_vocab_size": 0}
-        for name, bound in least.items():
-            value = getattr(self, name)
-            if type(value) is not int or value < bound:
+        values = asdict(self.architecture) | {name: getattr(self, name) for name in self.__slots__}
+        for name, (least, most) in _BOUNDS.items():
+            value = values[name]
+            if type(value) is not int or not least <= value <= most:
                 raise ValueError(
-                    f"source {self.name}: {name} is {value!r}; it must be an integer of at least "
-                    f"{bound}. Save the model again."
+                    f"source {self.name}: {name} is {value!r:.40}; allowed: an integer from "
+                    f"{least} to {most:,}. Save the model again."
                 )
 
     @property
@@ -98,6 +108,13 @@ class Source:
                 f"{name} has model_type {family!r}; allowed: {', '.join(FAMILIES)}. "
                 "Choose another source."
             )
+        n_labels, labels = config.get("num_labels"), config.get("id2label") or {}
+        few = type(n_labels) is int and 0 <= n_labels <= MOST_LABELS
+        if not (few or n_labels is None) or len(labels) > MOST_LABELS:
+            raise ValueError(f"{name}: config.json has more than {MOST_LABELS:,} labels, or none.")
+        for key in ("quantization_config", "_attn_implementation"):
+            if key in config:
+                raise ValueError(f"{name}: config.json has {key}; save a plain model, without it.")
         distilbert = family == "distilbert"
         try:
             return cls(
@@ -157,14 +174,50 @@ def _from_folder(folder: Path) -> Source:
         )
     # Its whole path is its name, by which it is found again, and told from others.
     name = str(folder.resolve())
-    return Source.from_config(_read_config(path), name, name)
+    source = Source.from_config(_read_config(path), name, name)
+    _check_shapes(folder / "model.safetensors", source)
+    return source
 
 
 def _read_config(path: Path) -> Any:
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"{path} is larger than {MOST_BYTES / 2**20:g} MB; save the model again.")
     try:
         return json.loads(path.read_text())
     except (ValueError, RecursionError) as e:
         raise ValueError(f"{path} is not JSON ({e}); save the model again.") from e
+
+
+def _check_shapes(path: Path, source: Source) -> None:
+    """Compare the sizes in config.json with those that the weights' header has.
+
+    Before a model is built by the former; once it is loaded, each of its weights has to be there.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    a = source.architecture
+    expected = {
+        "word_embeddings.weight": (source.vocab_size, a.hidden_size),
+        "position_embeddings.weight": (source.max_position_embeddings, a.hidden_size),
+    }
+    if source.type_vocab_size:
+        expected["token_type_embeddings.weight"] = (source.type_vocab_size, a.hidden_size)
+    feed_forward = "ffn.lin1" if source.model_type == "distilbert" else "intermediate.dense"
+    for n in range(a.num_hidden_layers):
+        expected[f"layer.{n}.{feed_forward}.weight"] = (a.intermediate_size, a.hidden_size)
+    try:
+        with safe_open(path, "np") as file:
+            names: list[str] = file.keys()
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+    except SafetensorError as e:
+        raise ValueError(f"{path} is damaged ({e}); save the model again.") from e
+    for ending, shape in expected.items():
+        found = next((shapes[name] for name in shapes if name.endswith(f".{ending}")), None)
+        if found != shape:
+            raise ValueError(
+                f"{path}: {ending} is {found or 'missing'}, but {shape} by config.json; save the "
+                "model again."
+            )
 
 
 def _from_hub(name: str) -> Source:

@@ -41,6 +41,7 @@ from tests.app import (
     words,
 )
 from tests.conftest import TEACHER, synthetic_front
+from tests.encoder.test_sources import write_weights
 
 pytestmark = pytest.mark.usefixtures("quiet")
 ROOT = Path(__file__).parents[2]
@@ -423,13 +424,14 @@ def test_your_own_model_is_looked_at_and_becomes_the_source(slow, tmp_path):
     folder.mkdir()
     config = {"model_type": "bert", "num_hidden_layers": 4, "num_attention_heads": 4}
     config |= {"hidden_size": 128, "intermediate_size": 256, "vocab_size": 1000}
-    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 64}))
+    config |= {"max_position_embeddings": 64, "type_vocab_size": 2}
+    (folder / "config.json").write_text(json.dumps(config))
     at = opened()
     at.session_state["own"] = True
     at.run()
     at.text_input(key="own_model_name").set_value(str(folder)).run()
     assert "has no model.safetensors: a source needs its weights" in words(at)
-    (folder / "model.safetensors").write_bytes(b"")
+    write_weights(folder, config)
     at.text_input(key="own_model_name").set_value(f"{folder} ").run()
     text = words(at)
     assert "bert, 4 layers, 4 heads, hidden size 128, intermediate size 256" in text

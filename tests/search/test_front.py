@@ -188,3 +188,5 @@ def test_a_local_folder_is_a_source_like_any_other(embedded, tmp_path):
     (tmp_path / "mine" / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(ValueError, match=r"the weights of .*mine could not be loaded"):
         load_source(source)
+    with pytest.raises(ValueError, match=r"model.safetensors is damaged"):
+        Source.load(source.name)
