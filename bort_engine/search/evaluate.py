@@ -24,7 +24,7 @@ from bort_engine.encoder.uneven import Uneven
 from bort_engine.runs import records
 from bort_engine.runs.events import Progress, Stop, never, silent
 from bort_engine.runs.provenance import Provenance
-from bort_engine.runs.records import NonNegative, Positive, Share
+from bort_engine.runs.records import Count, NonNegative, Positive, Share
 from bort_engine.training import metrics
 from bort_engine.training.recipe import Recipe
 from bort_engine.training.teacher import (
@@ -111,8 +111,8 @@ class Setup:
     oracle: OracleName = "brief"
     training: BriefTraining = BriefTraining()
     seed: Annotated[int, Ge(0), Le(2**31 - 1)] = 0
-    recipe: int = RECIPE_VERSION
-    student: int = 0
+    recipe: Count = RECIPE_VERSION
+    student: Count = 0
     task_digest: str = ""
     source_digest: str = ""
 
@@ -142,7 +142,7 @@ def read_header(path: Path) -> Header:
     """Return a table's first line, whatever comes after it. Raises ValueError if it is damaged."""
     with path.open("rb") as file:
         try:
-            return records.parse(file.readline(), Header)
+            return records.parse(file.readline(records.MOST_BYTES), Header)
         except records.OtherVersion as e:
             raise ValueError(f"{path}: {e}") from e
         except ValueError as e:
@@ -174,6 +174,8 @@ class EvaluationTable:
 
     def _read(self, path: Path, expected: Header | None) -> Header:
         # A line that lacks its end was cut off by a crash: what comes after the last newline.
+        if path.stat().st_size > records.MOST_BYTES:
+            raise ValueError(f"{path} is larger than {records.MOST_BYTES / 2**20:g} MB.")
         whole, _, cut_off = path.read_bytes().rpartition(b"\n")
         number = 1
         try:
@@ -182,7 +184,11 @@ class EvaluationTable:
             for line in lines:
                 number += 1
                 evaluation = records.parse(line, Evaluation)
-                self.evaluations[evaluation.architecture] = evaluation
+                shape = evaluation.architecture
+                earlier = self.evaluations.setdefault(shape, evaluation)
+                if (earlier.error, earlier.wrong) != (evaluation.error, evaluation.wrong):
+                    again = Evaluation.AGAIN
+                    raise ValueError(f"{shape} has another error in an earlier line; {again}")
         except records.OtherVersion as e:
             raise ValueError(f"{path}: {e}") from e
         except ValueError as e:

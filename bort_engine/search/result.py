@@ -191,7 +191,7 @@ class Front:
     what was evaluated until then, and promises nothing.
 
     Raises:
-        ValueError: `maximum` is not among the points.
+        ValueError: `maximum` is not among the points, or a point is there twice.
     """
 
     source: str
@@ -218,6 +218,8 @@ class Front:
 
     def __post_init__(self) -> None:
         self[self.maximum]  # raises
+        if len({point.architecture for point in self.points}) < len(self.points):
+            raise ValueError("an architecture is among the points twice.")
 
     @property
     def achieved_epsilon(self) -> float:

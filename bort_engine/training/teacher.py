@@ -22,7 +22,7 @@ from bort_engine.data.tasks import MAX_LENGTH, find_task, load_task
 from bort_engine.encoder.sources import Source
 from bort_engine.runs import records
 from bort_engine.runs.events import Progress, Stop, counted, never, silent, step_events
-from bort_engine.runs.records import Positive, PositiveCount, Share
+from bort_engine.runs.records import NonNegative, Positive, PositiveCount, Share
 from bort_engine.training import metrics
 
 if TYPE_CHECKING:
@@ -59,12 +59,12 @@ class TeacherReport:
     (`kind`) are learnt less `mean`, in units of `spread`.
     """
 
-    error: float
-    dev_error: float
-    chance_error: float
-    n_dev: int
-    n_labelled: int
-    seconds: float
+    error: NonNegative
+    dev_error: Share
+    chance_error: Share
+    n_dev: PositiveCount
+    n_labelled: PositiveCount
+    seconds: NonNegative
     precision: str = ""  # of its training: "bf16" or "fp32"; "" in reports of the first version
     kind: Kind = "class"
     max_length: PositiveCount = MAX_LENGTH
