@@ -27,7 +27,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bort_engine.runs.events import Progress, silent
-from bort_engine.runs.records import whole_folder
+from bort_engine.runs.records import cache_dir, whole_folder
 
 # In the repository assets/ lies beside the package; in an installed package, inside it.
 _INSIDE = Path(__file__).parents[1] / "assets"
@@ -35,12 +35,6 @@ ASSETS = _INSIDE if _INSIDE.is_dir() else Path(__file__).parents[2] / "assets"
 LOCK = ASSETS / "resources.lock"
 TIMEOUT_S = 900
 HUB_WAIT_S = 5.0  # for the hub to answer at all
-
-
-def cache_dir() -> Path:
-    """Return where downloads, teachers and calibrations are kept: $BORT_CACHE, or ~/.cache."""
-    default = Path.home() / ".cache" / "bort-explorer"
-    return Path(os.environ.get("BORT_CACHE") or default).expanduser()
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,6 +141,15 @@ class Source:
             del config["type_vocab_size"]
         return config
 
+    @property
+    def may_fill_in(self) -> bool:
+        """False where the weights are at hand and no masked-language-model head is among them."""
+        if self.weights == "embedded" or self.weights is None:
+            return False
+        path = Path(self.weights) / "model.safetensors"
+        heads = ("cls.predictions.", "lm_head.", "vocab_transform.")
+        return not path.is_file() or any(name.startswith(heads) for name in _shapes(path))
+
     def digest(self) -> str:
         """Return a digest of a folder's files, or a hub model's commit; "" of what has a name here.
 
@@ -193,8 +202,6 @@ def _check_shapes(path: Path, source: Source) -> None:
 
     Before a model is built by the former; once it is loaded, each of its weights has to be there.
     """
-    from safetensors import SafetensorError, safe_open
-
     a = source.architecture
     expected = {
         "word_embeddings.weight": (source.vocab_size, a.hidden_size),
@@ -205,12 +212,7 @@ def _check_shapes(path: Path, source: Source) -> None:
     feed_forward = "ffn.lin1" if source.model_type == "distilbert" else "intermediate.dense"
     for n in range(a.num_hidden_layers):
         expected[f"layer.{n}.{feed_forward}.weight"] = (a.intermediate_size, a.hidden_size)
-    try:
-        with safe_open(path, "np") as file:
-            names: list[str] = file.keys()
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
-    except SafetensorError as e:
-        raise ValueError(f"{path} is damaged ({e}); save the model again.") from e
+    shapes = _shapes(path)
     for ending, shape in expected.items():
         found = next((shapes[name] for name in shapes if name.endswith(f".{ending}")), None)
         if found != shape:
@@ -218,6 +220,17 @@ def _check_shapes(path: Path, source: Source) -> None:
                 f"{path}: {ending} is {found or 'missing'}, but {shape} by config.json; save the "
                 "model again."
             )
+
+
+def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np") as file:
+            names: list[str] = file.keys()
+            return {name: tuple(file.get_slice(name).get_shape()) for name in names}
+    except SafetensorError as e:
+        raise ValueError(f"{path} is damaged ({e}); save the model again.") from e
 
 
 def _from_hub(name: str) -> Source:

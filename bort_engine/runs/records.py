@@ -11,6 +11,7 @@ about a file of another version.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import tempfile
@@ -34,6 +35,19 @@ Count = Annotated[int, Ge(0), Lt(10**18)]
 PositiveCount = Annotated[int, Gt(0), Lt(10**18)]
 MOST_NUMBER = 1e18
 MOST_BYTES = 64 * 2**20  # of a file that is read: larger ones are none of ours
+
+
+def cache_dir() -> Path:
+    """Return where downloads, teachers, locks and more are kept: $BORT_CACHE, or ~/.cache."""
+    default = Path.home() / ".cache" / "bort-explorer"
+    return Path(os.environ.get("BORT_CACHE") or default).expanduser()
+
+
+def lock_of(folder: Path) -> Path:
+    """Return the lock file of a folder, in the cache: nothing is left beside the user's files."""
+    locks = cache_dir() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    return locks / hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
 
 
 class OtherVersion(ValueError):

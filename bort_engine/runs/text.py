@@ -22,7 +22,7 @@ def literal(text: object) -> str:
     Paths in it are those of `near`.
     """
     text = re.sub(r"([\\`*_\[\]<>#!|~$:&])", r"\\\1", near(" ".join(str(text).splitlines())))
-    return re.sub(r"^(\s*\d*)([-+=.)])", r"\1\\\2", text)  # a list's, or a heading's, begin
+    return re.sub(r"^(\s*\d*)([-+=.)])(?=[\s=-]|$)", r"\1\\\2", text)  # a list's begin, a heading's
 
 
 def printable(text: str, most: int = 2000) -> str:

@@ -108,6 +108,8 @@ def front(
         check_packages(settings.runtime)  # before anything slow
     if type(workers) is not int or not 0 <= workers <= MOST_WORKERS:
         raise ValueError(f"workers is {workers!r}; allowed: 0 to {MOST_WORKERS}.")
+    if latency == "recorded":  # before anything slow
+        calibration_for(source, space, settings, latency)
     folder = Path(out) if out else None
     if oracle == "glue":
         answers = oracles.glue(source)

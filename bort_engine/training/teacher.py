@@ -160,6 +160,7 @@ class Teacher:
         splits = load_task(task, on_progress)
         rows = _labelled(splits, task, n_labelled, seed)
         folder = _folder(source, task, splits, steps, n_labelled, seed)
+        on_progress({"stage": "getting ready", "done": 0, "total": 1})
         if not folder.is_dir():
             recipe = (steps, rows, seed)
             _fine_tune(source, task, splits, recipe, folder, on_progress, stop)

@@ -87,7 +87,7 @@ def test_it_is_trained_once_and_its_report_says_how(source, quick_cache, tmp_pat
     options = {"steps": 2, "n_labelled": 60, "on_progress": events.append}
     teacher = Teacher.prepare(source, str(path), **options)
     again = Teacher.prepare(source, str(path), **options)
-    told, *steps = events
+    _ready, told, *steps, _again = events
     assert told["detail"] == "at most 8 tokens are read, which cuts 0.0% of the texts"
     counts = [(event["stage"], event["done"], event["total"]) for event in steps]
     training, labelling = TEACHER_STAGES
