@@ -57,12 +57,8 @@ def weights_of(source: Source, on_progress: Progress = silent) -> str:
     Raises:
         ValueError: the source has no weights, or an embedded one cannot be fetched.
     """
-    if source.weights is None:
-        raise ValueError(
-            f"source {source.name} has no weights to load; take another source, or the oracle "
-            "glue, which needs none."
-        )
-    if source.weights != "embedded":
+    source.check_weights()
+    if source.weights and source.weights != "embedded":
         return source.weights
     folder = fetch(source.name, on_progress)
     if exported := next(folder.glob("*.onnx"), None):

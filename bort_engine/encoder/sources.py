@@ -141,6 +141,14 @@ class Source:
             del config["type_vocab_size"]
         return config
 
+    def check_weights(self) -> None:
+        """Raise a ValueError where there are no weights to load."""
+        if self.weights is None:
+            raise ValueError(
+                f"source {self.name} has no weights to load; take another source, or the oracle "
+                "glue, which needs none."
+            )
+
     @property
     def may_fill_in(self) -> bool:
         """False where the weights are at hand and no masked-language-model head is among them."""
