@@ -7,11 +7,16 @@ what to do), 130 when stopped.
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+
+if __name__ == "__main__":  # Ctrl-C while the rest is imported ends without a traceback, too
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+
 import inspect
 import json
-import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -55,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as e:
         print(f"bort_engine: {one_line(e)}", file=sys.stderr)
         return 2
-    except (Cancelled, click.Abort) as e:  # click makes an Abort of Ctrl-C
+    except (Cancelled, click.Abort, KeyboardInterrupt) as e:  # click makes an Abort of Ctrl-C
         print(f"\nbort_engine: {str(e) or 'stopped'}", file=sys.stderr)
         return 130
     return 0
@@ -174,7 +179,8 @@ def _as_job(name: str, call: Callable[..., Any], out: Path | None, progress: _Pr
     folder = out or jobs.default_root() / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     fresh = not folder.exists()
     try:
-        with jobs.working(folder, name, click.get_current_context().find_root().obj) as job:
+        arguments = click.get_current_context().find_root().obj
+        with jobs.working(folder, name, arguments, progress.note) as job:
 
             def on_progress(event: Event) -> None:
                 check(job.stop.is_set)
@@ -219,4 +225,5 @@ class _Progress:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())

@@ -50,8 +50,8 @@ def command(
                 options.setdefault(field, _option(field, kind, default, texts.get(field)))
     options["json"] = click.Option(["--json", "as_json"], is_flag=True, help="JSON on stdout")
     if "out" in inspect.signature(verb).parameters:
-        text, folder = "run folder; given again, the run goes on", click.Path(path_type=Path)
-        options["out"] = click.Option(["--out"], type=folder, metavar="FOLDER", help=text)
+        text = "run folder; given again, the run goes on"
+        options["out"] = click.Option(["--out"], type=_Folder(), metavar="FOLDER", help=text)
 
     def callback(as_json: bool, out: Path | None = None, **values: Any) -> None:
         def of(owner: Callable[..., Any]) -> dict[str, Any]:
@@ -66,6 +66,15 @@ def command(
         callback=callback,
         help=parse(verb.__doc__ or "").description,
     )
+
+
+class _Folder(click.Path):
+    """A folder's name; an empty one, as an unset variable of a shell gives it, is none."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Path:
+        if not str(value).strip():
+            self.fail("it is empty; give a folder, or the name of a new one.", param, ctx)
+        return Path(value)
 
 
 class _Value(click.ParamType):

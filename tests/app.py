@@ -29,7 +29,7 @@ def words(at: AppTest) -> str:
     """Return all text of a page as a person reads it: without the escapes of Markdown."""
     kinds = (at.markdown, at.caption, at.header, at.subheader, at.error, at.warning, at.info)
     text = "\n".join(element.value for kind in kinds for element in kind)
-    return re.sub(r"\\([\\`*_\[\]<>#!|~$:])", r"\1", text)
+    return re.sub(r"\\([-+=.)\\`*_\[\]<>#!|~$:&])", r"\1", text)
 
 
 def labels(at: AppTest) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from bort_engine.data import resources
 from bort_engine.encoder.space import Architecture
 from bort_engine.options import command
 from bort_engine.runs.events import Cancelled
+from bort_engine.runs.work import Job
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--steps", "2", "--teacher-steps", "4", "--space", "D=1-2 A=2 H=96 I=192"]
@@ -64,17 +66,31 @@ def test_params_as_text_sums_to_its_total(capsys):
         (f"{AGORA} --points 0", "is 0; allowed: 1 to 100"),
         (f"{AGORA} --controls best", "allowed: plain|copied|random,..."),
         ("front minilm-l6 --out pyproject.toml", "--out is pyproject.toml, a file; give a folder"),
+        ("front minilm-l6 --out=", "'--out': it is empty; give a folder"),
+        ("front minilm-l6 --epsilon 0.009", "epsilon is 0.009; allowed: 0.01 to 1"),
+        ("front minilm-l6 --epsilon nan", "epsilon is nan; allowed: 0.01 to 1"),
+        ("front minilm-l6 --spot-checks -1", "spot_checks is -1; allowed: 0 to 1,000,000"),
+        ("front minilm-l6 --interval 0", "interval is 0; allowed: 1 to 1,000,000"),
+        ("front minilm-l6 --latency recorded --space 'D=1 A=12 H=384 I=50'", "no calibration of"),
+        ("front minilm-l6 --task tests/golden/params.json", "has the ending '.json'; allowed: "),
+        ("front minilm-l6 --task TABLE", "has the columns 'text', 'verdict'; it needs text and"),
+        ("front bort", "source bort has no weights to load; take another source"),
+        (f"{AGORA} --tau mask", "minilm-l6 has no masked-language-model head; allowed: pool"),
+        (f"{AGORA} --confidence nan", "confidence is nan; allowed: 0 to 1"),
         ("ledger --lengths none", "0 lengths were given; allowed: 1 to"),
         (
             "nope",
-            "'nope' is not known; allowed: params, front, cut, agora, ",
+            "'nope' is not known; allowed: params, front, ",
         ),
         ("", "Missing command. See `"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(arguments, cause, capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("BORT_RUNS", str(tmp_path / "runs"))
-    assert main(arguments.split()) == 2
+    monkeypatch.setattr(Job, "_wait", lambda job: pytest.fail("it waited in line first"))
+    table = tmp_path / "table.csv"
+    table.write_text("text,verdict\n" + "a,b\n" * 100)
+    assert main(shlex.split(arguments.replace("TABLE", str(table)))) == 2
     printed = capsys.readouterr()
     assert cause in printed.err and printed.out == ""
     assert len(printed.err.strip().splitlines()) == 1
@@ -175,6 +191,21 @@ def test_stopped_is_exit_code_130(monkeypatch, capsys, stop):
     monkeypatch.setattr(resources, "fetch", stopped)
     assert main(["fetch", "--json"]) == 130
     assert "bort_engine: stopped" in capsys.readouterr().err
+
+
+def test_a_stop_while_it_is_imported_is_no_traceback():
+    """Ctrl-C in the first second: an import of ours is where it is heard."""
+    program = """
+import runpy, signal, sys
+class Stopped:
+    def find_spec(self, name, path, target=None):
+        if name in ("click", "bort_engine.options"):
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Stopped())
+runpy.run_module("bort_engine", run_name="__main__")
+"""
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (130, "")
 
 
 @pytest.mark.usefixtures("quick_evaluator")

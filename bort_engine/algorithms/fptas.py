@@ -40,6 +40,7 @@ from bort_engine.algorithms.pareto import nondominated
 
 SELECTIONS = ("cover", "stride", "exhaustive")
 # How much more an architecture may err than one that it contains, on the errors' own scale.
+LEAST_EPSILON = 0.01  # below it, cells are finer than any measurement
 TOLERANCE = 0.03
 ERROR_FLOOR = 1e-3  # W divides by the error: below this, errors count as equal
 # What `refine` goes through. From 0.3: on the recorded table, wider ones first prove what the finer
@@ -420,9 +421,9 @@ def _interval(candidates: Sequence[Candidate], interval: int) -> int:
 
 
 def check_epsilon(epsilon: float) -> None:
-    """Raise a ValueError unless epsilon is above 0 and at most 1."""
-    if not 0 < epsilon <= 1:
-        raise ValueError(f"epsilon is {epsilon!r}; allowed: above 0, at most 1. Try 0.2.")
+    """Raise a ValueError unless epsilon is from 0.01 to 1."""
+    if not LEAST_EPSILON <= epsilon <= 1:
+        raise ValueError(f"epsilon is {epsilon!r}; allowed: {LEAST_EPSILON} to 1. Try 0.2.")
 
 
 def _check(

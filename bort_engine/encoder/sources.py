@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bort_engine.data.resources import check_hub
+from bort_engine.data.resources import check_hub, sha256
 from bort_engine.encoder.space import Architecture
 
 # What a family's config.json calls the four numbers of an architecture, in the order D, A, H, I.
@@ -19,6 +20,25 @@ _SHAPE_KEYS = {
     "distilbert": ("n_layers", "n_heads", "dim", "hidden_dim"),
 }
 FAMILIES = tuple(_SHAPE_KEYS)
+_BOUNDS = {  # of what is built: no encoder of these families comes near them
+    "num_hidden_layers": (1, 256),
+    "hidden_size": (1, 16_384),
+    "intermediate_size": (1, 65_536),
+    "vocab_size": (1, 2_000_000),
+    "max_position_embeddings": (1, 1_000_000),
+    "type_vocab_size": (0, 1000),
+}
+MOST_LABELS = 10_000
+MOST_BYTES = 4 * 2**20  # of a config.json
+# What decides a training that starts from a folder.
+_CONTENT = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+_CONTENT += (
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +60,13 @@ class Source:
     weights: str | None = None
 
     def __post_init__(self) -> None:
-        least = {"vocab_size": 1, "max_position_embeddings": 1, "type_vocab_size": 0}
-        for name, bound in least.items():
-            value = getattr(self, name)
-            if type(value) is not int or value < bound:
+        values = asdict(self.architecture) | {name: getattr(self, name) for name in self.__slots__}
+        for name, (least, most) in _BOUNDS.items():
+            value = values[name]
+            if type(value) is not int or not least <= value <= most:
                 raise ValueError(
-                    f"source {self.name}: {name} is {value!r}; it must be an integer of at least "
-                    f"{bound}. Save the model again."
+                    f"source {self.name}: {name} is {value!r:.40}; allowed: an integer from "
+                    f"{least} to {most:,}. Save the model again."
                 )
 
     @property
@@ -88,6 +108,13 @@ class Source:
                 f"{name} has model_type {family!r}; allowed: {', '.join(FAMILIES)}. "
                 "Choose another source."
             )
+        n_labels, labels = config.get("num_labels"), config.get("id2label") or {}
+        few = type(n_labels) is int and 0 <= n_labels <= MOST_LABELS
+        if not (few or n_labels is None) or len(labels) > MOST_LABELS:
+            raise ValueError(f"{name}: config.json has more than {MOST_LABELS:,} labels, or none.")
+        for key in ("quantization_config", "_attn_implementation"):
+            if key in config:
+                raise ValueError(f"{name}: config.json has {key}; save a plain model, without it.")
         distilbert = family == "distilbert"
         try:
             return cls(
@@ -114,6 +141,41 @@ class Source:
             del config["type_vocab_size"]
         return config
 
+    def check_weights(self) -> None:
+        """Raise a ValueError where there are no weights to load."""
+        if self.weights is None:
+            raise ValueError(
+                f"source {self.name} has no weights to load; take another source, or the oracle "
+                "glue, which needs none."
+            )
+
+    @property
+    def may_fill_in(self) -> bool:
+        """False where the weights are at hand and no masked-language-model head is among them."""
+        if self.weights == "embedded" or self.weights is None:
+            return False
+        path = Path(self.weights) / "model.safetensors"
+        heads = ("cls.predictions.", "lm_head.", "vocab_transform.")
+        return not path.is_file() or any(name.startswith(heads) for name in _shapes(path))
+
+    def digest(self) -> str:
+        """Return a digest of a folder's files, or a hub model's commit; "" of what has a name here.
+
+        What is trained from a source is kept by it.
+        """
+        if self.name in sources or not self.weights:
+            return ""
+        folder = Path(self.weights)
+        if folder.is_dir():
+            files = [
+                (name, sha256(folder / name)) for name in _CONTENT if (folder / name).is_file()
+            ]
+            return hashlib.sha256(repr(files).encode()).hexdigest()
+        from huggingface_hub import try_to_load_from_cache
+
+        config = try_to_load_from_cache(self.weights, "config.json")  # fetched by `load`
+        return Path(config).parent.name if isinstance(config, str) else ""
+
     def __str__(self) -> str:
         return f"{self.name} ({self.architecture})"
 
@@ -129,14 +191,54 @@ def _from_folder(folder: Path) -> Source:
         )
     # Its whole path is its name, by which it is found again, and told from others.
     name = str(folder.resolve())
-    return Source.from_config(_read_config(path), name, name)
+    source = Source.from_config(_read_config(path), name, name)
+    _check_shapes(folder / "model.safetensors", source)
+    return source
 
 
 def _read_config(path: Path) -> Any:
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"{path} is larger than {MOST_BYTES / 2**20:g} MB; save the model again.")
     try:
         return json.loads(path.read_text())
     except (ValueError, RecursionError) as e:
         raise ValueError(f"{path} is not JSON ({e}); save the model again.") from e
+
+
+def _check_shapes(path: Path, source: Source) -> None:
+    """Compare the sizes in config.json with those that the weights' header has.
+
+    Before a model is built by the former; once it is loaded, each of its weights has to be there.
+    """
+    a = source.architecture
+    expected = {
+        "word_embeddings.weight": (source.vocab_size, a.hidden_size),
+        "position_embeddings.weight": (source.max_position_embeddings, a.hidden_size),
+    }
+    if source.type_vocab_size:
+        expected["token_type_embeddings.weight"] = (source.type_vocab_size, a.hidden_size)
+    feed_forward = "ffn.lin1" if source.model_type == "distilbert" else "intermediate.dense"
+    for n in range(a.num_hidden_layers):
+        expected[f"layer.{n}.{feed_forward}.weight"] = (a.intermediate_size, a.hidden_size)
+    shapes = _shapes(path)
+    for ending, shape in expected.items():
+        found = next((shapes[name] for name in shapes if name.endswith(f".{ending}")), None)
+        if found != shape:
+            raise ValueError(
+                f"{path}: {ending} is {found or 'missing'}, but {shape} by config.json; save the "
+                "model again."
+            )
+
+
+def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np") as file:
+            names: list[str] = file.keys()
+            return {name: tuple(file.get_slice(name).get_shape()) for name in names}
+    except SafetensorError as e:
+        raise ValueError(f"{path} is damaged ({e}); save the model again.") from e
 
 
 def _from_hub(name: str) -> Source:

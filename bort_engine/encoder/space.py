@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any, Protocol
 
 MOST_VALUES = 64  # on one axis of a grid
+MOST = 999_999  # of anything in an architecture
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -16,7 +17,8 @@ class Architecture:
     """One encoder shape, in Hugging Face's field names; the papers write it (D, A, H, I).
 
     Raises:
-        ValueError: a field is not a positive integer, or the heads do not divide the hidden size.
+        ValueError: a field is no integer from 1 to 999,999, or the heads do not divide the hidden
+            size.
     """
 
     num_hidden_layers: int
@@ -27,8 +29,10 @@ class Architecture:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise ValueError(f"{name} is {value!r}; it must be an integer of at least 1.")
+            if type(value) is not int or not 1 <= value <= MOST:
+                raise ValueError(
+                    f"{name} is {value!r:.40}; allowed: an integer from 1 to {MOST:,}."
+                )
         if self.hidden_size % self.num_attention_heads:
             divisors = [n for n in range(1, self.hidden_size + 1) if self.hidden_size % n == 0]
             raise ValueError(

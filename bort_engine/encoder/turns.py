@@ -66,6 +66,7 @@ def time_in_turns(
     """
     import torch
 
+    on_progress({"stage": "calibrating latency", "done": 0, "total": rounds * len(shapes)})
     rng = rng or random.Random(0)
     # transformers' models do not run without token types, as Bort's shape has it: time one row.
     source = replace(source, type_vocab_size=max(source.type_vocab_size, 1))

@@ -187,6 +187,11 @@ class Request:
             architecture = Architecture.parse(architecture)
         named = "gentle" if plan.starts_trained else "quick"
         configs = CONFIGS[named if plan.configs == "auto" else plan.configs]
+        if plan.tau == "mask" and not source.may_fill_in:
+            raise ValueError(
+                f"tau is mask, but {source.name} has no masked-language-model head; allowed: pool, "
+                "tokens."
+            )
         about = find_task(task)
         if about.kind == "number" or about.is_pair:
             what = "numbers" if about.kind == "number" else "pairs of texts"

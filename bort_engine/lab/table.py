@@ -93,6 +93,7 @@ def table(
         job.read()  # a mistake is told before anything slow begins
     n = min(processes or n_threads(), len(jobs))
     made = Provenance.here("torch", "transformers", "scikit-learn", precision=precision())
+    on_progress({"stage": "making the models", "done": 0, "total": len(jobs)})
     for _ in side_by_side(_make, jobs, n, _Told(jobs, "making the models", on_progress), stop):
         pass
     for job in jobs:  # alone, one after another: nothing may run beside what is timed

@@ -9,7 +9,6 @@ loses nothing.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
@@ -20,6 +19,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from bort_engine.runs import records
 from bort_engine.runs.events import Event
@@ -89,10 +89,8 @@ class Run:
         """Return the last reported events, oldest first; damaged lines are left out."""
         events = []
         for line in _tail(self.folder / "metrics.jsonl").splitlines()[-last:]:
-            with suppress(ValueError, RecursionError):
-                event = json.loads(line)
-                if isinstance(event, dict):
-                    events.append(event)
+            with suppress(ValueError):
+                events.append(records.parse(line, dict[str, Any]))
         return events
 
     def log_tail(self, n: int = 20) -> str:

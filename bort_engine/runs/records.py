@@ -2,8 +2,8 @@
 
 A record is any dataclass of plain values, tuples, dictionaries and further dataclasses; bounds
 stand in its annotations (`Annotated[float, Ge(0)]`, from annotated_types). pydantic checks what is
-read, strictly, so a file from anywhere becomes a valid value or one ValueError. It is imported when
-the first record is read or written.
+read, strictly, so a file from anywhere becomes a valid value or one ValueError; no number in it is
+NaN, infinite or 1e18 or beyond. It is imported when the first record is read or written.
 
 A record with a version has a field `schema: Literal[2] = 2`, and may say in `AGAIN` what to do
 about a file of another version.
@@ -11,6 +11,7 @@ about a file of another version.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import tempfile
@@ -32,7 +33,21 @@ Positive = Annotated[float, Gt(0), Lt(1e18)]
 NonNegative = Annotated[float, Ge(0), Lt(1e18)]
 Count = Annotated[int, Ge(0), Lt(10**18)]
 PositiveCount = Annotated[int, Gt(0), Lt(10**18)]
+MOST_NUMBER = 1e18
 MOST_BYTES = 64 * 2**20  # of a file that is read: larger ones are none of ours
+
+
+def cache_dir() -> Path:
+    """Return where downloads, teachers, locks and more are kept: $BORT_CACHE, or ~/.cache."""
+    default = Path.home() / ".cache" / "bort-explorer"
+    return Path(os.environ.get("BORT_CACHE") or default).expanduser()
+
+
+def lock_of(folder: Path) -> Path:
+    """Return the lock file of a folder, in the cache: nothing is left beside the user's files."""
+    locks = cache_dir() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    return locks / hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
 
 
 class OtherVersion(ValueError):
@@ -56,13 +71,17 @@ def parse(plain: str | bytes | Any, kind: type[Value]) -> Value:
         ValueError: a field is missing, unknown, of another type or out of range; the line names it.
     """
     from pydantic import ValidationError
-    from pydantic_core import to_json
+    from pydantic_core import from_json, to_json
 
     text = plain if isinstance(plain, str | bytes) else to_json(plain)
     try:
-        return _adapter(kind).validate_json(text, strict=True, extra="forbid")
+        record = _adapter(kind).validate_json(text, strict=True, extra="forbid")
     except ValidationError as e:
         raise _refusal(e, kind) from e
+    if where := _unbounded(from_json(text)):
+        again = getattr(kind, "AGAIN", "make it anew")
+        raise ValueError(f"damaged {kind.__name__.lower()}: {where} is no finite number; {again}.")
+    return record
 
 
 def write(path: str | Path, record: Any) -> Path:
@@ -123,6 +142,18 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
         except OSError:
             if not path.is_dir():
                 raise
+
+
+def _unbounded(plain: Any) -> str:
+    """Return the path of a number beyond `MOST_NUMBER`, or that is none; "" without one."""
+    if isinstance(plain, int | float):
+        return "" if abs(plain) < MOST_NUMBER else "it"
+    if not isinstance(plain, dict | list):
+        return ""
+    for key, value in plain.items() if isinstance(plain, dict) else enumerate(plain):
+        if where := _unbounded(value):
+            return f"{key}.{where}".removesuffix(".it")
+    return ""
 
 
 @cache

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import errno
 import re
+from pathlib import Path
 
 DISK_FULL = "the disk is full: free some space and resume; what was measured so far is kept"
 
 
+def near(text: str) -> str:
+    """Return a text with its paths as seen from the current folder, else from the user's own."""
+    for folder, name in ((Path.cwd(), ""), (Path.home(), "~/")):
+        text = text.replace(f"{folder}/", name)
+    return text
+
+
 def literal(text: object) -> str:
-    """Return Markdown that reads as the text itself: names and logs are not markup."""
-    return re.sub(r"([\\`*_\[\]<>#!|~$:])", r"\\\1", str(text))
+    """Return Markdown that reads as the text itself, in one line: names and logs are not markup.
+
+    Paths in it are those of `near`.
+    """
+    text = re.sub(r"([\\`*_\[\]<>#!|~$:&])", r"\\\1", near(" ".join(str(text).splitlines())))
+    return re.sub(r"^(\s*\d*)([-+=.)])(?=[\s=-]|$)", r"\1\\\2", text)  # a list's begin, a heading's
 
 
 def printable(text: str, most: int = 2000) -> str:

@@ -1,4 +1,8 @@
-"""The child's end of a run: `working` holds the line, hears a stop, and writes how it ended."""
+"""The child's end of a run: `working` hears a stop and writes how it ended.
+
+Its turn comes with the first event: what a verb does before that, to check what was asked for, is
+done at once, so that a mistake is never told after waiting in line.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +27,7 @@ from bort_engine.runs.time_left import TimeLeft, about
 
 STATUS, STOP = "status.json", "stop"  # files of a run folder, beside request.json
 STATUS_EVERY_S = 0.2
+TELL_EVERY_S = 60.0  # for whom a run waits
 Seconds = Annotated[float, Ge(0), Le(1e15)]
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 WAITING = "waiting in line"  # the stage of a run whose turn it is not yet
@@ -125,8 +130,11 @@ class Status:
 class Job:
     """A run at work: `stop` is set when it should end, `report` tells how far it is."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
+        from filelock import FileLock
+
+        self.folder, self._tell = folder, tell
+        self._turn = FileLock(records.lock_of(folder.parent), thread_local=False)
         self.stop = threading.Event()
         self._status = Status("waiting", started=time.time(), process=Process.current())
         self._time_left = TimeLeft()
@@ -138,8 +146,10 @@ class Job:
         """Note one event: {"stage", "done", "total"}, optionally "detail", "seconds_left", more.
 
         Events of one stage that follow each other within a fifth of a second are thinned out, but
-        never the last, nor one that carries an "architecture".
+        never the last, nor one that carries an "architecture". The first one waits in line.
         """
+        if not self._turn.is_locked:
+            self._wait()
         # Texts come from anywhere, a file's name included: what JSON cannot hold is replaced.
         event = {k: printable(v) if isinstance(v, str) else v for k, v in event.items()}
         now, stage = time.time(), event["stage"][:200]
@@ -166,12 +176,34 @@ class Job:
         if fresh or last or "architecture" in event or now - self._written >= STATUS_EVERY_S:
             self._flush()
 
-    def enter(self, state: State, stage: str, message: str = "") -> None:
+    def enter(self, state: State, stage: str, message: str = "", detail: str = "") -> None:
         """Go into another state, and write that down."""
         values = {"state": state, "stage": stage, "message": message, "updated": time.time()}
         values |= {"refused": self.refused}
-        self._status = replace(self._status, detail="", seconds_left=None, **values)
+        self._status = replace(self._status, detail=detail[:200], seconds_left=None, **values)
         self._flush()
+
+    def _wait(self) -> None:
+        """Wait for the root's only place, and take it; say at once who has it."""
+        from filelock import Timeout
+
+        told = 0.0
+        while not self._turn.is_locked:
+            if self.stop.is_set() or (self.folder / STOP).exists():
+                self.stop.set()
+                raise Cancelled("Stopped while waiting in line.")
+            with suppress(Timeout):
+                self._turn.acquire(timeout=0.2 if told else 0)
+                break
+            if time.monotonic() - told > TELL_EVERY_S:
+                told, who = time.monotonic(), _at_work(self.folder.parent)
+                self.enter("waiting", WAITING, detail=who)
+                self._tell(f"{WAITING}: {who}")
+        self._status = replace(self._status, started=time.time())
+
+    def leave(self) -> None:
+        """Give the place to the next in line."""
+        self._turn.release()
 
     def finish(self, state: State, message: str = "") -> None:
         """Write the final state, even where the disk is full: then over the old one, in place."""
@@ -204,12 +236,18 @@ class Job:
 
 
 @contextmanager
-def working(folder: Path, command: str, arguments: Sequence[str]) -> Iterator[Job]:
+def working(
+    folder: Path,
+    command: str,
+    arguments: Sequence[str],
+    tell: Callable[[str], None] = lambda text: None,
+) -> Iterator[Job]:
     """Do a run's work: one at a time per root, stoppable, with a final state whatever happens.
 
-    While another run of the same root is at work this one waits in line, visibly. SIGTERM and
-    SIGINT set `job.stop`; the work should then raise soon. An exception is passed on, and the run
-    reads as cancelled if a stop was asked for, else as failed with the exception's first line.
+    While another run of the same root is at work this one waits in line with its first event,
+    visibly; `tell` is told for whom. SIGTERM and SIGINT set `job.stop`; the work should then raise
+    soon. An exception is passed on, and the run reads as cancelled if a stop was asked for, else as
+    failed with the exception's first line.
 
     Raises:
         Cancelled: the stop came while the run was still in line.
@@ -222,19 +260,21 @@ def working(folder: Path, command: str, arguments: Sequence[str]) -> Iterator[Jo
         old = None
     if request != old:  # unchanged, it keeps its date: the run is listed by when it was asked for
         records.write(folder / "request.json", request)
-    job = Job(folder)
+    job = Job(folder, tell)
     with _signals(job):
         try:
-            with _turn(job):
-                job.enter("running", "getting ready")
-                yield job
+            job.enter("waiting", "getting ready")
+            yield job
         except BaseException as e:
             state = "cancelled" if job.stop.is_set() else "failed"
             job.refused = isinstance(e, Refused)
             with suppress(OSError):
                 job.finish(state, printable(one_line(e), 500))
             raise
-        job.finish("done")
+        else:
+            job.finish("done")
+        finally:
+            job.leave()
 
 
 @contextmanager
@@ -250,24 +290,16 @@ def _signals(job: Job) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-@contextmanager
-def _turn(job: Job) -> Iterator[None]:
-    """Wait for the root's only place, and hold it."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(job.folder.parent / ".lock")
-    job.enter("waiting", WAITING)
-    while True:
-        if job.stop.is_set() or (job.folder / STOP).exists():
-            job.stop.set()
-            raise Cancelled("Stopped while waiting in line.")
-        with suppress(Timeout):
-            lock.acquire(timeout=0.2)
-            break
-    try:
-        yield
-    finally:
-        lock.release()
+def _at_work(root: Path) -> str:
+    """Say which run of a root is at work, and since when."""
+    for path in root.glob(f"*/{STATUS}"):
+        with suppress(ValueError):
+            status = records.read(path, Status)
+            if status.state == "running" and status.process and status.process.alive:
+                minutes = (time.time() - (status.started or time.time())) / 60
+                since = f"for {minutes:.0f} min" if minutes >= 1.5 else "since a moment ago"
+                return f"{path.parent.name} has been at work {since}, at {status.stage}"
+    return "another run is at work"
 
 
 def _plain(value: Any) -> Any:

@@ -41,6 +41,7 @@ from bort_engine.training.precision import precision
 from bort_engine.training.teacher import ELASTIC_VERSION, RECIPE_VERSION, TeacherReport
 
 ORACLES: tuple[OracleName, ...] = get_args(OracleName)
+RECORD = "evaluations.jsonl"
 STAGE = "evaluating candidates"
 
 
@@ -173,6 +174,14 @@ def searched(name: str, oracle: OracleName, source: Source) -> SearchSpace:
     return replace(space, widest_head=source.architecture.head_width)
 
 
+def check(source: Source, setup: Setup, out: Path | None) -> None:
+    """Raise a ValueError where `measured` would, before anything slow begins."""
+    source.check_weights()
+    path = out / RECORD if out else None
+    if path and path.is_file() and path.stat().st_size:
+        check_setup(path, EvaluationTable(path).header.setup, Evaluator(source, setup).setup)
+
+
 def measured(
     source: Source,
     setup: Setup,
@@ -187,10 +196,9 @@ def measured(
         workers: how many processes evaluate; they start when the first one is needed, and stay
             until the oracle is closed. 1 for this process alone.
     """
+    check(source, setup, out)
     evaluator = Evaluator(source, setup, on_progress, stop)
-    path = out / "evaluations.jsonl" if out else None
-    if path and path.is_file() and path.stat().st_size:  # a mistake is told before T is trained
-        check_setup(path, EvaluationTable(path).header.setup, evaluator.setup)
+    path = out / RECORD if out else None
     report = evaluator.teacher.report
     table = EvaluationTable(
         path, Header(evaluator.setup, report, Provenance.here(precision=precision()))

@@ -24,7 +24,7 @@ from bort_engine.encoder.uneven import Uneven
 from bort_engine.runs import records
 from bort_engine.runs.events import Progress, Stop, never, silent
 from bort_engine.runs.provenance import Provenance
-from bort_engine.runs.records import NonNegative, Positive, Share
+from bort_engine.runs.records import Count, NonNegative, Positive, Share
 from bort_engine.training import metrics
 from bort_engine.training.recipe import Recipe
 from bort_engine.training.teacher import (
@@ -103,7 +103,7 @@ class Setup:
     """Everything that decides an evaluation; records of different set-ups are never mixed.
 
     `recipe` is the version of the training code, `student` that of the elastic student's (0 for
-    other oracles), `task_digest` that of the user's own texts.
+    other oracles), `task_digest` and `source_digest` those of the user's own texts and model.
     """
 
     source: str
@@ -111,9 +111,10 @@ class Setup:
     oracle: OracleName = "brief"
     training: BriefTraining = BriefTraining()
     seed: Annotated[int, Ge(0), Le(2**31 - 1)] = 0
-    recipe: int = RECIPE_VERSION
-    student: int = 0
+    recipe: Count = RECIPE_VERSION
+    student: Count = 0
     task_digest: str = ""
+    source_digest: str = ""
 
     def __post_init__(self) -> None:
         steps, rate = USUAL[self.oracle == "elastic"]
@@ -141,7 +142,7 @@ def read_header(path: Path) -> Header:
     """Return a table's first line, whatever comes after it. Raises ValueError if it is damaged."""
     with path.open("rb") as file:
         try:
-            return records.parse(file.readline(), Header)
+            return records.parse(file.readline(records.MOST_BYTES), Header)
         except records.OtherVersion as e:
             raise ValueError(f"{path}: {e}") from e
         except ValueError as e:
@@ -173,6 +174,8 @@ class EvaluationTable:
 
     def _read(self, path: Path, expected: Header | None) -> Header:
         # A line that lacks its end was cut off by a crash: what comes after the last newline.
+        if path.stat().st_size > records.MOST_BYTES:
+            raise ValueError(f"{path} is larger than {records.MOST_BYTES / 2**20:g} MB.")
         whole, _, cut_off = path.read_bytes().rpartition(b"\n")
         number = 1
         try:
@@ -181,7 +184,11 @@ class EvaluationTable:
             for line in lines:
                 number += 1
                 evaluation = records.parse(line, Evaluation)
-                self.evaluations[evaluation.architecture] = evaluation
+                shape = evaluation.architecture
+                earlier = self.evaluations.setdefault(shape, evaluation)
+                if (earlier.error, earlier.wrong) != (evaluation.error, evaluation.wrong):
+                    again = Evaluation.AGAIN
+                    raise ValueError(f"{shape} has another error in an earlier line; {again}")
         except records.OtherVersion as e:
             raise ValueError(f"{path}: {e}") from e
         except ValueError as e:
@@ -230,7 +237,11 @@ class Evaluator:
     ) -> None:
         self.source = source
         student = ELASTIC_VERSION if setup.oracle == "elastic" else 0
-        self.setup = replace(setup, student=student, task_digest=find_task(setup.task).digest)
+        digests = {
+            "task_digest": find_task(setup.task).digest,
+            "source_digest": source.digest(),
+        }
+        self.setup = replace(setup, student=student, **digests)
         self.on_progress, self.stop = on_progress, stop
 
     @cached_property

@@ -108,6 +108,8 @@ def front(
         check_packages(settings.runtime)  # before anything slow
     if type(workers) is not int or not 0 <= workers <= MOST_WORKERS:
         raise ValueError(f"workers is {workers!r}; allowed: 0 to {MOST_WORKERS}.")
+    if latency == "recorded":  # before anything slow
+        calibration_for(source, space, settings, latency)
     folder = Path(out) if out else None
     if oracle == "glue":
         answers = oracles.glue(source)
@@ -118,9 +120,10 @@ def front(
             space.within(source)
         name = find_task(task).name
         asked = LatencySettings() if settings is None else settings
+        setup = Setup(source.name, name, oracle, training, seed)
+        oracles.check(source, setup, folder)
         plan = stages(source, name, epsilon, oracle, space, search, training, asked)
         on_progress({"stage": "getting ready", "done": 0, "total": 0, "plan": plan})
-        setup = Setup(source.name, name, oracle, training, seed)
         n = workers or (min(n_threads(), USUAL_WORKERS) if len(space) > SMALL else 1)
         answers = oracles.measured(source, setup, folder, on_progress, stop, n)
     if latency == "measured":

@@ -16,6 +16,7 @@ from bort_engine.algorithms.fptas import Candidate, Guess
 from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import Architecture
+from bort_engine.runs.records import Count, NonNegative
 
 # GLUE test scores (leaderboard average, WNLI included) of plain pretrained BERTs, no distillation.
 # Tiny to Medium: github.com/google-research/bert, README, March 2020 (Turc et al. 2019).
@@ -47,8 +48,12 @@ class ErrorPredictor:
     features: tuple[str, ...]
     intercept: float
     slopes: tuple[float, ...]
-    leave_one_out: float
-    n_points: int
+    leave_one_out: NonNegative
+    n_points: Count
+
+    def __post_init__(self) -> None:
+        if len(self.slopes) != len(self.features):
+            raise ValueError(f"{len(self.features)} features have {len(self.slopes)} slopes.")
 
     @classmethod
     def fit(
@@ -84,7 +89,8 @@ class ErrorPredictor:
     def predict(self, features: Sequence[float]) -> float:
         """Return the predicted error at one point of positive features."""
         pairs = zip(self.slopes, features, strict=True)
-        return math.exp(self.intercept + sum(slope * math.log(x) for slope, x in pairs))
+        log_error = self.intercept + sum(slope * math.log(x) for slope, x in pairs)
+        return math.exp(min(log_error, 40))  # of a record from anywhere, beyond all errors
 
 
 def shape_features(architecture: Architecture) -> tuple[int, ...]:

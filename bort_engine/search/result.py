@@ -33,6 +33,7 @@ Size = Literal["total", "effective"]
 Role = Literal["representative", "spot-check", "known"]
 SIZES: tuple[Size, ...] = ("total", "effective")
 W_ERRORS = ("excess", "cross-entropy")
+MOST_CHECKS = 1_000_000
 AFFORDABLE = 0.01  # what the recommended point may lose: one percentage point
 
 
@@ -128,6 +129,10 @@ class Search:
         check_choice("size", self.size, SIZES)
         check_choice("w_size", self.w_size, SIZES)
         check_choice("w_error", self.w_error, W_ERRORS)
+        for name, least in (("interval", 1), ("spot_checks", 0)):
+            value = getattr(self, name)
+            if type(value) is not int or not least <= value <= MOST_CHECKS:
+                raise ValueError(f"{name} is {value!r:.40}; allowed: {least} to {MOST_CHECKS:,}.")
         if not 0 <= self.tolerance < 1:
             raise ValueError(f"tolerance is {self.tolerance!r}; allowed: 0 up to, not with, 1.")
 
@@ -191,7 +196,7 @@ class Front:
     what was evaluated until then, and promises nothing.
 
     Raises:
-        ValueError: `maximum` is not among the points.
+        ValueError: `maximum` is not among the points, or a point is there twice.
     """
 
     source: str
@@ -218,6 +223,8 @@ class Front:
 
     def __post_init__(self) -> None:
         self[self.maximum]  # raises
+        if len({point.architecture for point in self.points}) < len(self.points):
+            raise ValueError("an architecture is among the points twice.")
 
     @property
     def achieved_epsilon(self) -> float:

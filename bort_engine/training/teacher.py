@@ -22,7 +22,7 @@ from bort_engine.data.tasks import MAX_LENGTH, find_task, load_task
 from bort_engine.encoder.sources import Source
 from bort_engine.runs import records
 from bort_engine.runs.events import Progress, Stop, counted, never, silent, step_events
-from bort_engine.runs.records import Positive, PositiveCount, Share
+from bort_engine.runs.records import NonNegative, Positive, PositiveCount, Share
 from bort_engine.training import metrics
 
 if TYPE_CHECKING:
@@ -59,12 +59,12 @@ class TeacherReport:
     (`kind`) are learnt less `mean`, in units of `spread`.
     """
 
-    error: float
-    dev_error: float
-    chance_error: float
-    n_dev: int
-    n_labelled: int
-    seconds: float
+    error: NonNegative
+    dev_error: Share
+    chance_error: Share
+    n_dev: PositiveCount
+    n_labelled: PositiveCount
+    seconds: NonNegative
     precision: str = ""  # of its training: "bf16" or "fp32"; "" in reports of the first version
     kind: Kind = "class"
     max_length: PositiveCount = MAX_LENGTH
@@ -160,6 +160,7 @@ class Teacher:
         splits = load_task(task, on_progress)
         rows = _labelled(splits, task, n_labelled, seed)
         folder = _folder(source, task, splits, steps, n_labelled, seed)
+        on_progress({"stage": "getting ready", "done": 0, "total": 1})
         if not folder.is_dir():
             recipe = (steps, rows, seed)
             _fine_tune(source, task, splits, recipe, folder, on_progress, stop)
@@ -231,9 +232,8 @@ def _folder(
     """Return where T lies: everything that decides its weights is in the name's digest."""
     columns = [list(split[column]) for split in splits.values() for column in split.column_names]
     texts = hashlib.sha256(json.dumps(columns).encode()).hexdigest()
-    weights = Path(source.weights or "") / "model.safetensors"
-    stamp = str(weights.stat().st_mtime_ns) if weights.is_file() else ""
-    key = [RECIPE_VERSION, asdict(source), texts, stamp, steps, n_labelled, n_labelled and seed]
+    key = [RECIPE_VERSION, asdict(source), texts, source.digest()]
+    key += [steps, n_labelled, n_labelled and seed]
     path, columns = parse_name(task)
     key += [columns.max_length] if columns.max_length else []
     digest = hashlib.sha256(json.dumps(key, default=str).encode()).hexdigest()[:10]

@@ -61,7 +61,8 @@ class Vectors:
     ) -> np.ndarray:
         """Return the vectors, kept by the texts' digest: those of 10,000 take half a minute."""
         n_tokens = str(self.tokenizer.model_max_length)
-        key = "\n".join([source.name, str(source.weights), n_tokens, *texts])
+        place = f"{source.weights}{source.digest()}"
+        key = "\n".join([source.name, place, n_tokens, *texts])
         digest = hashlib.sha256(key.encode()).hexdigest()[:16]
         path = cache_dir() / "vectors" / f"{digest}.npy"
         if not path.is_file():

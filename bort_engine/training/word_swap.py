@@ -59,10 +59,10 @@ def mask_tau(source: Source, tokenizer: PreTrainedTokenizerBase, seed: int) -> T
     """
     from transformers import AutoModelForMaskedLM
 
-    from bort_engine.encoder.build import weights_of
+    from bort_engine.encoder.build import PLAIN, weights_of
 
     model, info = AutoModelForMaskedLM.from_pretrained(
-        weights_of(source), output_loading_info=True, use_safetensors=True, trust_remote_code=False
+        weights_of(source), output_loading_info=True, **PLAIN
     )
     if lacking := [key for key in info["missing_keys"] if not key.endswith("decoder.bias")]:
         raise ValueError(

@@ -15,7 +15,7 @@ import streamlit as st
 
 from bort_engine.runs import jobs
 from bort_engine.runs.events import Event
-from bort_engine.runs.text import literal
+from bort_engine.runs.text import literal, near
 from bort_engine.search import errors as oracles
 from bort_engine.show.front import Fact
 from bort_engine.show.theme import short
@@ -152,7 +152,7 @@ def show_ended(run: jobs.Run, status: jobs.Status, kept: str = KEPT, name: str =
             )
         show_close(name)
     with st.expander("Last lines of its log", icon=":material/description:"):
-        st.code(run.log_tail(20) or "The log is empty.", language=None)
+        st.code(near(run.log_tail(20)) or "The log is empty.", language=None)
 
 
 @st.fragment(run_every="5s")

@@ -355,7 +355,7 @@ def test_refining_by_hand():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"epsilon": 0}, r"epsilon is 0; allowed: above 0, at most 1\. Try 0\.2\."),
+        ({"epsilon": 0}, r"epsilon is 0; allowed: 0\.01 to 1\. Try 0\.2\."),
         ({"epsilon": math.nan}, r"epsilon is nan; allowed"),
         ({"selection": "best"}, r"selection is 'best'; allowed: cover, stride, exhaustive\."),
         ({"interval": 0}, r"interval is 0; .* at least 1\."),

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import subprocess
 import tarfile
 import zipfile
@@ -32,7 +33,8 @@ def toy(tmp_path, monkeypatch):
         archive.writestr("toy_data-1.0.dist-info/RECORD", "")
     lock = tmp_path / "toy.lock"
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    lock.write_text(f"toy-data==1.0 --hash=sha256:{digest}\n")
+    content = hashlib.sha256(b"hello").hexdigest()
+    lock.write_text(f"toy-data==1.0 --hash=sha256:{digest}\n#   {content}  data.txt\n")
     resource = Resource("toy-data", "toy", ("data.txt",), 1, "ours")
     monkeypatch.setitem(RESOURCES, "toy", resource)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -47,7 +49,7 @@ def toy_source(toy, tmp_path, monkeypatch):
     contents = {
         "setup.py": f"open({str(tmp_path / 'trace')!r}, 'w'); raise SystemExit('never run')",
         "PKG-INFO": "Metadata-Version: 2.1\nName: toy-source\nVersion: 1.0\n",
-        "more/data.txt": "hello again",
+        "more/more.txt": "hello again",
     }
     with tarfile.open(archive, "w:gz") as file:
         for name, content in contents.items():
@@ -55,8 +57,10 @@ def toy_source(toy, tmp_path, monkeypatch):
             member.size = len(content)
             file.addfile(member, io.BytesIO(content.encode()))
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-    toy.write_text(f"{toy.read_text()}toy-source==1.0 --hash=sha256:{digest}\n")
-    resource = Resource("toy-source", "more", ("data.txt",), 1, "ours", is_source=True)
+    content = hashlib.sha256(b"hello again").hexdigest()
+    pin = f"toy-source==1.0 --hash=sha256:{digest}\n#   {content}  more.txt\n"
+    toy.write_text(toy.read_text() + pin)
+    resource = Resource("toy-source", "more", ("more.txt",), 1, "ours", is_source=True)
     monkeypatch.setitem(RESOURCES, "toy-source", resource)
     return toy
 
@@ -77,8 +81,23 @@ def test_fetch_takes_only_the_named_data_and_does_nothing_the_second_time(toy, m
     assert len(events) == 1
 
 
+@pytest.mark.parametrize("damage", [lambda f: f.write_text("jello"), Path.unlink])
+def test_a_damaged_file_in_the_cache_is_fetched_again_and_kept_until_then(
+    toy, monkeypatch, tmp_path, damage
+):
+    path = fetch("toy", lock=toy) / "data.txt"
+    damage(path)
+    with monkeypatch.context() as offline, pytest.raises(ValueError, match="could not be fetched"):
+        offline.setenv("PIP_FIND_LINKS", str(tmp_path / "empty"))
+        fetch("toy", lock=toy)
+    assert left_overs() == ["toy-1.0"]
+    events = []
+    fetch("toy", events.append, lock=toy)
+    assert path.read_text() == "hello" and "in the cache is damaged" in events[0]["detail"]
+
+
 def test_a_wrong_package_hash_is_refused_with_both_hashes(toy):
-    real = toy.read_text().split("sha256:")[1].strip()
+    real = toy.read_text().split("sha256:")[1].split()[0]
     toy.write_text(f"toy-data==1.0 --hash=sha256:{'0' * 64}\n")
     with pytest.raises(ValueError, match=rf"expected {'0' * 64}, got {real}"):
         fetch("toy", lock=toy)
@@ -88,7 +107,7 @@ def test_a_wrong_package_hash_is_refused_with_both_hashes(toy):
 def test_a_source_distribution_is_read_and_not_run(toy_source, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BORT_CACHE", "cache")
-    assert (fetch("toy-source", lock=toy_source) / "data.txt").read_text() == "hello again"
+    assert (fetch("toy-source", lock=toy_source) / "more.txt").read_text() == "hello again"
     assert not (tmp_path / "trace").exists()
     toy_source.write_text(f"toy-source==1.0 --hash=sha256:{'0' * 64}\n")
     (cache_dir() / "resources" / "toy-source-1.0").rename(tmp_path / "gone")
@@ -123,6 +142,8 @@ def test_an_unknown_resource_names_the_known_ones():
 
 
 def test_every_resource_is_pinned_by_version_and_sha256():
+    files = re.findall(r"^#   [0-9a-f]{64}  (\S+)$", LOCK.read_text(), re.M)
+    assert files == [name for resource in RESOURCES.values() for name in resource.files]
     lines = [line for line in LOCK.read_text().splitlines() if not line.startswith("#")]
     assert [line.split("==")[0] for line in lines] == [r.package for r in RESOURCES.values()]
     assert set(DEFAULT) <= RESOURCES.keys()

@@ -1,11 +1,14 @@
 """Inheriting: what is kept is the parent's own weights, for every family, and T itself is exact."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForSequenceClassification, BertTokenizer
 
-from bort_engine.encoder.build import Importance, build, inherit
+from bort_engine.encoder.build import Importance, build, inherit, load_source, load_tokenizer
 from bort_engine.encoder.sources import Source, sources
 from bort_engine.encoder.space import Architecture
 
@@ -136,3 +139,79 @@ def test_build_keeps_the_neurons_that_the_texts_excite_most(embedded, monkeypatc
     assert torch.equal(default, chosen) and not torch.equal(default, others)
     with pytest.raises(ValueError, match="texts is empty; give one at least"):
         build(shape, source, texts=[])
+
+
+def change(name, **values):
+    def apply(folder):
+        path = folder / name
+        path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+    return apply
+
+
+def words(change):
+    def apply(folder):
+        path = folder / "tokenizer.json"
+        content = json.loads(path.read_text())
+        change(content)
+        path.write_text(json.dumps(content))
+
+    return apply
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A whole folder: a model of 50 words, and a tokenizer of at most as many."""
+    parent_of(BERT).bfloat16().save_pretrained(tmp_path)
+    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz"]
+    BertTokenizer({token: n for n, token in enumerate(vocab)}).save_pretrained(tmp_path)
+    return tmp_path
+
+
+def test_a_folder_is_opened_in_fp32_and_with_the_attention_that_we_name(saved):
+    change("config.json", dtype="bfloat16", attn_implementation="someone/kernel")(saved)
+    model = load_source(Source.load(str(saved)), num_labels=2)
+    assert model.dtype == torch.float32 and model.config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "cause"),
+    [
+        (words(lambda t: t["model"]["vocab"].update(z=50)), "ids go from 0 to 50, .* from 0 to 49"),
+        (words(lambda t: t["model"]["vocab"].update(z=-1)), ""),
+        (words(lambda t: t.update(model=None)), ""),
+        (lambda folder: (folder / "tokenizer.json").write_text("[" * 100_000), ""),
+        (lambda folder: (folder / "tokenizer.json").write_bytes(b"\xff\x00"), ""),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "no words in it"),
+        (change("tokenizer_config.json", pad_token=None), "have a padding token"),
+        (change("tokenizer_config.json", pad_token={"a": 1}), ""),
+        (change("tokenizer_config.json", model_max_length=-5), "model_max_length is -5"),
+        (change("tokenizer_config.json", model_max_length="x"), ""),
+    ],
+)
+def test_a_tokenizer_that_does_not_fit_is_one_line(saved, spoil, cause):
+    load_tokenizer(Source.load(str(saved)))
+    spoil(saved)
+    expected = (
+        f"^the tokenizer of .* could not be loaded .*{cause}.*check the network or the folder"
+    )
+    with pytest.raises(ValueError, match=expected) as refusal:
+        load_tokenizer(Source.load(str(saved)))
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "cause"),
+    [
+        ("bert.encoder.layer.1.attention.self.query.bias", None, "lacks bert.*1.attention.self.qu"),
+        ("bert.embeddings.LayerNorm.weight", torch.ones(31), "lacks bert.embeddings.LayerNorm"),
+        ("bert.pooler.dense.bias", torch.full((32,), torch.nan), "some of them are not finite"),
+    ],
+)
+def test_weights_that_would_be_drawn_at_random_are_refused(saved, name, value, cause):
+    weights = load_file(saved / "model.safetensors") | {name: value}
+    kept = {name: weight for name, weight in weights.items() if weight is not None}
+    save_file(kept, saved / "model.safetensors", {"format": "pt"})
+    source = Source.load(str(saved))
+    with pytest.raises(ValueError, match=f"^the weights of .* could not be loaded .*{cause}"):
+        load_source(source, num_labels=2)

@@ -5,8 +5,10 @@ import re
 from dataclasses import replace
 
 import huggingface_hub
+import numpy as np
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
+from safetensors.numpy import save_file
 from transformers import AutoConfig
 
 from bort_engine.data.resources import RESOURCES
@@ -25,12 +27,24 @@ CONFIG = {
 }
 
 
+def write_weights(folder, config):
+    """Write a BERT's weights, as far as they are compared with its config: zeros."""
+    width = config["hidden_size"]
+    names = ("vocab_size", "max_position_embeddings", "type_vocab_size")
+    parts = ("word_embeddings", "position_embeddings", "token_type_embeddings")
+    rows = {part: config[name] for part, name in zip(parts, names, strict=True)}
+    for n in range(config["num_hidden_layers"]):
+        rows[f"layer.{n}.intermediate.dense"] = config["intermediate_size"]
+    weights = {f"bert.{part}.weight": np.zeros((n, width), "f4") for part, n in rows.items()}
+    save_file(weights, folder / "model.safetensors")
+
+
 @pytest.fixture
 def folder(tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(CONFIG))
-    (folder / "model.safetensors").write_bytes(b"")
+    write_weights(folder, CONFIG)
     return folder
 
 
@@ -66,7 +80,17 @@ def test_a_name_that_is_no_source_is_refused(name, message):
     [
         (CONFIG | {"model_type": "gpt2"}, "model_type 'gpt2'; allowed: bert, roberta, distilbert"),
         ({k: v for k, v in CONFIG.items() if k != "hidden_size"}, "mine: .* lacks 'hidden_size'"),
-        (CONFIG | {"vocab_size": "many"}, "source .*mine: vocab_size is 'many'; it must be an int"),
+        (CONFIG | {"vocab_size": "many"}, "source .*mine: vocab_size is 'many'; allowed: an int"),
+        (
+            CONFIG | {"hidden_size": 10**12, "num_attention_heads": 7},
+            "hidden_size is 10{12}; allowed",
+        ),
+        (CONFIG | {"num_hidden_layers": 10**5}, "num_hidden_layers is 100000; .* from 1 to 256"),
+        (CONFIG | {"vocab_size": 10**400}, "vocab_size is 10{39}; allowed: .* from 1 to 2,000,000"),
+        (CONFIG | {"num_labels": 10**9}, "mine: config.json has more than 10,000 labels"),
+        (CONFIG | {"quantization_config": {}}, "config.json has quantization_config; save a plain"),
+        (CONFIG | {"intermediate_size": 48}, r"layer.0.* is \(128, 64\), but \(48, 64\) by config"),
+        (CONFIG | {"num_hidden_layers": 3}, r"layer.2.* is missing, but \(128, 64\) by config"),
         ([], r"mine: config\.json is not a JSON object"),
     ],
     ids=str,
@@ -79,6 +103,9 @@ def test_a_config_that_describes_no_source_is_refused(folder, config, message):
 
 def test_a_folder_without_json_or_safe_weights_is_refused(folder):
     (folder / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"config\.json is not JSON .*; save the model again"):
+        Source.load(str(folder))
+    (folder / "config.json").write_text("[" * 100_000)
     with pytest.raises(ValueError, match=r"config\.json is not JSON .*; save the model again"):
         Source.load(str(folder))
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")

@@ -45,7 +45,7 @@ def test_heads_that_do_not_divide_the_hidden_size_are_refused_with_those_that_do
     ("field", "value"), [*zip(Architecture.__slots__, [0, 1.0, True, "2"], strict=True)]
 )
 def test_a_field_that_is_no_positive_integer_is_refused_by_name(field, value):
-    with pytest.raises(ValueError, match=rf"{field} is .*; it must be an integer of at least 1"):
+    with pytest.raises(ValueError, match=rf"{field} is .*; allowed: an integer from 1 to"):
         replace(Architecture(1, 1, 1, 1), **{field: value})
 
 

@@ -29,7 +29,7 @@ def test_shapes_are_timed_and_kept_in_the_order_asked_for(tmp_path, monkeypatch)
     )
     assert [row.architecture for row in times.rows] == [TINY.architecture, SMALLER]
     assert all(0 < row.low <= row.median <= row.high for row in times.rows)
-    assert set(stages) == {6} and len(stages) == 6  # 3 rounds of 2
+    assert set(stages) == {6} and len(stages) == 7  # the start, and 3 rounds of 2
     assert records.read(tmp_path / "stopwatch.json", Times) == times
     assert "in pytorch, batch 1, 8 tokens" in str(times) and "other programs" not in str(times)
 

@@ -224,7 +224,7 @@ def test_a_plan_knows_its_words(change, cause):
     ("architecture", "epsilon", "cause"),
     [
         ("9,2,16,24", None, r"architecture 9,2,16,24 does not fit in .*tiny \(2,2,16,24\)"),
-        (SHAPE, 2, r"epsilon is 2; allowed: above 0, at most 1"),
+        (SHAPE, 2, r"epsilon is 2; allowed: 0.01 to 1"),
     ],
 )
 def test_mistakes_in_the_arguments_come_before_any_work(

@@ -20,6 +20,7 @@ from bort_engine.encoder.stopwatch import Timed, Times
 from bort_engine.encoder.timing import LatencySettings
 from bort_engine.runs import jobs, records
 from bort_engine.runs.provenance import Provenance
+from bort_engine.runs.work import Process
 from bort_engine.search import errors as oracles
 from bort_engine.search import front as extract
 from bort_engine.search.errors import searched
@@ -41,6 +42,7 @@ from tests.app import (
     words,
 )
 from tests.conftest import TEACHER, synthetic_front
+from tests.encoder.test_sources import write_weights
 
 pytestmark = pytest.mark.usefixtures("quiet")
 ROOT = Path(__file__).parents[2]
@@ -131,6 +133,27 @@ def test_any_other_text_in_the_address_leads_to_the_recommended_point(calls, poi
     assert not at.exception and card(at) == str(FRONT.knee.architecture)
     assert "Here is another one." in words(at)
     assert not [c for c in at.caption if "![](http://x)" in c.value]  # shown, not fetched
+
+
+IMAGE = "![x](http://evil.example/x.png) <img src=x> &lt; :red[x]\n- www.evil.example"
+
+
+@pytest.mark.parametrize("state", ["running", "failed", "cancelled"])
+def test_what_a_run_folder_says_is_shown_and_not_rendered(calls, run_root, state):
+    folder = run_root / "front-1"
+    records.write(folder / "request.json", jobs.Request("front", (IMAGE, "--task", IMAGE)))
+    status = jobs.Status(state, IMAGE, IMAGE, 1, 2, message=IMAGE, process=Process.current())
+    records.write(folder / "status.json", status)
+    event = {"stage": "x", "architecture": "1,2,96,192", "dev_error": 10**400}
+    (folder / "metrics.jsonl").write_text(json.dumps(event) + "\n")
+    for name in ("front-1", IMAGE):
+        at = opened(run=name)
+        assert not at.exception
+        kinds = (at.markdown, at.caption, at.header, at.subheader, at.error, at.warning, at.info)
+        texts = [element.value for kind in kinds for element in kind]
+        texts += [label for element in at.button for label in (element.label, element.help or "")]
+        shown = [text for text in texts if "evil.example" in text]
+        assert shown and not [t for t in shown if re.search(r"(?<!\\)[!\[<&]|\n-", t)], shown
 
 
 def test_budgets_lead_to_a_point_and_name_what_comes_nearest(calls):
@@ -423,13 +446,14 @@ def test_your_own_model_is_looked_at_and_becomes_the_source(slow, tmp_path):
     folder.mkdir()
     config = {"model_type": "bert", "num_hidden_layers": 4, "num_attention_heads": 4}
     config |= {"hidden_size": 128, "intermediate_size": 256, "vocab_size": 1000}
-    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 64}))
+    config |= {"max_position_embeddings": 64, "type_vocab_size": 2}
+    (folder / "config.json").write_text(json.dumps(config))
     at = opened()
     at.session_state["own"] = True
     at.run()
     at.text_input(key="own_model_name").set_value(str(folder)).run()
     assert "has no model.safetensors: a source needs its weights" in words(at)
-    (folder / "model.safetensors").write_bytes(b"")
+    write_weights(folder, config)
     at.text_input(key="own_model_name").set_value(f"{folder} ").run()
     text = words(at)
     assert "bert, 4 layers, 4 heads, hidden size 128, intermediate size 256" in text

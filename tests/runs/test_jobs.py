@@ -92,7 +92,7 @@ def test_a_run_that_hears_no_stop_ends_at_the_second(run_root, wait, monkeypatch
 
 def test_a_second_run_waits_in_line_visibly_and_can_be_stopped_there(run_root, wait):
     run_root.mkdir()
-    with FileLock(run_root / ".lock"):
+    with FileLock(records.lock_of(run_root)):
         run, early = jobs.start("front", ARGUMENTS), jobs.start("front", ARGUMENTS)
         early.cancel()  # right after the start: a stop, and no failure
         wait(lambda: run.status().stage == "waiting in line")
@@ -102,8 +102,28 @@ def test_a_second_run_waits_in_line_visibly_and_can_be_stopped_there(run_root, w
     assert (run.status().state, early.status().state) == ("cancelled", "cancelled")
     assert run.status().message == "Stopped while waiting in line."
     assert not run.metrics()
-    with pytest.raises(Cancelled), jobs.working(run.folder, "front", ARGUMENTS):
-        pass  # the stop holds until the run is resumed
+    with pytest.raises(Cancelled), jobs.working(run.folder, "front", ARGUMENTS) as job:
+        job.report({"stage": "x", "done": 0, "total": 1})  # the stop holds until it is resumed
+
+
+def test_a_run_tells_at_once_for_whom_it_waits_and_a_mistake_does_not_wait(run_root, monkeypatch):
+    monkeypatch.setenv("BORT_CACHE", str(run_root.parent / "cache"))
+    event, told = {"stage": "calibrating", "done": 0, "total": 9}, []
+    with jobs.working(run_root / "first", "front", ARGUMENTS) as first:
+        first.report(event)
+        with (
+            pytest.raises(ValueError, match="no column"),
+            jobs.working(run_root / "second", "front", ARGUMENTS, told.append),
+        ):
+            raise ValueError("no column")  # as a verb does before its first event
+        with (
+            pytest.raises(Cancelled),
+            jobs.working(run_root / "third", "front", ARGUMENTS, told.append) as third,
+        ):
+            third._tell = lambda text: (told.append(text), third.stop.set())
+            third.report(event)
+    assert told == ["waiting in line: first has been at work since a moment ago, at calibrating"]
+    assert sorted(path.name for path in run_root.iterdir()) == ["first", "second", "third"]
 
 
 @pytest.mark.parametrize("name", ["", "../x", "A", "x" * 81, "front\n", "no-such-run", "link"])
@@ -267,7 +287,8 @@ def test_signals_are_given_back_and_work_outside_the_main_thread(tmp_path):
     states = []
 
     def elsewhere() -> None:
-        with jobs.working(tmp_path / "y", "front", []):
+        with jobs.working(tmp_path / "y", "front", []) as job:
+            job.report({"stage": "x", "done": 0, "total": 1})
             states.append(json.loads((tmp_path / "y" / "status.json").read_text())["state"])
 
     thread = threading.Thread(target=elsewhere)

@@ -1,11 +1,14 @@
 """Evaluations of the real model on real data, small; and their table, which survives a crash."""
 
+import json
+import math
 from dataclasses import replace
 
 import pytest
 
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import Architecture
+from bort_engine.runs import records
 from bort_engine.runs.events import Cancelled
 from bort_engine.runs.provenance import Provenance
 from bort_engine.search.evaluate import (
@@ -52,6 +55,9 @@ def test_a_table_is_read_back_and_a_cut_off_last_line_is_dropped(tmp_path):
         '{"architecture": "1,5,96,192", "error": 1, "dev_error": 0.5, "seconds": 1}',
         '{"architecture": "1,2,96,192", "error": NaN, "dev_error": 0.5, "seconds": 1}',
         '{"architecture": "1,2,96,192", "error": 1, "dev_error": 7, "seconds": 1}',
+        '{"architecture": "1,2,96,192", "error": true, "dev_error": 0.5, "seconds": 1}',
+        '{"architecture": "2,2,96,192", "error": 0.5, "dev_error": 0.24, "seconds": 1}',
+        "[" * 100_000,
     ],
 )
 def test_a_damaged_line_is_named_and_refused(tmp_path, line):
@@ -61,6 +67,22 @@ def test_a_damaged_line_is_named_and_refused(tmp_path, line):
         file.write(line + "\n")
     with pytest.raises(ValueError, match=r"evaluations.jsonl line 3 is damaged .*start anew"):
         EvaluationTable(path, HEADER)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("n_dev", 0), ("n_dev", True), ("dev_error", 1.5), ("error", math.nan), ("seconds", 10**400)],
+)
+def test_a_table_with_a_teacher_that_cannot_be_is_refused(tmp_path, field, value):
+    path, header = tmp_path / "evaluations.jsonl", records.dump(HEADER)
+    header["teacher"][field] = value
+    path.write_text(json.dumps(header) + "\n")
+    with pytest.raises(ValueError, match=rf"line 1 is damaged .*teacher\.{field}.*start anew"):
+        EvaluationTable(path)
+    del header["teacher"]
+    path.write_text(json.dumps(header) + "\n")
+    with pytest.raises(ValueError, match=r"line 1 is damaged .*teacher.*required.*start anew"):
+        EvaluationTable(path)
 
 
 def test_a_table_of_another_version_or_set_up_is_refused(tmp_path):

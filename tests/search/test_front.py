@@ -64,7 +64,7 @@ def test_a_recorded_front_is_drawn_for_any_epsilon_and_its_promise_kept():
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"epsilon": 0}, r"epsilon is 0; allowed: above 0, at most 1"),
+        ({"epsilon": 0}, r"epsilon is 0; allowed: 0.01 to 1"),
         ({"oracle": "guess"}, r"oracle is 'guess'; allowed: brief, scratch, elastic, glue"),
         ({"source": "bort"}, r"source bort has no weights to load"),
         ({"search": Search(space="D=7 A=2 H=96 I=192")}, r"num_hidden_layers 7 is beyond minilm"),
@@ -188,3 +188,5 @@ def test_a_local_folder_is_a_source_like_any_other(embedded, tmp_path):
     (tmp_path / "mine" / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(ValueError, match=r"the weights of .*mine could not be loaded"):
         load_source(source)
+    with pytest.raises(ValueError, match=r"model.safetensors is damaged"):
+        Source.load(source.name)

@@ -14,6 +14,7 @@ from bort_engine.runs import records
 from bort_engine.search.result import Front, Point, mark_pareto
 from bort_engine.search.scale import Scale
 from tests import conftest
+from tests.runs.test_records import places
 
 SCALE = Scale(0.10, 0.4)  # the source errs on 10 %, guessing on 50 %
 
@@ -251,14 +252,6 @@ JSON = st.recursive(
     ),
     max_leaves=4,
 )
-
-
-def places(plain: Any) -> list[tuple[Any, Any]]:
-    """List every (container, key) of a JSON value."""
-    if isinstance(plain, dict | list):
-        keys = list(plain) if isinstance(plain, dict) else range(len(plain))
-        return [pair for key in keys for pair in [(plain, key), *places(plain[key])]]
-    return []
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -1,5 +1,8 @@
 """T: cached by what decides its weights, and honest about which labels it has seen."""
 
+import os
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from datasets import Dataset, DatasetDict
@@ -40,6 +43,24 @@ def test_its_folder_follows_what_decides_its_weights():
     assert len({plain, *others}) == 6
 
 
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_an_edited_folder_is_another_teacher_and_a_touched_one_is_not(tmp_path, name):
+    for file in ("config.json", "model.safetensors", "tokenizer.json"):
+        (tmp_path / file).write_text(f"{file} as it was")
+    own = replace(SOURCE, name=str(tmp_path), weights=str(tmp_path))
+    before = _folder(own, "films", splits(), 0, 0, 0)
+    os.utime(tmp_path / name, (1, 1))
+    (tmp_path / "README.md").write_text("notes")
+    assert _folder(own, "films", splits(), 0, 0, 0) == before
+    (tmp_path / name).write_text(f"{name} as it is ")  # as long, at another time
+    assert _folder(own, "films", splits(), 0, 0, 0) != before
+
+
+def test_the_key_of_a_source_that_ships_stays(monkeypatch):
+    monkeypatch.setenv("BORT_CACHE", "cache")
+    assert _folder(SOURCE, "films", splits(), 0, 0, 0).name == "minilm-l6-films-4475d5dfcd"
+
+
 def test_the_labelled_rows_are_a_seeded_sample():
     first, again, other = (_labelled(splits(), "films", 60, seed) for seed in (0, 0, 1))
     assert first.tolist() == again.tolist() == sorted(set(first)) != other.tolist()
@@ -66,7 +87,7 @@ def test_it_is_trained_once_and_its_report_says_how(source, quick_cache, tmp_pat
     options = {"steps": 2, "n_labelled": 60, "on_progress": events.append}
     teacher = Teacher.prepare(source, str(path), **options)
     again = Teacher.prepare(source, str(path), **options)
-    told, *steps = events
+    _ready, told, *steps, _again = events
     assert told["detail"] == "at most 8 tokens are read, which cuts 0.0% of the texts"
     counts = [(event["stage"], event["done"], event["total"]) for event in steps]
     training, labelling = TEACHER_STAGES
