@@ -63,7 +63,7 @@ def front(
     settings: LatencySettings | None = None,
     recalibrate: bool = False,
     seed: int = 0,
-    workers: int = 0,
+    workers: int = 1,
     out: str | Path | None = None,
     on_progress: Progress = bar,
     stop: Stop = never,
@@ -87,7 +87,7 @@ def front(
         recalibrate: make this machine's calibration anew.
         seed: of the trainings and spot-checks.
         workers: processes of one thread that evaluate side by side; 1 for this one alone, with all
-            threads; 0 for as many as there are processors, at most 8, if the space is not small.
+            threads; 0 for as many as there are processors, at most 8, unless the space is small.
         out: a folder for the record; given again, what was measured is not measured twice.
 
     Raises:
