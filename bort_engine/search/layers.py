@@ -66,7 +66,7 @@ class Effort:
     fit: int = 300
     audit: int = 50
     measure: int = 40
-    rounds: int = 3
+    rounds: int = 8
     improve: int = 40
 
     def __post_init__(self) -> None:
