@@ -1,11 +1,12 @@
 """Layers of unequal width on trial: do losses add up, and do uneven shapes beat uniform ones?
 
-Run: python benchmarks/layers.py audit RUN        rivals of the fitted table of losses, on its audit
-     python benchmarks/layers.py race RUN ...     uneven against uniform shapes, a run of `layers`
-                                                  for each training seed that has a recorded table
-     python benchmarks/layers.py finish RUN OUT   six pairs of equal cost, distilled and timed
+Run: python benchmarks/layers.py search          the dynamic program at several epsilons
+     python benchmarks/layers.py race            uneven against uniform shapes, by training seed
+     python benchmarks/layers.py finish OUT      six pairs of equal cost, distilled and timed
+     python benchmarks/layers.py audit RUN       rivals of the fitted table of losses, on its audit
 
-RUN is a folder of `python -m bort_engine layers minilm-l6 --seed S --out RUN`. `audit` holds four
+RUN is a folder of `python -m bort_engine layers minilm-l6 --out RUN`; the others read the fronts in
+assets/recorded. `audit` holds four
 tables of layer losses against the same random shapes: one width changed at a time; the same with a
 coefficient for each sublayer fitted as in SPDY (Frantar and Alistarh 2022); Fisher information from
 one backward sweep (Kwon et al. 2022); and ours. `race` and `finish` compare only what one ruler can
@@ -14,6 +15,7 @@ measure: uniform shapes with all heads, of the hidden sizes that were timed by l
 
 import json
 import os
+import resource
 import sys
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -31,14 +33,17 @@ from scipy.optimize import nnls
 from scipy.stats import kendalltau
 
 from bort_engine.algorithms.pareto import nondominated
+from bort_engine.data.resources import ASSETS
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import Architecture
 from bort_engine.encoder.uneven import LEFT_OUT, Uneven
 from bort_engine.search import errors as oracles
 from bort_engine.search.evaluate import EvaluationTable, Evaluator, Setup
+from bort_engine.search.layer_losses import count, search
 from bort_engine.search.layers import LayersFront, costs_of
 
 SOURCE = sources["minilm-l6"]
+FRONTS = sorted((ASSETS / "recorded").glob("layers-minilm-l6-*-seed*.json"))
 WHOLE = SOURCE.architecture
 FULL = (WHOLE.num_attention_heads, WHOLE.intermediate_size)
 HEADS, NEURONS = (0, 2, 4, 6, 8, 10), (0, 96, 192, 384, 576, 768, 1152)
@@ -48,6 +53,21 @@ POINT = 0.01  # of accuracy: what counts as better
 
 def evaluator_of(front: LayersFront) -> Evaluator:
     return Evaluator(SOURCE, Setup(SOURCE.name, front.task, "elastic", seed=front.seed))
+
+
+def show_search() -> None:
+    front = LayersFront.load(FRONTS[0])
+    print(f"{count(WHOLE, front.latency):.1e} shapes")
+    for epsilon in (0.2, 0.1, 0.05, 0.02):
+        start = perf_counter()
+        found, n_states = search(front.losses, front.latency, SOURCE, epsilon)
+        seconds = perf_counter() - start
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+        print(
+            f"epsilon {epsilon:g}: {seconds:.2f} s, at most {max(n_states)} states after a layer, "
+            f"{len(found)} shapes, {peak:.0f} MB at most so far",
+            flush=True,
+        )
 
 
 # Tables of losses
@@ -126,12 +146,12 @@ class Fisher:
         model: Any = evaluator.student.cut(Uneven(hidden, (FULL,) * WHOLE.num_hidden_layers))
         masks, hooks = [], []
         for layer in model.base_model.encoder.layer:
-            for dense, count in (
+            for dense, n_units in (
                 (layer.attention.output.dense, FULL[0]),
                 (layer.output.dense, FULL[1]),
             ):
-                mask = torch.ones(count, requires_grad=True)
-                width = dense.in_features // count
+                mask = torch.ones(n_units, requires_grad=True)
+                width = dense.in_features // n_units
                 hook = lambda _, inputs, mask=mask, width=width: (  # noqa: E731
                     inputs[0] * mask.repeat_interleave(width),
                 )
@@ -263,9 +283,8 @@ def pairs_of(front: LayersFront) -> list[Pair]:
     return pairs
 
 
-def race(folders: list[Path]) -> None:
-    for folder in folders:
-        front = LayersFront.load(folder / "layers.json")
+def race() -> None:
+    for front in map(LayersFront.load, FRONTS):
         shapes, uniform = uniform_of(front)
         pairs = pairs_of(front)
         better = sum(pair.gain >= POINT for pair in pairs)
@@ -299,12 +318,12 @@ def race(folders: list[Path]) -> None:
             )
 
 
-def finish(folder: Path, out: Path, n_pairs: int = 6, steps: int = 300) -> None:
+def finish(out: Path, n_pairs: int = 6, steps: int = 300) -> None:
     """Distil both of some pairs from T, equally long, and time all of them in turns."""
     from bort_engine.search.cut import LEARNING_RATE
     from bort_engine.training.trainer import Recipe, train, without_dropout
 
-    front = LayersFront.load(folder / "layers.json")
+    front = LayersFront.load(FRONTS[0])
     pairs = pairs_of(front)
     spread = np.linspace(0, len(pairs) - 1, n_pairs).round().astype(int)
     chosen = [sorted(pairs, key=lambda pair: pair.latency_ms[0])[k] for k in spread]
@@ -339,9 +358,9 @@ if __name__ == "__main__":
     command, *arguments = sys.argv[1:] or [""]
     if command == "audit" and len(arguments) == 1:
         audit(Path(arguments[0]))
-    elif command == "race" and arguments:
-        race([*map(Path, arguments)])
-    elif command == "finish" and len(arguments) == 2:
-        finish(Path(arguments[0]), Path(arguments[1]))
+    elif command == "finish" and len(arguments) == 1:
+        finish(Path(arguments[0]))
+    elif command in ("race", "search") and not arguments:
+        race() if command == "race" else show_search()
     else:
         sys.exit(__doc__)
