@@ -76,7 +76,7 @@ def show_record(record: LayersFront, uniform: tuple[layers.UniformPoint, ...]) -
             frame = partial(layers.measured_frame, record, uniform)
         lesson.picture(*drawn, "layers", frame)
         st.caption(
-            "A shape is `hidden:heads x neurons of each layer`, a dash for a layer left out. "
+            "A shape is its hidden size: heads x neurons of each layer, a dash for one left out. "
             "Uniform: shapes of the recorded table with all heads. One ruler predicts all "
             "latencies, from timed parts of layers. Wrong on dev: as slices of one elastic "
             "student. "
