@@ -32,7 +32,7 @@ def record() -> LayersFront:
     rows = (
         (WHOLE, 22_713_216, 11.0, -4.0, floor, 0.17, "source"),
         (SMALL, 7_000_000, 5.0, -2.0, floor - 0.01 + math.exp(-1.5), 0.19, "search"),
-        (TINY, 6_000_000, 1.0, -1.0, floor - 0.01 + math.exp(-0.9), 0.30, "search"),
+        (TINY, 6_000_000, 1.0, -1.0, floor - 0.01 + math.exp(-0.9), 0.30, "local search"),
     )
     points = [
         UnevenPoint(Uneven.parse(a), p, i, loss, error, dev, (dev - 0.17) / 0.28, by, pareto=True)
@@ -42,8 +42,8 @@ def record() -> LayersFront:
         source="minilm-l6",
         task="rotten-tomatoes",
         epsilon=0.2,
-        effort=Effort(20, 3, 2, 0),
-        n_found=2,
+        effort=Effort(20, 3, 1, 0, 1),
+        n_found=1,
         n_states=2,
         search_seconds=0.1,
         points=tuple(points),
@@ -111,17 +111,21 @@ def test_a_budget_takes_the_fastest_within_it_of_either_kind(record):
     assert layers.compare(record, rivals) == [
         (lost, 11.0 if lost == 1 else 5.0, 4.0) for lost in layers.BUDGETS
     ]
-    assert "for 0 of these 5 budgets" in layers.against_uniform(record, rivals)
-    slow = [replace(rival, latency_ms=9.0) for rival in rivals]
-    assert "for 4 of these 5 budgets" in layers.against_uniform(record, slow)
+    assert "**for 0**, and slower for 5;" in layers.against_uniform(record, rivals)
+    for ms, ahead in ((4.9, 0), (5.2, 0), (9.0, 4)):  # 5 ms, but 11 of the least budget
+        slow = [replace(rival, latency_ms=ms) for rival in rivals]
+        assert f"**for {ahead}**, and slower for 1;" in layers.against_uniform(record, slow)
 
 
 def test_sums_are_held_against_what_was_measured(record):
-    assert layers.gap_of_found(record) == pytest.approx((-0.5 - 0.1) / 2)
+    assert layers.gap(record, "search") == pytest.approx(-0.5)
     said = layers.audit(record)
-    assert "summed and measured losses is 1.00" in said and "**-0.30** in the mean" in said
-    assert "against -0.10 of random ones" in said
-    assert layers.audit_frame(record)["From"].tolist() == ["random"] * 6 + ["search"] * 2
+    assert "summed and measured losses is 1.00" in said
+    assert "none of them learned from, the sums are off by -0.10 in the mean" in said
+    assert layers.audit_frame(record)["From"].tolist() == ["random"] * 6 + [
+        "search",
+        "local search",
+    ]
 
 
 def test_a_shape_is_told_with_the_command_that_makes_it(record):
@@ -166,10 +170,10 @@ def test_six_cells_of_1_6_percent_come_to_ten(record):
 def test_the_presets_lead_to_the_sums_and_to_what_was_measured(open_lesson):
     at = open_lesson("layers")
     assert not at.warning and len(at.get("plotly_chart")) == 4
-    press(at, "Measured, at 3 points lost")
-    assert at.query_params["layers_lost"] == "3"
+    press(at, "Measured, one point lost")
+    assert at.query_params["layers_lost"] == "1"
     record = LayersFront.load(layers.RECORDED)
-    chosen = layers.chosen(record, 3)
+    chosen = layers.chosen(record, 1)
     assert str(chosen.shape) in at.code[0].value and str(chosen.shape) in words(at)
     press(at, "All there are, at epsilon 0.1")
     assert at.session_state["layers_view"] == "Summed losses"
