@@ -10,7 +10,7 @@ import streamlit as st
 from bort_engine.runs.text import literal
 from pages.parts import guess
 from pages.parts import lesson as frame
-from pages.parts.lessons import choosing, cost, dial, ledger, path, pruning, torus
+from pages.parts.lessons import choosing, cost, dial, layers, ledger, path, pruning, torus
 
 LESSONS: dict[str, ModuleType] = {
     "path": path,
@@ -18,6 +18,7 @@ LESSONS: dict[str, ModuleType] = {
     "cost": cost,
     "dial": dial,
     "choosing": choosing,
+    "layers": layers,
     "torus": torus,
     "ledger": ledger,
 }

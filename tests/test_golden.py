@@ -21,6 +21,7 @@ from bort_engine.lab.torus_run import Torus
 from bort_engine.runs.records import read
 from bort_engine.search.evaluate import EvaluationTable
 from bort_engine.search.front import front
+from bort_engine.search.layers import LayersFront
 from bort_engine.search.result import Search
 from bort_engine.search.scores import Race
 from bort_engine.show.agora import leakage
@@ -121,6 +122,15 @@ def records() -> Any:
     told["ledger"] = {
         str(length): ledger.ratio("bert-large-uncased", "bort", length).median
         for length in ledger.lengths
+    }
+    layers = LayersFront.load(RECORDED / "layers-minilm-l6-rotten-tomatoes-seed0.json")
+    names = ("n_parameters", "latency_ms", "loss", "dev_error", "pareto")
+    told["layers"] = {
+        "shapes": float(layers.n_shapes),
+        "tau": layers.tau,
+        "bias": layers.bias(),
+        "recommended": str(layers.recommended.shape),
+        "points": {str(p.shape): [getattr(p, name) for name in names] for p in layers.points},
     }
     report = read(RECORDED / "agora-minilm-l6-rotten-tomatoes-few.json", Report)
     rows = report.test.rows if report.test else ()

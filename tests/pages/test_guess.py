@@ -7,7 +7,7 @@ from streamlit.testing.v1 import AppTest
 
 from tests.app import button, calm, labels, opened, words
 
-LESSONS = ["path", "pruning", "cost", "dial", "choosing", "torus", "ledger"]
+LESSONS = ["path", "pruning", "cost", "dial", "choosing", "layers", "torus", "ledger"]
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("run_root")
 every_lesson = pytest.mark.parametrize("name", LESSONS)
@@ -66,6 +66,7 @@ ANSWERS = {
     "cost": (3, 4),
     "dial": (8.5, 5.6),
     "choosing": (2.5, 6.4),
+    "layers": (1.6, 1.67),
     "torus": (667, 666),
     "ledger": (7.6, 22.4),
 }

@@ -116,6 +116,21 @@ def choosing(choice: Choice) -> Exercise:
     )
 
 
+def layers(whole: Architecture) -> Exercise:
+    """How wide is a cell?"""
+    n, epsilon = whole.num_hidden_layers, 0.1
+    width = 100 * ((1 + epsilon) ** (1 / n) - 1)
+    return Exercise(
+        f"After each of the {n} layers an unfinished network may be thrown away for one of its "
+        "cell, which is larger by less than the cell is wide. How wide may a cell be, in percent, "
+        f"so that at the end nothing is more than {100 * epsilon:.0f} % larger?",
+        Number("Width of a cell (%)", width, 0, 100, 0.1, "%", 2, 0.02),
+        "Factors multiply: it is less than the percent divided by the number of layers.",
+        f"{n} factors must come to {1 + epsilon:g}: {1 + epsilon:g} to the power of 1/{n} is "
+        f"{1 + width / 100:.4f}, so {width:.2f} %.",
+    )
+
+
 def torus(settings: TorusSettings) -> Exercise:
     """How good must a labeller be?"""
     least = floor(MIN_LABELLER_ACCURACY * settings.n_dev) + 1

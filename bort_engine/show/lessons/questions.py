@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import log10
 from statistics import mean
 
 from bort_engine.encoder.costs import n_parameters
@@ -19,6 +20,7 @@ from bort_engine.show.lessons.anatomy import percent
 from bort_engine.show.lessons.choosing import Choice as Chosen
 from bort_engine.show.lessons.choosing import behind, cost_words
 from bort_engine.show.lessons.dial import DialCover
+from bort_engine.show.lessons.layers import Searched, scientific
 from bort_engine.show.theme import millions
 
 LOST = 5  # points of dev accuracy that may be lost in the question of the tour
@@ -195,6 +197,26 @@ def choosing(published: Chosen, usual: Chosen) -> Question:
 
 def _encoder(choice: Chosen) -> int:
     return choice.source.point.n_encoder_parameters
+
+
+def layers(result: Searched) -> Question:
+    """How many unfinished networks must be kept?"""
+    record = result.record
+    n, whole = scientific(record.n_shapes), record.losses.whole
+    return Question(
+        f"Each of {whole.num_hidden_layers} layers may have 0 to {whole.num_attention_heads} heads "
+        f"and 0 to {whole.intermediate_size:,} neurons, in steps of 8, or be left out: {n} "
+        "networks, with the hidden sizes. Losses are taken to add up over the layers, and networks "
+        "are built layer by layer. For one at most "
+        f"{100 * result.epsilon:.0f} % larger and slower than any other, and no worse: how many "
+        "unfinished networks must be kept at a time, as a power of ten?",
+        Number("Power of ten", log10(result.n_states), 0, 21, 0.5, "", 1),
+        "counted in the search",
+        f"At most {result.n_states:,} were kept, and {len(result.found):,} networks returned. "
+        "Unfinished networks of about the same size and latency go on alike, so of them the one "
+        "with the least loss is enough.",
+        ("recorded", f"what layers lose and how long they take: {literal(str(record.made))}."),
+    )
 
 
 def torus(run: Torus) -> Question:

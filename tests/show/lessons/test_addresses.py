@@ -24,6 +24,11 @@ ADDRESSES = {
         | {"choose_batch": "8", "choose_lost": "12.5"},
         "the operations at 16 tokens",
     ),
+    "layers": (
+        {"layers_eps": "0.3", "layers_view": "Summed losses", "layers_lost": "8.0"}
+        | {"layers_hidden": "240"},
+        "at most 30 % larger",
+    ),
     "pruning": (
         {f"pruning_{name}": str(LIMITS[name][1]) for name in pruning.SLIDERS},
         "zeros among 198 parameters",
@@ -52,10 +57,10 @@ def test_an_address_restores_its_state(open_lesson, lesson):
 def test_nonsense_in_the_address_is_left_out(open_lesson, lesson, nonsense):
     at = open_lesson(lesson, **dict.fromkeys(ADDRESSES[lesson][0], nonsense))
     assert not at.warning and not at.error
-    assert len(at.get("plotly_chart")) == 1 + (lesson == "torus")
+    assert len(at.get("plotly_chart")) == {"torus": 2, "layers": 4}.get(lesson, 1)
 
 
-@pytest.mark.parametrize("lesson", ["dial", "choosing"])
+@pytest.mark.parametrize("lesson", ["dial", "choosing", "layers"])
 def test_without_a_whole_table_a_lesson_says_what_is_missing(
     open_lesson, monkeypatch, tmp_path, lesson
 ):
