@@ -2,8 +2,8 @@
 dataclasses; defaults come from the signatures, help from the docstrings.
 
 Options are named as the parameters. Values are written as text that pydantic reads as the annotated
-type: `on` and `off`, lists with commas, an architecture as D,A,H,I. A folder (`out`) and callbacks
-are no options: who runs the command sees to them.
+type: `on` and `off`, lists with commas, an architecture as D,A,H,I, an uneven one as H:AxI,... A
+folder (`out`) and callbacks are no options: who runs the command sees to them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import click
 
 from bort_engine.encoder.space import Architecture
+from bort_engine.encoder.uneven import Uneven, parse_shape
+
+SHAPE = Architecture | Uneven
 
 
 def command(
@@ -85,6 +88,7 @@ class _Value(click.ParamType):
         bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
         self.listed = get_origin(bare) in (tuple, Sequence)
         known = {bool: "on|off", int: "INTEGER", float: "NUMBER", Architecture: "D,A,H,I"}
+        known |= {SHAPE: "D,A,H,I|H:AxI,..."}
         item = get_args(bare)[0] if self.listed else bare
         choices = "|".join(map(str, get_args(item))) if get_origin(item) is Literal else "TEXT"
         self.name = known.get(item, choices) + ",..." * self.listed
@@ -94,6 +98,8 @@ class _Value(click.ParamType):
 
         if self.kind is Architecture:
             return Architecture.parse(value)
+        if self.kind == SHAPE:
+            return parse_shape(value)
         parts = [part for part in value.split(",") if part not in ("", "none")]
         try:
             return TypeAdapter(self.kind).validate_python(parts if self.listed else value)
@@ -113,7 +119,7 @@ def _parameters(owner: Callable[..., Any]) -> Iterator[tuple[str, Any, Any]]:
     hints = get_type_hints(function, include_extras=True)
     for name, parameter in inspect.signature(owner).parameters.items():
         kind = hints[name]
-        if get_origin(kind) in (Union, UnionType):
+        if get_origin(kind) in (Union, UnionType) and kind != SHAPE:
             kinds = [part for part in get_args(kind) if part is not NoneType]
             kind = next((part for part in (Architecture, str) if part in kinds), kinds[0])
         if name != "out" and get_origin(kind) not in (Callable, Mapping):

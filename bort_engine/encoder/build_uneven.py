@@ -45,3 +45,9 @@ def padded(model: PreTrainedModel, shape: Uneven, source: Source) -> PreTrainedM
             if name in small:
                 weight[tuple(slice(size) for size in small[name].shape)] = small[name]
     return plain.eval()
+
+
+def unpadded(plain: PreTrainedModel, shape: Uneven, source: Source) -> PreTrainedModel:
+    """Cut what `padded` filled with zeros off again, in place, and return the uneven model."""
+    kept = replace(shape, layers=tuple(shape.layers[k] for k in shape.kept))
+    return shrink(plain, kept, shape.padded(source).head_width)

@@ -5,6 +5,7 @@ What is written is run in a new process, and its outputs are compared with PyTor
 
 from __future__ import annotations
 
+import copy
 import json
 import shlex
 import shutil
@@ -12,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -20,11 +21,15 @@ from bort_engine.data.embedded import SENTENCE_END
 from bort_engine.data.resources import general_texts
 from bort_engine.data.tasks import find_task, load_task
 from bort_engine.encoder.sources import Source
+from bort_engine.encoder.uneven import Uneven
 from bort_engine.runs import records
-from bort_engine.runs.events import Progress, Stop, bar, check, never
+from bort_engine.runs.events import Progress, Stop, bar, check, never, silent
 from bort_engine.runs.provenance import Provenance
 from bort_engine.runs.records import NonNegative, PositiveCount, Share
 from bort_engine.runs.text import literal
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Format = Literal["onnx", "onnx-int8", "openvino-int8", "safetensors-bf16"]
 # By format: the packages it is made with, beside torch and transformers. OpenVINO's are an extra,
@@ -189,11 +194,8 @@ def export(
         size_bytes = {path.name: path.stat().st_size for path in sorted(part.iterdir())}
         tell(2, "running it in a new process")
         parity = _compare(expected, exporters.new_process_logits(part, texts), what)
-        if format == "onnx" and parity.max_difference > LARGEST_DIFFERENCE:
-            raise ValueError(
-                f"the ONNX model is not the checkpoint: {parity}; at most {LARGEST_DIFFERENCE:g} "
-                "is allowed, so nothing was kept. Install the versions in requirements.txt."
-            )
+        if format == "onnx":
+            _check_parity(parity)
         command = ["python", "-m", "bort_engine", "export", source, "--format", format]
         command += ["--task", task] if task else []
         result = Export(
@@ -218,6 +220,72 @@ def export(
     return result
 
 
+def write_uneven(
+    padded: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    shape: Uneven,
+    source: Source,
+    task: str,
+    folder: Path,
+    on_progress: Progress = silent,
+) -> Parity:
+    """Write an uneven model as ONNX in fp32, in its true widths, and compare it with PyTorch.
+
+    Args:
+        padded: the same model as a plain transformers one, under a classification head.
+        task: whose dev texts the two are compared on.
+        folder: what is written, with run.py; an earlier export in it is replaced.
+
+    Raises:
+        ValueError: what was written does not run, or is not as PyTorch. Nothing of it is kept.
+    """
+    from bort_engine.encoder import exporters
+    from bort_engine.encoder.build_uneven import unpadded
+    from bort_engine.encoder.checkpoint import os_errors
+
+    texts, what = _texts(task, on_progress)
+    model, tokenizer = copy.deepcopy(padded), copy.deepcopy(tokenizer)
+    if labels := find_task(task).labels:
+        model.config.id2label = dict(enumerate(labels))
+    model.set_attn_implementation("eager")
+    expected = exporters.torch_logits(model, tokenizer, texts)
+    uneven = unpadded(model, shape, source)
+    with records.whole_folder(folder) as part, os_errors():
+        exporters.write_onnx(part, uneven, tokenizer, texts[:2], int8=False)
+        parity = _compare(expected, exporters.new_process_logits(part, texts), what)
+        _check_parity(parity)
+        clear(folder)  # an earlier export makes room, now that this one is whole
+    return parity
+
+
+def check_uneven(folder: Path) -> None:
+    """Raise a ValueError where `write_uneven` could not write to this folder."""
+    _check_packages("onnx")
+    if folder.exists() and not _is_uneven(folder):
+        raise ValueError(
+            f"{folder} exists and is no export that could be replaced; choose another --out."
+        )
+
+
+def clear(folder: Path) -> None:
+    """Remove what `write_uneven` wrote to a folder, and nothing else."""
+    if _is_uneven(folder):
+        shutil.rmtree(folder)
+
+
+def _is_uneven(folder: Path) -> bool:
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    return {"model.onnx", "run.py"} <= names <= FILES
+
+
+def _check_parity(parity: Parity) -> None:
+    if parity.max_difference > LARGEST_DIFFERENCE:
+        raise ValueError(
+            f"the ONNX model is not the checkpoint: {parity}; at most {LARGEST_DIFFERENCE:g} "
+            "is allowed, so nothing was kept. Install the versions in requirements.txt."
+        )
+
+
 def _find_checkpoint(name: str) -> Source:
     folder = Path(name).expanduser()
     if not folder.is_dir():
@@ -240,8 +308,7 @@ def _find_checkpoint(name: str) -> Source:
 def _check_request(format: str, checkpoint: Source, folder: Path) -> None:
     if format not in PACKAGES:
         raise ValueError(f"format is {format!r}; allowed: {', '.join(get_args(Format))}.")
-    if missing := [name for name in PACKAGES[format] if find_spec(name) is None]:
-        raise ValueError(f"{format} needs more packages: pip install {' '.join(missing)}")
+    _check_packages(format)
     if folder.exists():
         names = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
         if names - FILES or "export.json" not in names or str(folder) == checkpoint.weights:
@@ -249,6 +316,12 @@ def _check_request(format: str, checkpoint: Source, folder: Path) -> None:
                 f"{folder} exists and is no export that could be replaced (it holds "
                 f"{', '.join(sorted(names - FILES or names)[:3])}); choose another --out."
             )
+
+
+def _check_packages(format: str) -> None:
+    """Raise a ValueError, which names them, where packages that a format is made with lack."""
+    if missing := [name for name in PACKAGES[format] if find_spec(name) is None]:
+        raise ValueError(f"{format} needs more packages: pip install {' '.join(missing)}")
 
 
 def _texts(

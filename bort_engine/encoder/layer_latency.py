@@ -21,7 +21,6 @@ from annotated_types import MinLen
 
 from bort_engine.encoder.latency import HeldOut, LatencyReport, report_of
 from bort_engine.encoder.sources import Source
-from bort_engine.encoder.space import Architecture
 from bort_engine.encoder.timing import USUAL_LENGTH, LatencySettings, TimedShape
 from bort_engine.encoder.turns import time_in_turns
 from bort_engine.encoder.uneven import Layer, Uneven, draw
@@ -92,7 +91,7 @@ def calibrate_layers(
     wholes = {H: replace(source.architecture, hidden_size=H) for H in hidden_sizes}
     drawn = {H: [draw(source, H, rng) for _ in range(N_TIMED + N_HELD_OUT)] for H in hidden_sizes}
     shapes = {f"outside {H}": TimedShape(whole, 0) for H, whole in wholes.items()}
-    shapes |= {str(a): timed(a, wholes[H]) for H, some in drawn.items() for a in some}
+    shapes |= {str(a): TimedShape.of(a, source) for some in drawn.values() for a in some}
     reference = TimedShape(wholes[max(hidden_sizes)], 1)
     times = time_in_turns(shapes, reference, source, settings, rounds, rng, on_progress)
     median = {name: float(np.median(ms)) for name, ms in times.items()}
@@ -125,8 +124,3 @@ def calibrate_layers(
         for a in some[N_TIMED:]
     )
     return replace(found, held_out=held_out)
-
-
-def timed(shape: Uneven, whole: Architecture) -> TimedShape:
-    """Return what is timed for an uneven shape, cut from the uniform one `whole`."""
-    return TimedShape(whole, whole.num_hidden_layers, shape)

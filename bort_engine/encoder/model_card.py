@@ -13,6 +13,7 @@ from bort_engine.encoder.costs import n_operations, n_parameters
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
 from bort_engine.encoder.timing import LatencySettings
+from bort_engine.encoder.uneven import Uneven, uneven_parameters
 from bort_engine.runs.provenance import Origin
 from bort_engine.runs.text import literal
 
@@ -40,13 +41,26 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True)
+class TrueWidths:
+    """What is said of an uneven model, whose checkpoint is padded with zeros.
+
+    `ms` is its forward pass in PyTorch, timed as the checkpoint's; `parity` says how near to the
+    checkpoint the ONNX model beside it is.
+    """
+
+    shape: Uneven
+    ms: float
+    parity: str
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """What the model card says; it counts parameters and operations itself.
 
     `labels` are the task's words in the order of the logits, empty for a bare encoder. `epsilon` is
     the front's that the architecture was chosen from, None where it was not. Operations are those
     of one sequence of `sequence_length` tokens. `licence` is the source weights', as an identifier
-    of the hub ("apache-2.0"), or None.
+    of the hub ("apache-2.0"), or None. `true_widths` are None unless the model was padded.
     """
 
     architecture: Architecture
@@ -64,6 +78,7 @@ class Card:
     epsilon: float | None = None
     latency: Latency | None = None
     licence: str | None = None
+    true_widths: TrueWidths | None = None
 
 
 def write_card(card: Card, path: Path, size_bytes: int, positions: int) -> None:
@@ -92,16 +107,27 @@ def write_card(card: Card, path: Path, size_bytes: int, positions: int) -> None:
     shapes = (card.architecture, source.architecture)
     ours, theirs = (n_parameters(shape, source) for shape in shapes)
     operations = [n_operations(shape, source, card.sequence_length).total for shape in shapes]
+    padded, encoder = "", "of these in the encoder's layers"
+    counts, effective = [], ours
+    if card.true_widths:
+        padded = ", padded"
+        effective = uneven_parameters(card.true_widths.shape, source)
+        counts = [
+            ("parameters, true widths", effective.total, theirs.total),
+            (f"{encoder}, true widths", effective.encoder, theirs.encoder),
+        ]
     ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),
         card=card,
         positions=positions,
         megabytes=size_bytes / 1e6,
+        share=effective.total / theirs.total,
         counts=(
-            ("parameters", ours.total, theirs.total),
-            ("of these in the encoder's layers", ours.encoder, theirs.encoder),
-            (f"multiply-accumulates for {card.sequence_length} tokens", *operations),
+            *counts,
+            (f"parameters{padded}", ours.total, theirs.total),
+            (f"{encoder}{padded}", ours.encoder, theirs.encoder),
+            (f"multiply-accumulates for {card.sequence_length} tokens{padded}", *operations),
         ),
         tested=any(metric.split == "test" for metric in card.metrics),
         text=_text,

@@ -67,6 +67,14 @@ class TimedShape:
     depth: int
     uneven: Uneven | None = None
 
+    @classmethod
+    def of(cls, shape: Architecture | Uneven, source: Source) -> TimedShape:
+        """Return what is timed for a whole model."""
+        if isinstance(shape, Architecture):
+            return cls(shape, shape.num_hidden_layers)
+        whole = replace(source.architecture, hidden_size=shape.hidden_size)
+        return cls(whole, whole.num_hidden_layers, shape)
+
 
 class Timed(Protocol):
     """A model that is ready to be timed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,20 +20,24 @@ from bort_engine.encoder.timing import (
     Timed,
     TimedShape,
 )
+from bort_engine.encoder.uneven import Uneven
 from bort_engine.runs.events import Progress, silent
+
+Shape = TypeVar("Shape", bound=Architecture | Uneven)
 
 
 def measure_ms(
-    architectures: Sequence[Architecture],
+    architectures: Sequence[Shape],
     source: Source,
     settings: LatencySettings | None = None,
     rounds: int = 15,
     on_progress: Progress = silent,
-) -> dict[Architecture, np.ndarray]:
+) -> dict[Shape, np.ndarray]:
     """Time whole models in turns; return each one's forward passes, in ms, one a round."""
-    shapes = {str(a): TimedShape(a, a.num_hidden_layers) for a in architectures}
+    shapes = {str(a): TimedShape.of(a, source) for a in architectures}
     settings = settings or LatencySettings()
-    smallest = min(architectures, key=lambda a: n_operations(a, source).total)
+    uniform = (a.padded(source) if isinstance(a, Uneven) else a for a in architectures)
+    smallest = min(uniform, key=lambda a: n_operations(a, source).total)
     settings = settings.of_length(USUAL_LENGTH)
     reference = TimedShape(smallest, 1)
     times = time_in_turns(shapes, reference, source, settings, rounds, on_progress=on_progress)
@@ -40,8 +45,8 @@ def measure_ms(
 
 
 def median_ms(
-    architectures: Sequence[Architecture], source: Source, settings: LatencySettings | None = None
-) -> dict[Architecture, float]:
+    architectures: Sequence[Shape], source: Source, settings: LatencySettings | None = None
+) -> dict[Shape, float]:
     """Time whole models in turns; return each one's median forward pass, in ms."""
     times = measure_ms(architectures, source, settings)
     return {a: round(float(np.median(ms)), 3) for a, ms in times.items()}

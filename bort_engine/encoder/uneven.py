@@ -10,9 +10,10 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from bort_engine.encoder.costs import PartCounts, n_parameters
 from bort_engine.encoder.roles import ROLES, layer_of, role_of
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
@@ -102,6 +103,19 @@ class Uneven:
         )
 
 
+def parse_shape(text: str) -> Architecture | Uneven:
+    """Read the form of an architecture, or that of an uneven shape, which has a colon."""
+    if ":" in text:
+        return Uneven.parse(text)
+    if text.count(",") == 3:
+        return Architecture.parse(text)
+    raise ValueError(
+        f"architecture {text[:60]!r} is of neither form; allowed: D,A,H,I (3,12,384,768), or, "
+        "where layers differ, H:AxI,... (384:12x1536,8x96,-): the hidden size, then heads and "
+        "neurons of each of the source's layers, - for one left out."
+    )
+
+
 def draw(source: Source, hidden_size: int, rng: random.Random) -> Uneven:
     """Return a random shape, of any total size; some attentions, feed-forwards and layers miss."""
     whole = source.architecture
@@ -130,6 +144,14 @@ def layer_parameters(layer: Layer, hidden_size: int, source: Source) -> int:
     (heads, neurons), H = layer, hidden_size
     units = heads * (H // source.architecture.num_attention_heads)
     return units * (4 * H + 3) + neurons * (2 * H + 1) + 6 * H
+
+
+def uneven_parameters(shape: Uneven, source: Source) -> PartCounts:
+    """Count the parameters of an uneven shape as `n_parameters` counts those of a uniform one."""
+    # Everything but the layers depends on the hidden size alone.
+    parts = n_parameters(replace(source.architecture, hidden_size=shape.hidden_size), source)
+    layers = (layer_parameters(layer, shape.hidden_size, source) for layer in shape.layers)
+    return replace(parts, encoder=sum(layers))
 
 
 def shrink(

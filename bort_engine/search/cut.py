@@ -2,6 +2,7 @@
 
 It is cut out of the same student that the front measured, so nothing is trained, unless it is to be
 polished: distilled on its own for some steps, which a front of thousands of slices cannot afford.
+Where layers differ, the checkpoint is padded, and an ONNX model beside it has the true widths.
 """
 
 from __future__ import annotations
@@ -16,15 +17,17 @@ import numpy as np
 
 from bort_engine.data.columns import Columns
 from bort_engine.data.tasks import find_task, with_columns
+from bort_engine.encoder.export import Parity, check_uneven, clear, write_uneven
 from bort_engine.encoder.sources import Source
-from bort_engine.encoder.space import Architecture, check_slice
+from bort_engine.encoder.space import check_slice
 from bort_engine.encoder.timing import LatencySettings
 from bort_engine.encoder.turns import median_ms
+from bort_engine.encoder.uneven import Uneven
 from bort_engine.runs import records
 from bort_engine.runs.events import Progress, Stop, bar, never, step_events
 from bort_engine.runs.provenance import Provenance
 from bort_engine.runs.records import Count, PositiveCount, Share
-from bort_engine.search.evaluate import BriefTraining, Evaluator, Setup
+from bort_engine.search.evaluate import BriefTraining, Evaluator, Setup, Shape
 from bort_engine.training import metrics
 from bort_engine.training.precision import precision
 
@@ -57,10 +60,11 @@ class Cut:
     `front_error` is the slice's as a front measures it, `dev_error` the checkpoint's: the same
     unless it was polished for `polish` steps. `scores` are the task's usual ones of the checkpoint,
     of the source and of who always names the most frequent class, by name; `recalls` are empty of a
-    task of numbers. `reloaded` is what a new process said of it.
+    task of numbers. `reloaded` is what a new process said of it. Where layers differ, `onnx` says
+    how near to the checkpoint the ONNX model beside it is.
     """
 
-    architecture: Architecture
+    architecture: Shape
     source: str
     task: str
     folder: str
@@ -74,6 +78,7 @@ class Cut:
     seed: Count
     reloaded: str
     made: Provenance
+    onnx: Parity | None = None
     schema: Literal[3] = 3
 
     AGAIN: ClassVar[str] = "delete it and run `cut` again to make one"
@@ -84,14 +89,19 @@ class Cut:
             f"{self.architecture} of {self.source} on {self.task}: error {self.front_error:.2%} on "
             f"{self.n_dev} dev rows{polished} (the source: {self.source_error:.2%})\n"
             f"{self.folder} {self.reloaded}"
+            + (f"\nthe true widths are in {self.onnx_folder}: {self.onnx}" if self.onnx else "")
         )
+
+    @property
+    def onnx_folder(self) -> Path:
+        return Path(self.folder).with_name("onnx")
 
 
 def cut(
     source: str | Source,
     task: str = "rotten-tomatoes",
     *,
-    architecture: Architecture,
+    architecture: Shape,
     polish: int = 0,
     columns: Columns | None = None,
     training: BriefTraining | None = None,
@@ -102,14 +112,17 @@ def cut(
 ) -> Cut:
     """Save a slice of the elastic student as a plain transformers checkpoint, in `model/`.
 
+    Where layers differ, zeros stand in there for what was cut: the same outputs, but no faster. An
+    ONNX model of the true widths is then written to `onnx/`.
+
     Args:
         source: a reference name, a local folder, or a hub id.
         task: what the student was trained on: a name, or a file or folder of your own.
-        architecture: the slice, a point of a front.
+        architecture: the slice, a point of a front (D,A,H,I) or of `layers` (H:AxI,...).
         polish: steps in which the slice alone is distilled from the source first; 0 for none.
         columns: which columns of your own file make the task, where they are not text and label.
         seed: of the elastic student: the front's.
-        out: the folder that `model/` and the record are written to.
+        out: the folder that `model/`, `onnx/` and the record are written to.
 
     Raises:
         ValueError: a mistake in the arguments, in one line, or the architecture is no slice.
@@ -119,7 +132,13 @@ def cut(
     task = with_columns(task, columns or Columns())
     if not 0 <= polish <= 100_000:
         raise ValueError(f"polish is {polish!r}; allowed: 0 to 100000.")
-    check_slice(architecture, source)
+    if architecture == Uneven.of(source.architecture, source):
+        architecture = source.architecture  # T itself, not the student's largest slice
+    if isinstance(architecture, Uneven):
+        architecture.check(source)
+        check_uneven(Path(out) / "onnx")
+    else:
+        check_slice(architecture, source)
     setup = Setup(source.name, find_task(task).name, "elastic", training or BriefTraining(), seed)
     evaluator = Evaluator(source, setup, on_progress, stop)
     T = evaluator.teacher
@@ -152,10 +171,21 @@ def cut(
         reloaded="",
         made=Provenance.here(precision=precision()),
     )
+    if isinstance(architecture, Uneven):
+        from bort_engine.encoder.build_uneven import padded
+
+        model = padded(model, architecture, source)
     if T.report.kind == "number":
         from bort_engine.encoder.build import rescale_output
 
         rescale_output(model, T.report.mean, T.report.spread)
+    onnx = result.onnx_folder
+    if isinstance(architecture, Uneven):
+        on_progress({"stage": "writing the true widths as ONNX", "done": 0, "total": 1})
+        parity = write_uneven(model, T.tokenizer, architecture, source, setup.task, onnx)
+        result = replace(result, onnx=parity)
+    else:
+        clear(onnx)  # another shape's, where the folder is given again
     result = replace(result, reloaded=_save(result, model, T.tokenizer, source))
     records.write(Path(out) / "cut.json", result)
     return result
@@ -188,14 +218,16 @@ def _save(
 ) -> str:
     """Save the checkpoint with its card, and open it again in a new process."""
     from bort_engine.encoder.checkpoint import write
-    from bort_engine.encoder.model_card import Card, Latency, Metric
+    from bort_engine.encoder.model_card import Card, Latency, Metric, TrueWidths
     from bort_engine.encoder.reload import check_reload
 
     task, folder = find_task(cut.task), Path(cut.folder)
     settings = LatencySettings(sequence_length=tokenizer.model_max_length)
-    ms = median_ms([cut.architecture], source, settings)[cut.architecture]
+    shape = cut.architecture
+    plain = shape.padded(source) if isinstance(shape, Uneven) else shape
+    ms = median_ms(list(dict.fromkeys((plain, shape))), source, settings)
     card = Card(
-        architecture=cut.architecture,
+        architecture=plain,
         source=source,
         title=task.title,
         labels=task.labels,
@@ -220,7 +252,10 @@ def _save(
             ),
         ),
         limits=("The architecture was chosen by the same dev sentences, which flatters a little.",),
-        latency=Latency(ms, settings, cut.made.machine, "measured"),
+        latency=Latency(ms[plain], settings, cut.made.machine, "measured"),
         licence="apache-2.0" if source.weights == "embedded" else None,
+        true_widths=TrueWidths(shape, ms[shape], str(cut.onnx))
+        if isinstance(shape, Uneven)
+        else None,
     )
     return str(check_reload({folder: write(model, tokenizer, folder, card)})[folder])

@@ -28,7 +28,7 @@ from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.layer_latency import LayerLatency, calibrate_layers
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.timing import LatencySettings
-from bort_engine.encoder.uneven import NEURONS, Layer, Uneven, draw, layer_parameters
+from bort_engine.encoder.uneven import NEURONS, Layer, Uneven, draw, uneven_parameters
 from bort_engine.runs import records
 from bort_engine.runs.events import Progress, Stop, bar, check, never
 from bort_engine.runs.provenance import Provenance, n_threads
@@ -169,7 +169,7 @@ class LayersFront:
         parameters that is left, and the mean of summed less measured log KL."""
         source = Source.load(self.source)
         whole = n_parameters(source.architecture, source).encoder
-        rows = [(_encoder_parameters(a.shape, source) / whole, a) for a in self.audit]
+        rows = [(uneven_parameters(a.shape, source).encoder / whole, a) for a in self.audit]
         rows.sort(key=lambda row: row[0])
         thirds = np.array_split(np.array([(x, a.summed - a.measured) for x, a in rows]), 3)
         return [(float(x), float(gap)) for x, gap in (third.mean(axis=0) for third in thirds)]
@@ -346,19 +346,13 @@ def _latency(
     return latency
 
 
-def _encoder_parameters(shape: Uneven, source: Source) -> int:
-    return sum(layer_parameters(layer, shape.hidden_size, source) for layer in shape.layers)
-
-
 def costs_of(
     shapes: Sequence[Uneven], losses: LayerLosses, latency: LayerLatency, source: Source
 ) -> list[Found]:
     """Return what shapes cost: parameters, predicted ms, and the summed loss."""
     found = []
     for shape, loss in zip(shapes, losses.sums(shapes), strict=True):
-        # Everything but the layers depends on the hidden size alone.
-        parts = n_parameters(replace(source.architecture, hidden_size=shape.hidden_size), source)
-        size = parts.embeddings + parts.head + _encoder_parameters(shape, source)
+        size = uneven_parameters(shape, source).total
         found.append(Found(shape, size, latency.predict_ms(shape), float(loss)))
     return found
 

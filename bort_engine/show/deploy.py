@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 from bort_engine.data.columns import parse_name
 from bort_engine.data.tasks import TASKS
 from bort_engine.encoder.answers import Answer
+from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.export import Export, Format
+from bort_engine.encoder.sources import Source
+from bort_engine.encoder.uneven import Uneven, uneven_parameters
 from bort_engine.runs.text import literal
 from bort_engine.search.cut import Cut
 from bort_engine.show.front import Fact
@@ -52,6 +55,20 @@ def pipeline_code(cut: Cut, folder: Path) -> str:
         "from transformers import pipeline\n\n"
         f"classify = pipeline('text-classification', {str(folder)!r}{number})\n"
         f"print(classify({text}, truncation=True))  # {cut.architecture}"
+    )
+
+
+def widths_line(cut: Cut, source: Source) -> str:
+    """Say what there is of a cut whose layers differ; nothing where they do not."""
+    if not isinstance(cut.architecture, Uneven):
+        return ""
+    effective = uneven_parameters(cut.architecture, source).total
+    plain = cut.architecture.padded(source)
+    return (
+        f"Its layers differ: {effective:,} parameters. transformers takes one width for all, so "
+        f"the checkpoint, and any export of it below, is padded with zeros to {plain} "
+        f"({n_parameters(plain, source).total:,} parameters): the same answers, at that shape's "
+        "speed. The ONNX model has the true widths, and runs without PyTorch."
     )
 
 

@@ -51,11 +51,15 @@ def show_files(cut: Cut, folder: Path) -> None:
         "checkpoint": (f"{file_name(cut)}.zip", partial(runs.packed, folder)),
         "model card": ("README.md", (folder / "README.md").read_bytes),
     }
+    if cut.onnx:
+        st.caption(words.widths_line(cut, form.source_of(cut.source)))
+        onnx = folder.with_name("onnx")
+        files["ONNX, true widths"] = (f"{file_name(cut)}-onnx.zip", partial(runs.packed, onnx))
     runs.show_downloads(files, primary="checkpoint", key="cut")
 
 
 def file_name(cut: Cut) -> str:
-    return str(cut.architecture).replace(",", "-")
+    return str(cut.architecture).replace(",", "-").replace(":", "-")
 
 
 def show_recalls(cut: Cut) -> None:

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from bort_engine.encoder.build import Importance, inherit
-from bort_engine.encoder.build_uneven import cut_uneven, padded
+from bort_engine.encoder.build_uneven import cut_uneven, padded, unpadded
+from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.space import Architecture
-from bort_engine.encoder.uneven import Uneven, draw, layer_parameters
+from bort_engine.encoder.uneven import Uneven, draw, parse_shape, uneven_parameters
 from tests.encoder.test_build import BERT, EVEN, FAMILIES, batch, parent_of
 
 TEXTS = ("32:4x48,2x8,-,1x16", "16:0x48,3x0,4x8,-", "24:-,-,0x8,2x0")
@@ -26,12 +27,22 @@ def test_a_cut_shape_has_its_parameters_and_padded_it_says_the_same(family, text
     parent = parent_of(source)
     model = cut_uneven(parent, shape, source, Importance.measure(parent, [batch()]))
     counted = sum(w.numel() for name, w in model.named_parameters() if ".layer." in name)
-    assert counted == sum(layer_parameters(a, shape.hidden_size, source) for a in shape.layers)
+    assert counted == uneven_parameters(shape, source).encoder
     logits, plain = logits_of(model), padded(model, shape, source)
     assert logits.shape == (4, 3) and torch.isfinite(logits).all()
     torch.testing.assert_close(logits_of(plain), logits)
     config = source.config(shape.padded(source))
     assert {name: getattr(plain.config, name) for name in config} == config
+    weights = unpadded(plain, shape, source).state_dict()
+    assert weights.keys() == model.state_dict().keys()
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("text", ["4,4,32,48", "2,4,16,24"])
+def test_a_uniform_shape_has_the_parameters_of_its_architecture(text):
+    architecture = Architecture.parse(text)
+    shape = Uneven.of(architecture, BERT)
+    assert uneven_parameters(shape, BERT) == n_parameters(architecture, BERT)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -74,6 +85,13 @@ def test_a_shape_is_read_as_it_is_written(text):
     assert Uneven.parse(text).kept == tuple(
         k for k, layer in enumerate(text.partition(":")[2].split(",")) if layer != "-"
     )
+
+
+def test_either_form_is_read_and_what_is_neither_is_told_of_both():
+    assert parse_shape("3,12,384,768") == Architecture(3, 12, 384, 768)
+    assert parse_shape(TEXTS[0]) == Uneven.parse(TEXTS[0])
+    with pytest.raises(ValueError, match=r"neither form; allowed: D,A,H,I .* H:AxI,"):
+        parse_shape("small")
 
 
 @pytest.mark.parametrize(

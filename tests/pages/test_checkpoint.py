@@ -11,7 +11,9 @@ import pytest
 from datasets import Dataset
 
 from bort_engine.encoder.answers import Answer
+from bort_engine.encoder.export import Parity
 from bort_engine.encoder.space import Architecture
+from bort_engine.encoder.uneven import Uneven
 from bort_engine.runs import jobs, records
 from bort_engine.runs.provenance import Provenance
 from bort_engine.search import errors as oracles
@@ -91,6 +93,23 @@ def test_before_an_export_there_is_code_that_calls_the_checkpoint(run_root):
     assert f"pipeline('text-classification', '{model}')" in code and f"# {SHAPE}" in code
     compile(code, "snippet", "exec")
     assert [c for c in at.code if "onnx" in c.value] == []
+
+
+def test_of_layers_that_differ_both_forms_can_be_taken_home(run_root, downloads):
+    shape = Uneven.parse("384:12x1536,8x96,-,0x512,3x0,12x768")
+    parity = Parity("dev texts", 100, 1e-6, 1.0)
+    model = saved(run_root, architecture=shape, onnx=parity)
+    (model.parent / "onnx").mkdir()
+    (model.parent / "onnx" / "run.py").write_text("")
+    at = card()
+    # Embeddings and pooler are MiniLM-L6's: 22,713,216 - 10,646,784. A head has 32 units, of
+    # 4 * 384 + 3 parameters each, a neuron 2 * 384 + 1, and each of five layers 6 * 384 others.
+    n = 22_713_216 - 10_646_784 + 35 * 32 * 1539 + 2912 * 769 + 5 * 2304
+    assert calm(at) and f"**{shape}, saved**" in words(at)
+    assert f"{n:,} parameters" in words(at) and "to 5,12,384,1536 (20,938,752" in words(at)
+    with downloads["384-12x1536-8x96---0x512-3x0-12x768-onnx.zip"]() as file:
+        assert zipfile.ZipFile(file).namelist() == ["onnx/run.py"]
+    assert "Export" in labels(at)
 
 
 def test_an_export_is_started_stopped_closed_started_again_and_taken_home(
