@@ -41,7 +41,7 @@ from bort_engine.encoder.space import Architecture
 from bort_engine.options import command
 from bort_engine.runs import jobs, records
 from bort_engine.runs.events import Cancelled, Event, Progress, check, silent
-from bort_engine.runs.text import one_line
+from bort_engine.runs.text import one_line, printable
 from bort_engine.runs.time_left import TimeLeft, about
 
 
@@ -55,10 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = f"See `{e.ctx.command_path if e.ctx else 'bort-explorer'} --help`"
         if isinstance(e, click.NoSuchOption):  # perhaps of a run folder that is resumed
             hint += "; a run of an older version that asks for it has to be started anew"
-        print(f"bort_engine: {e.format_message()} {hint}.", file=sys.stderr)
+        message = printable(" ".join(e.format_message().split()))  # it cites what was given
+        print(f"bort_engine: {message} {hint}.", file=sys.stderr)
         return 2
     except (ValueError, OSError) as e:
-        print(f"bort_engine: {one_line(e)}", file=sys.stderr)
+        print(f"bort_engine: {printable(one_line(e))}", file=sys.stderr)
         return 2
     except (Cancelled, click.Abort, KeyboardInterrupt) as e:  # click makes an Abort of Ctrl-C
         print(f"\nbort_engine: {str(e) or 'stopped'}", file=sys.stderr)

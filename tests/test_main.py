@@ -59,6 +59,7 @@ def test_params_as_text_sums_to_its_total(capsys):
         ("params nope", "source 'nope' is not known; allowed: minilm-l6"),
         ("params bort --architecture 4", "is not of the form D,A,H,I"),
         ("cut minilm-l6 --architecture 4", "neither form; allowed: D,A,H,I (3,12,384,768), or"),
+        ("params bort 'a\fb\nc\x1b[31md'", "unexpected extra argument (a b c [31md)"),
         ("front minilm-l6 --epsilon many", "'--epsilon': 'many'; allowed: NUMBER"),
         ("front minilm-l6 --task nope", "task 'nope' is not known; allowed: rotten-tomatoes"),
         ("front minilm-l6 --threads -1", "threads is -1; allowed: 1 to"),

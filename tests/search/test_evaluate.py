@@ -47,6 +47,15 @@ def test_a_table_is_read_back_and_a_cut_off_last_line_is_dropped(tmp_path):
     assert table.evaluations[Architecture(3, 2, 96, 192)].error == 0.3
 
 
+def test_a_table_whose_header_was_cut_off_begins_anew(tmp_path):
+    path = tmp_path / "evaluations.jsonl"
+    EvaluationTable(path, HEADER)
+    path.write_bytes(path.read_bytes()[:500])  # as a disk that is full leaves it
+    EvaluationTable(path, HEADER).add(evaluation("2,2,96,192"))
+    table = EvaluationTable(path)
+    assert table.header == HEADER and len(table.evaluations) == 1
+
+
 @pytest.mark.parametrize(
     "line",
     [
