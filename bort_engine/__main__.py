@@ -126,6 +126,7 @@ VERBS: dict[str, Callable[..., Any] | str] = {
     "front": "search.front",
     "layers": "search.layers",
     "cut": "search.cut",
+    "compare": "search.compare",
     "agora": "finetune.agora",
     "export": "encoder.export",
     "stopwatch": "encoder.stopwatch",

@@ -122,7 +122,9 @@ def show_chart(front: Front, point: Point) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         choice = form.pick("Axes", VIEWS, "view", addressed=True, label_visibility="collapsed")
         view = VIEWS[choice]
-        promise = st.toggle("Epsilon", key="promise", help=PROMISE, bind="query-params")
+        promise = view != figures.DEEP and st.toggle(
+            "Epsilon", key="promise", help=PROMISE, bind="query-params"
+        )
         effective = view != figures.LOSS and st.toggle(
             "Encoder only", key="effective", help=EFFECTIVE, bind="query-params"
         )
@@ -249,7 +251,7 @@ with runs.warning(closing=bool(run_id)):
         st.info(
             f"**Nothing is on record for {source_name} on this task yet.** Press “Measure it here” "
             f"to make a front on this machine. {measure.length(source_name, task, epsilon)} "
-            + "".join(f"For a first look, pick {name}." for name, _ in on_record[:1]),
+            + "".join(f"For a first look: {n} on “{titles[t]}”." for n, t in on_record[:1]),
             icon=":material/explore:",
         )
 
@@ -257,6 +259,8 @@ if front is not None:
     with second:
         budget = pick_budget(front)
     best = budget.best(front)
+    if best is None and front.above_chance:
+        best = budget.nearest(front)
     point = chosen.find(front, best)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.header(budgets.recommendation(front, budget), anchor=False, width="stretch")

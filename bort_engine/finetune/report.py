@@ -196,7 +196,7 @@ class Lead:
         return self.low <= 0 <= self.high
 
     def __str__(self) -> str:
-        middle, low, high = (f"{100 * v:+.1f}" for v in (self.difference, self.low, self.high))
+        middle, low, high = (f"{100 * v:+z.1f}" for v in (self.difference, self.low, self.high))
         return f"{middle} points (95 % interval {low} to {high})"
 
 

@@ -295,7 +295,7 @@ def result_table(report: Report) -> pd.DataFrame:
         ahead = ""
         if lead := report.leads.get(row.arm):
             low, high = 100 * lead.low, 100 * lead.high
-            ahead = f"{100 * lead.difference:+.1f} ({low:+.1f} to {high:+.1f})"
+            ahead = f"{100 * lead.difference:+z.1f} ({low:+z.1f} to {high:+z.1f})"
         seconds = [arm.seconds_training for arm in arms]
         if row.arm == "labeller" and report.labeller:
             seconds = [report.labeller.seconds]

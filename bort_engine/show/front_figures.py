@@ -41,8 +41,15 @@ RINGS = {
     "Source, ONNX int8": ("star-open", theme.PURPLE),
     "Source, OpenVINO int8": ("star-diamond-open", theme.PURPLE),
 }
+# What is drawn in 3-D, which knows fewer symbols.
+SOLID = {
+    "x-thin-open": "square",
+    "hexagon-open": "diamond",
+    "star-open": "cross",
+    "star-diamond-open": "x",
+}
 # Where a ring's name stands, so that names of points alike in latency or error do not overlap.
-PLACES = {"Recommended": "top left", "Knee": "top left"}
+PLACES = {"Recommended": "bottom center", "Knee": "top left"}
 PLACES |= {"Source, OpenVINO int8": "top left", "Source, ONNX int8": "top right"}
 # The bar above the plot that explains the colours; plotly anchors a horizontal one at its bottom.
 BAR = {"orientation": "h", "thickness": 10, "len": 0.7, "x": 0, "xanchor": "left", "y": 1.0}
@@ -173,7 +180,7 @@ def scatter(
         f"{front.promised_points:.1f} points",
         **corner,
     )
-    height = 420 if axes.view == LOSS else 480
+    height = 420 if axes.view == LOSS else 540
     return theme.laid_out(figure, height, top=10, uirevision=axes.view)
 
 
@@ -213,7 +220,8 @@ def _draw_loss(figure: go.Figure, front: Front, axes: Axes, simple: Mapping[str,
     for layer in rings:
         ring = {"size": width(layer.points[0]) + 7, "color": layer.colour, "line": {"width": 2.5}}
         figure.add_scatter(**_trace(front, layer, ring, x=x, y=y))
-        figure.data[-1].update(_label(layer, layer.name, PLACES.get(layer.name, "top center")))
+        name = layer.name.removeprefix("Source, ")  # as short as a narrow screen needs it
+        figure.data[-1].update(_label(layer, name, PLACES.get(layer.name, "top center")))
     drawn = [*points, *(p for layer in rings for p in layer.points)]
     low, high = min(x.of(drawn)), max(x.of(drawn))
     deepest = max(y.of(drawn))
@@ -317,12 +325,11 @@ def volume(front: Front, axes: Axes) -> go.Figure:
     import plotly.graph_objects as go
 
     size, latency, error = (axes.measures(front)[name] for name in ("size", "latency", "error"))
-    solid = {"x-thin-open": "square", "hexagon-open": "diamond"}  # 3-D knows fewer symbols
     figure = go.Figure()
     rings = marks(front)
     for layer in layers(front) + rings:
         marker: dict[str, Any] = {
-            "symbol": solid.get(layer.symbol, layer.symbol),
+            "symbol": SOLID.get(layer.symbol, layer.symbol),
             "size": 10 if layer in rings else 5,
             "color": layer.colour or error.of(layer.points),
             "colorscale": theme.SCALE,

@@ -296,7 +296,7 @@ def provenance(race: Race) -> dict[str, str]:
         "of wrong answers on dev",
         "Latency": f"batch {latency.batch_size}, {latency.sequence_length} tokens, "
         f"{count(latency.threads, 'thread')}, {latency.device}, "
-        f"{timed if latency.origin == 'recorded' else 'measured here'}",
+        f"{timed if latency.origin == 'recorded' else 'measured'}",
         "Size": "all parameters, exact" if race.size == "total" else "encoder parameters, exact",
         "Truth": _space(race),
         "Race": f"{record.seconds:g} s",

@@ -175,7 +175,7 @@ def loss_figure(task: TaskRows) -> go.Figure:
             showlegend=False,
         )
     figure.add_vrect(x0=-1, x1=1, fillcolor=GREEN, opacity=0.12, line_width=0)
-    figure.update_xaxes(title="Points lost to the source on test (right of 0: worse)")
+    figure.update_xaxes(title="Points lost on test (right: worse)")
     return laid_out(figure, 330)
 
 

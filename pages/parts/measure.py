@@ -16,7 +16,7 @@ from bort_engine.search import forecast
 from bort_engine.search.evaluate import BriefTraining, EvaluationTable
 from bort_engine.search.result import Front, Search
 from bort_engine.show.theme import RUNTIMES, short
-from bort_engine.training.forecast import to_fetch_mb
+from bort_engine.training.forecast import ELASTIC, TEACHER_STAGES, to_fetch_mb
 from pages.parts import form, runs
 
 INT8 = (
@@ -34,6 +34,7 @@ SELECT = {
     "stride": "stride: every 8th by size, as published",
     "exhaustive": "exhaustive: every architecture",
 }
+PREPARING = (*TEACHER_STAGES, ELASTIC)  # what a slice of the elastic student needs
 
 
 @runs.reporting()
@@ -104,6 +105,27 @@ def length(source: str, task: str, epsilon: float) -> str:
     kept = forecast.kept(origin, task, "elastic")
     stages = forecast.stages(origin, task, epsilon, "elastic", space, *usual, kept=kept)
     return form.length(stages, to_fetch_mb(origin, task))
+
+
+def preparation(front: Front) -> str:
+    """Say about how long a front's source and elastic student take here; "" where both are kept."""
+    origin, task = form.source_of(front.source), front.task
+    stages = forecast.stages(
+        origin,
+        task,
+        front.epsilon,
+        "elastic",
+        oracles.searched("default", "elastic", origin),
+        Search(),
+        front.provenance.training or BriefTraining(),
+        LatencySettings(),
+        kept=forecast.kept(origin, task, "elastic"),
+    )
+    stages = [stage for stage in stages if stage.name in PREPARING]
+    if not stages:
+        return ""
+    text = form.length(stages, to_fetch_mb(origin, task))
+    return f"The source and its elastic student are trained here first, once. {text}"
 
 
 def show_candidates(run: jobs.Run, events: list[runs.Event]) -> None:

@@ -11,10 +11,12 @@ from bort_engine.encoder.space import Architecture
 from bort_engine.encoder.stopwatch import Times
 from bort_engine.runs import records
 from bort_engine.runs.text import literal
+from bort_engine.search.compare import Comparison
 from bort_engine.search.result import Front, Point
+from bort_engine.show import compare
 from bort_engine.show import front as words
 from bort_engine.show.theme import short
-from pages.parts import form, runs, side_run
+from pages.parts import form, measure, runs, side_run
 
 PIN = "beside"  # the part of the address that names the point another one is held against
 
@@ -99,7 +101,12 @@ def show_pair(front: Front, point: Point) -> None:
     if not text:
         return
     with st.container(border=True), runs.warning():
-        pinned = front[Architecture.parse(text)]
+        try:
+            pinned = front[Architecture.parse(text)]
+        except ValueError as e:  # of another task, say
+            st.warning(literal(e), icon=":material/warning:")
+            st.button("Unpin", icon=":material/keep_off:", on_click=runs.leave_run, args=[PIN])
+            return
         if pinned == point:
             st.caption(f"**{point.architecture}** is pinned. Choose another point to compare it.")
             return
@@ -116,6 +123,20 @@ def show_pair(front: Front, point: Point) -> None:
                 args=["stopwatch", words.stopwatch_options(front, list(shapes)), front.source],
                 help="Whole models, in turns, now: half a minute. Nothing else should run.",
             )
+            if options := compare.options(front, pinned, point):
+                st.button(
+                    "Where they disagree",
+                    icon=":material/difference:",
+                    on_click=side_run.start,
+                    args=["compare", options, front.source],
+                    help=" ".join(
+                        [
+                            "Both read all dev texts: some seconds to a minute.",
+                            measure.preparation(front),
+                        ]
+                    ),
+                )
+    show_disagreement()
     times = side_run.run_here("stopwatch", partial(records.read, kind=Times), "Start it again.")
     if times:
         with st.container(border=True):
@@ -131,6 +152,24 @@ def show_pair(front: Front, point: Point) -> None:
                 f"{words.measured_at(times.settings)}, {literal(str(times.made))}."
             )
             runs.show_close(side_run.address("stopwatch"))
+
+
+def show_disagreement() -> None:
+    """On how many dev texts two points are right, and some where exactly one is, once asked for."""
+    load = partial(records.read, kind=Comparison)
+    comparison = side_run.run_here("compare", load, "What was trained is kept.")
+    if comparison is None:
+        return
+    with st.container(border=True):
+        st.markdown(f"**Where they disagree**  \n{literal(compare.counts(comparison))}")
+        st.caption(compare.which(comparison))
+        if comparison.texts:
+            table = compare.table(comparison)
+            wide = [name for name in table if "ext" in name]
+            alt = "Dev texts where exactly one of the two points is right"
+            large = st.column_config.TextColumn(width="large")
+            runs.show_table(table, {}, alt, dict.fromkeys(wide, large))
+        runs.show_close(side_run.address("compare"))
 
 
 def show_checkpoint(front: Front, point: Point) -> None:
@@ -149,8 +188,9 @@ def show_checkpoint(front: Front, point: Point) -> None:
             on_click=side_run.start,
             args=["cut", options | {"--polish": str(polish)}, front.source],
         )
-    if front.origin == "recorded":
-        st.caption("The source and its elastic student are trained here first, once: minutes.")
+    with runs.warning():  # its folder may be gone
+        if front.origin == "recorded" and (note := measure.preparation(front)):
+            st.caption(note)
     box = st.expander("As a command", icon=":material/terminal:", key="command", on_change="rerun")
     if box.open:
         box.code(words.cut_command(front, point), language=None)

@@ -23,6 +23,7 @@ from bort_engine.runs.provenance import Provenance
 from bort_engine.runs.work import Process
 from bort_engine.search import errors as oracles
 from bort_engine.search import front as extract
+from bort_engine.search.compare import Comparison, Text
 from bort_engine.search.errors import searched
 from bort_engine.search.evaluate import (
     BriefTraining,
@@ -31,6 +32,7 @@ from bort_engine.search.evaluate import (
     Header,
     Setup,
 )
+from bort_engine.show.budget import Budget
 from tests.app import (
     button,
     calm,
@@ -170,7 +172,13 @@ def test_budgets_lead_to_a_point_and_name_what_comes_nearest(calls):
     button(at, "Show it").click().run()
     assert card(at) == str(best.architecture)
     at.number_input(key="lose").set_value(0.0).run()
+    at.number_input(key="ms").set_value(1.0).run()
     assert "Nothing here meets all of that" in words(at) and "which misses by" in words(at)
+    del at.query_params["point"]
+    at.run()
+    nearest = Budget("error", 0.0, 1.0).nearest(FRONT)
+    assert nearest.architecture not in (FRONT.knee.architecture, FRONT.maximum)
+    assert card(at) == str(nearest.architecture)  # of which the title speaks
     button(at, "Laptop").click().run()
     assert at.number_input(key="lose").value == 1.0 and at.number_input(key="ms").value is None
     button(at, "Server").click().run()
@@ -209,6 +217,36 @@ def test_two_points_are_held_against_each_other(calls, run_root, wait, monkeypat
     assert calm(at) and "beside" not in at.query_params
     at = opened(beside="9,9,9,9")
     assert not at.exception and "9,9,9,9" in at.warning[0].value
+    button(at, "Unpin").click().run()
+    assert calm(at) and "beside" not in at.query_params
+
+
+def test_two_points_are_asked_where_they_disagree(calls, run_root, wait, monkeypatch):
+    monkeypatch.setenv("FAKE_STEPS", "1")
+    elastic = replace(FRONT, oracle="elastic")
+    monkeypatch.setattr(extract, "front", lambda *_, **__: elastic)
+    first, second = FRONT.knee.architecture, FRONT.maximum
+    at = opened(beside=str(first), point=str(second))
+    ask = button(at, "Where they disagree")
+    assert "trained here first" in ask.help  # nothing is in the cache
+    ask.click().run()
+    (run,) = jobs.runs(command="compare")
+    options = dict(zip(run.request.arguments[1::2], run.request.arguments[2::2], strict=True))
+    assert options["--architectures"] == f"{first} {second}" and "--architecture" not in options
+    wait(lambda: run.status().over)
+    texts = (Text(("fine :red[film]",), "fresh", ("rotten", "fresh")),)
+    made = Provenance("Synthetic CPU", "made up", "2000-01-01")
+    result = Comparison(
+        "minilm-l6", "rotten-tomatoes", (first, second), 70, 0, 12, 18, texts, 0, made
+    )
+    records.write(run.folder / "compare.json", result)
+    at.run()
+    assert calm(at) and "Of 100 dev texts both answer 70 rightly and 18 wrongly" in words(at)
+    assert f"only {second} on 12" in words(at) and "1 of these 12" in words(at)
+    (table,) = (t.value for t in at.dataframe if "Right" in t.value)
+    assert table.iloc[0].tolist() == ["fine :red[film]", "fresh", "rotten", "fresh", str(second)]
+    button(at, "Close this run").click().run()
+    assert "compare_run" not in at.query_params
 
 
 def test_where_all_are_at_chance_nothing_is_recommended(calls, monkeypatch):
@@ -289,7 +327,7 @@ def test_a_source_without_a_record_has_an_inviting_empty_state(calls, monkeypatc
     at = opened(source="roberta-base")
     assert not at.exception and not calls and not at.metric
     assert "Nothing is on record for roberta-base" in at.info[0].value
-    assert "For a first look, pick minilm-l6." in at.info[0].value
+    assert "For a first look: minilm-l6 on “Film-review" in at.info[0].value
     monkeypatch.setattr(oracles, "recorded_tasks", list)
     st.cache_data.clear()
     text = opened().info[0].value

@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 
+import plotly.graph_objects as go
 import pytest
 
 from bort_engine.encoder.latency import Calibration, HeldOut
@@ -188,6 +189,15 @@ def test_two_points_stand_side_by_side(small):
 def test_the_volume_shows_the_same_points(small):
     on = trace(figures.volume(small, Axes()), "On the front")
     assert (list(on.x), list(on.y), list(on.z)) == ([8, 6, 4], [8, 6, 4], [10, 11, 25])
+
+
+def test_every_ring_has_a_symbol_that_3d_knows():
+    for symbol, _ in figures.RINGS.values():
+        go.scatter3d.Marker(symbol=figures.SOLID.get(symbol, symbol))
+
+
+def test_names_of_one_point_stand_apart(small):
+    assert len(set(map(figures.PLACES.get, ("Recommended", "Knee", "Source")))) == 3
 
 
 def test_the_cells_are_powers_of_one_plus_epsilon_around_all_points(small):

@@ -174,7 +174,7 @@ def test_every_number_says_where_and_when_it_was_made(race):
     latency = replace(race.latency, origin="measured", threads=1)
     here = replace(race, origin="measured", latency=latency)
     facts = race_report.provenance(here)
-    assert facts["Errors"].startswith("measured") and facts["Latency"].endswith("measured here")
+    assert facts["Errors"].startswith("measured") and facts["Latency"].endswith("measured")
     assert ", 1 thread, " in facts["Latency"]
     assert "10.0 points" in facts["Epsilon"] and "45.0 %" in facts["Source"]
     part = replace(race, errors=((0.8, 0.4, 0.2, None),), traces={"fptas": ((C, A, B),)})

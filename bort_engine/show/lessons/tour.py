@@ -107,12 +107,11 @@ def front_stop(front: Front) -> TourStop:
     small = min(points, key=lambda p: p.n_encoder_parameters)
     return TourStop(
         "A front: every smaller network worth having",
-        f"Each dot is a smaller relative of **{front.source}**, a small BERT that judges film "
-        "reviews; a coloured dot is on the front, so nothing measured is smaller, faster and more "
-        "accurate at once. Look for where the colour changes: how far to the left can you go "
-        "before the answers get bad?",
+        f"Each mark on Explore is a smaller relative of **{front.source}**, a small BERT that "
+        "judges film reviews; a blue one is on the front, so nothing measured is smaller, faster "
+        "and more accurate at once. Left is faster: how far can you go before the answers get bad?",
         (
-            ("On the front", f"{len(front.pareto)} of {len(front.points)} shown"),
+            ("On the front", f"{len(front.pareto)} of {len(front.points)}"),
             ("Encoder kept, at least", _encoder_share(front, small)),
         ),
         words.origin(front).removeprefix("Recorded "),
@@ -128,7 +127,7 @@ def point_stop(front: Front, report: Report | None) -> TourStop:
     stop = front_stop(front)
     return TourStop(
         "A point: what you gain, and what you give up",
-        f"**{chosen.architecture}** has {words.shape(chosen)}. Look at its card below the chart: "
+        f"**{chosen.architecture}** has {words.shape(chosen)}. Look at its card: "
         f"four numbers, each against the source, and a sentence on why nothing beats it.{near}",
         (
             ("Encoder kept", _encoder_share(front, chosen)),

@@ -38,7 +38,7 @@ def on_record(monkeypatch, run_root, tmp_path) -> None:
 
 
 def test_the_numbers_are_those_on_record():
-    shown = f"{len(FRONT.pareto)} of {len(FRONT.points)} shown"
+    shown = f"{len(FRONT.pareto)} of {len(FRONT.points)}"
     assert dict(tour.stop(1).numbers)["On the front"] == shown
     third = tour.stop(3)
     assert dict(third.numbers) == {
