@@ -292,7 +292,7 @@ def test_int8_stacks_are_exported_and_timed_at_three_sizes_and_two_layers(runtim
     assert sorted(calibration.layer_ms) == ["2,32,128", "2,32,16", "2,32,64"]
     assert calibration.covers(space) and calibration.report().runtime == runtime
     assert {"onnx-int8": "onnxruntime", "openvino-int8": "nncf"}[runtime] in calibration.versions
-    assert len(set(stages)) == 2 and stages.count(stages[0]) == 1 + 3 + 1
+    assert len(set(stages)) == 2 and stages.count("exporting what is timed") == 1 + 3 + 1
     assert records.parse(records.dump(calibration), Calibration) == calibration
 
 
