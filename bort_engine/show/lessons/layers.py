@@ -22,6 +22,7 @@ from bort_engine.encoder.space import Architecture
 from bort_engine.encoder.uneven import LEFT_OUT, Layer, Uneven
 from bort_engine.search.layer_losses import Found, log_loss, search
 from bort_engine.search.layers import LayersFront, UnevenPoint
+from bort_engine.show.lessons.anatomy import percent
 from bort_engine.show.lessons.table import Table
 
 RECORDED = ASSETS / "recorded" / "layers-minilm-l6-rotten-tomatoes-seed0.json"
@@ -212,22 +213,22 @@ def against_uniform(record: LayersFront, others: Sequence[UniformPoint]) -> str:
     return (
         f"Of these {len(shares)} budgets, the fastest uneven shape is faster than the fastest "
         f"uniform one **for {ahead}**, and slower for {behind}; what differs by less than "
-        f"{LEVEL:.0%} counts as level, since predicted latencies were off by {off:.1%} (median). "
-        f"{len(record.points)} uneven and {len(others)} uniform shapes were measured, as slices of "
-        "an elastic student that was trained in uniform slices only."
+        f"{percent(LEVEL)} counts as level, since predicted latencies were off by "
+        f"{100 * off:.1f} % (median). {len(record.points)} uneven and {len(others)} uniform shapes "
+        "were measured, as slices of an elastic student that was trained in uniform slices only."
     )
 
 
 def audit(record: LayersFront) -> str:
     """Say how well sums rank and meet what was measured, and claim no more."""
-    gaps = ", ".join(f"{gap:+.2f} ({share:.0%} left)" for share, gap in record.bias())
+    gaps = ", ".join(f"{gap:+.2f} ({percent(share)} left)" for share, gap in record.bias())
     found = [p for p in record.points if p.found_by == "local search"]
     said = (
         "The guarantee is of sums; it says nothing of how far losses add up. That was measured on "
         f"{len(record.audit)} random shapes that no loss was learned from. **Kendall's tau of "
         f"summed and measured losses is {record.tau:.2f}**: of two shapes, the sums put "
-        f"{(1 + record.tau) / 2:.0%} in the right order. Summed less measured log loss, by thirds "
-        f"from the smallest: {gaps}."
+        f"{percent((1 + record.tau) / 2)} in the right order. Summed less measured log loss, by "
+        f"thirds from the smallest: {gaps}."
     )
     if found:
         said += (
@@ -251,7 +252,7 @@ def drawn(point: UnevenPoint, record: LayersFront) -> str:
     times = source.latency_ms / point.latency_ms
     return (
         f"`{point.shape}`, found by {point.found_by}: {point.latency_ms:.2f} ms, {times:.1f} times "
-        f"as fast as the source, with {point.n_parameters / source.n_parameters:.0%} of its "
+        f"as fast as the source, with {percent(point.n_parameters / source.n_parameters)} of its "
         f"parameters, wrong on {100 * point.dev_error:.1f} % of dev "
         f"({100 * (point.dev_error - source.dev_error):+.1f} points). Log loss: summed "
         f"{point.loss:.2f}, measured {measured_loss(point, record):.2f}."

@@ -198,13 +198,15 @@ def audit(record: LayersFront) -> tuple[go.Figure, str]:
         x=ends, y=ends, mode="lines", line={"color": GREY, "dash": "dot"}, hoverinfo="skip",
         name="Sum is right",
     )  # fmt: skip
+    how = {"search": "searched", "local search": "locally searched", "random": "random"}
     counts = []
-    for name, kinds, marker in (
-        ("Random", ["random"], {"symbol": "circle", "color": BLUE, "size": 8}),
-        ("Found", ["search", "local search"], {"symbol": "x", "color": ORANGE, "size": 8}),
+    for name, kind, marker in (
+        ("Search", "search", {"symbol": "x", "color": SKY, "size": 6}),
+        ("Local search", "local search", {"symbol": "diamond", "color": ORANGE, "size": 8}),
+        ("Random", "random", {"symbol": "circle", "color": BLUE, "size": 8}),
     ):
-        rows = np.flatnonzero(frame["From"].isin(kinds)).tolist()
-        counts.append(f"{len(rows)} {name.lower()}")
+        rows = np.flatnonzero(frame["From"] == kind).tolist()
+        counts.append(f"{len(rows)} {how[kind]}")
         add_dots(chart, places, rows, name, marker, lambda row: f"<b>{frame['Shape'][row]}</b>")
     chart.update_xaxes(title="Summed log loss", range=ends)
     chart.update_yaxes(title="Measured log loss", range=ends)

@@ -207,8 +207,8 @@ def layers(result: Searched) -> Question:
         f"Each of {whole.num_hidden_layers} layers may have 0 to {whole.num_attention_heads} heads "
         f"and 0 to {whole.intermediate_size:,} neurons, in steps of 8, or be left out: {n} "
         "networks, with the hidden sizes. Losses are taken to add up over the layers, and networks "
-        "are built layer by layer. For one at most "
-        f"{100 * result.epsilon:.0f} % larger and slower than any other, and no worse: how many "
+        "are built layer by layer. For each network one is to be found that is at most "
+        f"{100 * result.epsilon:.0f} % larger, at most as much slower, and loses no more. How many "
         "unfinished networks must be kept at a time, as a power of ten?",
         Number("Power of ten", log10(result.n_states), 0, 21, 0.5, "", 1),
         "counted in the search",

@@ -161,6 +161,10 @@ def show_audit(record: LayersFront, uniform: tuple[layers.UniformPoint, ...]) ->
         lesson.picture(
             *layers_figures.audit(record), "layers-audit", lambda: layers.audit_frame(record)
         )
+        st.caption(
+            "Most shapes of the search were then learned from; none of the random ones, and none "
+            "of local search, were."
+        )
         st.markdown(layers.audit(record))
     with right:
         st.subheader("Against uniform shapes", anchor=False)

@@ -158,7 +158,7 @@ def test_the_pictures_show_every_shape_and_say_so(record, table):
     assert [np.shape(t.z) for t in chart.data] == [(6, 13), (6, 13), (6, 1)]
     assert "hidden size 192" in alt
     chart, alt = layers_figures.audit(record)
-    assert "6 random and 2 found shapes" in alt
+    assert "1 searched, 1 locally searched and 6 random shapes" in alt
 
 
 def test_six_cells_of_1_6_percent_come_to_ten(record):
