@@ -135,7 +135,10 @@ def show_shape(record: LayersFront, chosen: layers.UnevenPoint) -> None:
         st.markdown(layers.drawn(chosen, record))
         lesson.picture(*layers_figures.shape(chosen, record), "layers-shape")
         if chosen.found_by != "source":
-            st.markdown("To make a checkpoint of it:")
+            st.markdown(
+                "A checkpoint of it (its ONNX model has these widths; the one for transformers is "
+                "padded with zeros, and no faster):"
+            )
             st.code(layers.command(chosen, record), language=None, wrap_lines=True)
     with right:
         st.subheader("What layers lose", anchor=False)
