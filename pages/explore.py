@@ -62,8 +62,9 @@ def choose_row(architectures: list[str]) -> None:
 
 def set_budget(front: Front, name: str) -> None:
     """Put a named budget into the fields, which a person can change then."""
-    budget = budgets.BUDGETS[name].of(front)
-    st.session_state.update(asdict(budget))
+    budget = asdict(budgets.BUDGETS[name].of(front))
+    st.query_params["prefer"] = budget.pop("prefer")  # which is read from the address
+    st.session_state.update(budget)
     runs.leave_run("point")
 
 

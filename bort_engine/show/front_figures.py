@@ -49,7 +49,7 @@ SOLID = {
     "star-diamond-open": "x",
 }
 # Where a ring's name stands, so that names of points alike in latency or error do not overlap.
-PLACES = {"Recommended": "bottom center", "Knee": "top left"}
+PLACES = {"Recommended": "top left", "Knee": "middle left"}
 PLACES |= {"Source, OpenVINO int8": "top left", "Source, ONNX int8": "top right"}
 # The bar above the plot that explains the colours; plotly anchors a horizontal one at its bottom.
 BAR = {"orientation": "h", "thickness": 10, "len": 0.7, "x": 0, "xanchor": "left", "y": 1.0}
@@ -172,7 +172,7 @@ def scatter(
         layer = Layer("Chosen", "circle-open", theme.VERMILION, [chosen])
         figure.add_scatter(**_trace(front, layer, ring, x=x, y=y))
         is_named = any(chosen in named.points for named in marks(front))
-        figure.data[-1].update(_label(layer, "" if is_named else "Chosen", "top left"))
+        figure.data[-1].update(_label(layer, "" if is_named else "Chosen", "top center"))
     corner = {"xref": "paper", "yref": "paper", "x": 1, "y": 0}
     corner |= {"xanchor": "right", "yanchor": "bottom", "showarrow": False, "font": {"size": 11}}
     figure.add_annotation(
@@ -232,7 +232,7 @@ def _draw_loss(figure: go.Figure, front: Front, axes: Axes, simple: Mapping[str,
                 lost,
                 line={"dash": "dot", "color": theme.GREY},
                 annotation_text=name,
-                annotation_position="bottom left",
+                annotation_position="bottom right",
             )
     figure.update_xaxes(title=x.label, **theme.log_axis(low, high, 1.25, (1, 2, 3, 5, 7)))
     room = 0.08 * max(deepest, 1.0)

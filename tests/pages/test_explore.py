@@ -181,7 +181,13 @@ def test_budgets_lead_to_a_point_and_name_what_comes_nearest(calls):
     assert card(at) == str(nearest.architecture)  # of which the title speaks
     button(at, "Laptop").click().run()
     assert at.number_input(key="lose").value == 1.0 and at.number_input(key="ms").value is None
+    assert at.segmented_control(key="prefer").value == "latency"
+    button(at, "Phone").click().run()
+    assert at.segmented_control(key="prefer").value == "size"
     button(at, "Server").click().run()
+    assert at.segmented_control(key="prefer").value == "error"
+    server = Budget("error", None, at.number_input(key="ms").value).best(FRONT)
+    assert f"Take {server.architecture}" in words(at)
     assert at.number_input(key="ms").value == round(FRONT.source_point.latency_ms / 2, 2)
 
 

@@ -190,7 +190,7 @@ def lessons_stop() -> TourStop:
         (
             ("Published", f"{claims.published()['parameters_m'].value} M"),
             ("Counted, as released", millions(claims.counted(claims.BORT).total)),
-            ("Counted, H and I swapped", millions(claims.counted(claims.SWAPPED).total)),
+            ("H and I swapped", millions(claims.counted(claims.SWAPPED).total)),
         ),
         "Counted in closed form, exact for these shapes.",
     )
