@@ -7,6 +7,7 @@ pickles. It appears whole or not at all; what lay there before goes only when th
 from __future__ import annotations
 
 import copy
+import errno
 import glob
 import os
 import re
@@ -162,11 +163,15 @@ def _put(part: Path, folder: Path) -> None:
 
 @contextmanager
 def os_errors() -> Iterator[None]:
-    """Turn the system's errors as safetensors and tokenizers raise them into OSError."""
+    """Turn the system's errors as safetensors, tokenizers and torch raise them into OSError.
+
+    torch hides the number of what made its writer stop short; a full disk does.
+    """
     try:
         yield
     except Exception as e:
-        match = re.search(r"\(os error (\d+)\)", str(e))
+        match = re.search(r"\(os error (\d+)\)|inline_container\.cc.*unexpected pos", str(e))
         if match is None or isinstance(e, OSError):
             raise
-        raise OSError(int(match[1]), os.strerror(int(match[1]))) from e
+        number = int(match[1] or errno.ENOSPC)
+        raise OSError(number, os.strerror(number)) from e

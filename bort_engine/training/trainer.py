@@ -7,9 +7,10 @@ matrix products, and an optimizer that walks over those word embeddings only tha
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from bort_engine.encoder.checkpoint import os_errors
 from bort_engine.runs.events import Cancelled, Stop, never
 from bort_engine.training.precision import precision
 from bort_engine.training.recipe import Recipe
@@ -128,15 +130,19 @@ def _run(
             callbacks=[watch],
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=_last_state(states))
+        with os_errors():  # of states that are kept
+            trainer.train(resume_from_checkpoint=_last_state(states))
     if watch.stopped:
         raise Cancelled("stopped on request")
 
 
 def _last_state(states: Path | None) -> str | None:
     """Return the newest state that is whole: trainer_state.json is written last."""
-    whole = states.glob("checkpoint-*/trainer_state.json") if states else ()
-    numbers = [int(path.parent.name.partition("-")[2]) for path in whole]
+    numbers = []
+    for path in states.glob("checkpoint-*/trainer_state.json") if states else ():
+        with suppress(ValueError):  # itself cut off
+            json.loads(path.read_bytes())
+            numbers.append(int(path.parent.name.partition("-")[2]))
     return str(states / f"checkpoint-{max(numbers)}") if states and numbers else None
 
 

@@ -8,7 +8,16 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from bort_engine import Cancelled
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
-from bort_engine.training.trainer import Recipe, _LikeLengths, encode, predict, train, words_in_use
+from bort_engine.training import trainer
+from bort_engine.training.trainer import (
+    Recipe,
+    _LikeLengths,
+    encode,
+    predict,
+    train,
+    train_module,
+    words_in_use,
+)
 
 SHAPE = Architecture(1, 2, 16, 24)
 FAMILIES = {
@@ -100,3 +109,20 @@ def test_it_stops_after_the_step_in_which_it_is_asked_to_and_gives_the_words_bac
         )
     assert steps == [(1, 50), (2, 50), (3, 50)]
     assert model.get_input_embeddings().num_embeddings == 30_522
+
+
+def test_a_state_that_is_not_whole_is_passed_over_and_a_full_disk_named(
+    tokenizer, tmp_path, monkeypatch
+):
+    def full(*_, **__):
+        raise Exception("No space left on device (os error 28)")  # as tokenizers raises it
+
+    for step, text in ((50, "{}"), (100, '{"epoch": 1'), (150, "")):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(text)
+    assert trainer._last_state(tmp_path) == str(tmp_path / "checkpoint-50")
+    rows = encode(TEXTS, tokenizer, [1, 0, 0, 1, 0])
+    monkeypatch.setattr(trainer._Trainer, "save_model", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        recipe = Recipe(steps=2, batch_size=5)
+        train_module(tiny(), rows, tokenizer, recipe, stop=lambda: True, states=tmp_path / "kept")
