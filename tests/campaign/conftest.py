@@ -6,6 +6,7 @@ tenth of it.
 import os
 import time
 from collections import defaultdict
+from collections.abc import Callable
 
 import pytest
 
@@ -14,7 +15,7 @@ from tests.pages.conftest import browser
 __all__ = ["browser"]
 SHARE = float(os.environ.get("CAMPAIGN_SHARE", "1"))
 tried: dict[str, int] = defaultdict(int)
-failed: dict[str, list[str]] = defaultdict(list)
+failed: dict[str, int] = defaultdict(int)
 
 
 def times(n: int) -> int:
@@ -25,20 +26,22 @@ def times(n: int) -> int:
 class Tally:
     """Counts what was tried; a test goes on after a failure, and fails when it ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[str], None]) -> None:
         self.failures: list[str] = []
+        self._tell = tell
 
     def add(self, what: str, failure: str = "", n: int = 1) -> None:
         """Note that something was tried; `failure` says how it failed, if it did."""
         tried[what] += n
         if failure:
-            failed[what].append(failure)
+            failed[what] += 1
             self.failures.append(f"{what}: {failure}")
+            self._tell(f"\n{self.failures[-1]}")  # at once: a campaign is long
 
 
 @pytest.fixture
-def tally():
-    tally = Tally()
+def tally(request):
+    tally = Tally(request.config.pluginmanager.getplugin("terminalreporter").write_line)
     yield tally
     assert not tally.failures, "\n".join(tally.failures)
 
@@ -51,7 +54,4 @@ def pytest_terminal_summary(terminalreporter) -> None:
     write(f"\n{time.strftime('%Y-%m-%d')}, a share of {SHARE:g}:\n")
     write("| tried | times | failures |\n|---|---|---|")
     for what, n in tried.items():
-        write(f"| {what} | {n:,} | {len(failed[what])} |")
-    for what, failures in failed.items():
-        for failure in failures:
-            write(f"* {what}: {failure}")
+        write(f"| {what} | {n:,} | {failed[what]} |")
