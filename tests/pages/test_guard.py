@@ -1,6 +1,7 @@
 """Only the app's own pages reach it: no other host's name, no other port, no other's frame."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import streamlit as st
@@ -46,7 +47,9 @@ def answer(kind: str, headers: dict[str, str]) -> list[dict]:
         sent.append(message)
 
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-    asyncio.run(Guard(app)({"type": kind, "method": "GET", "headers": raw}, receive, send))
+    request = Guard(app)({"type": kind, "method": "GET", "headers": raw}, receive, send)
+    with ThreadPoolExecutor(1) as thread:  # this one may have a loop, Playwright's
+        thread.submit(asyncio.run, request).result()
     return sent
 
 
