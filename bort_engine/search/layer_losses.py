@@ -3,8 +3,8 @@
 The summed loss of a shape is an intercept and, for each layer, a smooth function of its heads, its
 neurons and the hidden size, in log KL from T. It is fitted by ridge regression to shapes that were
 drawn at random and measured, which ranks others a little better than one width changed at a time
-from the whole network (Kendall's tau 0.73 and 0.71; benchmarks/layers.py has the rivals). The search
-itself is algorithms/layers.py.
+from the whole network (Kendall's tau 0.73 and 0.71; benchmarks/layers.py has the rivals).
+The search itself is algorithms/layers.py.
 """
 
 from __future__ import annotations
