@@ -39,8 +39,8 @@ from bort_engine.algorithms.lazy import Guess, Proofs
 from bort_engine.algorithms.pareto import nondominated
 
 SELECTIONS = ("cover", "stride", "exhaustive")
-# How much more an architecture may err than one that it contains, on the errors' own scale.
 LEAST_EPSILON = 0.01  # below it, cells are finer than any measurement
+# How much more an architecture may err than one that it contains, on the errors' own scale.
 TOLERANCE = 0.03
 ERROR_FLOOR = 1e-3  # W divides by the error: below this, errors count as equal
 # What `refine` goes through. From 0.3: on the recorded table, wider ones first prove what the finer

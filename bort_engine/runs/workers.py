@@ -18,16 +18,30 @@ from multiprocessing import get_context
 from typing import Any, Generic, TypeVar
 
 from bort_engine.runs.events import Event, Progress, Stop, check, never, silent
+from bort_engine.runs.provenance import n_threads
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Work = Callable[[Item, Progress, Stop], Result]  # a module's own function: another process finds it
+MOST_WORKERS, USUAL_WORKERS = 256, 8
 THREADS = "OMP_NUM_THREADS"  # read by OpenMP when torch is loaded
 
 # In a worker: how it tells of its work, and how it hears that it should stop.
 _tell: Progress = silent
 _stop: Stop = never
 _at_work = threading.Lock()
+
+
+def n_workers(asked: int, usual: int | None = None) -> int:
+    """Return how many processes to use: as many as were asked for, or `usual` where that is 0, by
+    default as many as there are processors, at most 8.
+
+    Raises:
+        ValueError: the number is out of range.
+    """
+    if type(asked) is not int or not 0 <= asked <= MOST_WORKERS:
+        raise ValueError(f"workers is {asked!r}; allowed: 0 to {MOST_WORKERS}.")
+    return asked or usual or min(n_threads(), USUAL_WORKERS)
 
 
 class Workers(Generic[Item, Result]):

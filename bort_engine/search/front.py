@@ -24,7 +24,7 @@ from bort_engine.encoder.latency import Calibration, LatencySettings, check_pack
 from bort_engine.encoder.sources import Source, sources
 from bort_engine.encoder.space import Architecture, SearchSpace
 from bort_engine.runs.events import Cancelled, Event, Progress, Stop, bar, never, silent
-from bort_engine.runs.provenance import n_threads
+from bort_engine.runs.workers import n_workers
 from bort_engine.search import errors as oracles
 from bort_engine.search.candidates import LATENCIES, calibration_for, candidate, costs_of
 from bort_engine.search.errors import Oracle
@@ -44,7 +44,6 @@ from bort_engine.search.result import (
 )
 
 ERRORS = ("measured", "recorded")
-MOST_WORKERS, USUAL_WORKERS = 256, 8
 SMALL = 100  # architectures: workers take as long to start as some twenty evaluations
 REDRAW_EVERY_S = 60.0  # the front, while the rest of the space is checked
 
@@ -106,8 +105,7 @@ def front(
     check_choice("latency", latency, LATENCIES)
     if latency == "measured" and settings:
         check_packages(settings.runtime)  # before anything slow
-    if type(workers) is not int or not 0 <= workers <= MOST_WORKERS:
-        raise ValueError(f"workers is {workers!r}; allowed: 0 to {MOST_WORKERS}.")
+    n = n_workers(workers, usual=1 if len(space) <= SMALL else None)
     if latency == "recorded":  # before anything slow
         calibration_for(source, space, settings, latency)
     folder = Path(out) if out else None
@@ -124,7 +122,6 @@ def front(
         oracles.check(source, setup, folder)
         plan = stages(source, name, epsilon, oracle, space, search, training, asked)
         on_progress({"stage": "getting ready", "done": 0, "total": 0, "plan": plan})
-        n = workers or (min(n_threads(), USUAL_WORKERS) if len(space) > SMALL else 1)
         answers = oracles.measured(source, setup, folder, on_progress, stop, n)
     if latency == "measured":
         settings = (settings or LatencySettings()).of_length(answers.length)

@@ -31,12 +31,12 @@ from bort_engine.encoder.timing import LatencySettings
 from bort_engine.encoder.uneven import NEURONS, Layer, Uneven, draw, uneven_parameters
 from bort_engine.runs import records
 from bort_engine.runs.events import Progress, Stop, bar, check, never
-from bort_engine.runs.provenance import Provenance, n_threads
+from bort_engine.runs.provenance import Provenance
 from bort_engine.runs.records import Count, NonNegative, Positive, PositiveCount, Share
+from bort_engine.runs.workers import n_workers
 from bort_engine.search import errors as oracles
 from bort_engine.search.errors import Oracle
 from bort_engine.search.evaluate import BriefTraining, Evaluation, Setup
-from bort_engine.search.front import USUAL_WORKERS
 from bort_engine.search.layer_losses import Finite, Found, LayerLosses, count, log_loss, search
 from bort_engine.search.result import AFFORDABLE
 from bort_engine.search.scale import Scale
@@ -246,7 +246,7 @@ def layers(
         raise ValueError(f"runtime is {settings.runtime!r}; layers are timed in pytorch only.")
     folder = Path(out) if out else None
     setup = Setup(source.name, find_task(task).name, "elastic", training or BriefTraining(), seed)
-    n = workers or min(n_threads(), USUAL_WORKERS)
+    n = n_workers(workers)
     oracle = oracles.measured(source, setup, folder, on_progress, stop, n)
     with closing(oracle):
         assert oracle.teacher
@@ -298,7 +298,7 @@ def layers(
             check(stop)
             oracle.settled(n, effort.improve, "improving it by local search")
             mutant = _mutant(_marked(points), losses, latency, source, rng)
-            if mutant and mutant.shape not in {p.shape for p in points}:
+            if mutant:
                 oracle.evaluate(mutant.shape)
                 points.append(_point(mutant, oracle, "local search"))
     result = LayersFront(

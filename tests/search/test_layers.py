@@ -138,6 +138,8 @@ def test_mistakes_are_told_before_anything_slow():
         layers("minilm-l6", settings=LatencySettings(runtime="onnx-int8"))
     with pytest.raises(ValueError, match="epsilon"):
         layers("minilm-l6", epsilon=0)
+    with pytest.raises(ValueError, match="workers is 10000; allowed: 0 to 256"):
+        layers("minilm-l6", workers=10_000)
     with pytest.raises(ValueError, match="fit is 3; allowed: 20 to"):
         Effort(fit=3)
     with pytest.raises(ValueError, match="too few"):
