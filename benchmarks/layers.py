@@ -32,15 +32,15 @@ from scipy.interpolate import PchipInterpolator
 from scipy.optimize import nnls
 from scipy.stats import kendalltau
 
-from bort_engine.algorithms.pareto import nondominated
 from bort_engine.data.resources import ASSETS
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import Architecture
 from bort_engine.encoder.uneven import LEFT_OUT, Uneven
-from bort_engine.search import errors as oracles
 from bort_engine.search.evaluate import EvaluationTable, Evaluator, Setup
 from bort_engine.search.layer_losses import count, search
-from bort_engine.search.layers import LayersFront, costs_of
+from bort_engine.search.layers import LayersFront
+from bort_engine.show.lessons.layers import uniform
+from bort_engine.show.lessons.table import tables
 
 SOURCE = sources["minilm-l6"]
 FRONTS = sorted((ASSETS / "recorded").glob("layers-minilm-l6-*-seed*.json"))
@@ -192,7 +192,7 @@ def audit(folder: Path) -> None:
     audited = [row.shape for row in front.audit]
     measured = [row.measured for row in front.audit]
     n_fit = front.effort.fit
-    learned = [a for a in table.evaluations if isinstance(a, Uneven)][:n_fit]
+    learned = [a for a in table.evaluations if isinstance(a, Uneven) and a not in audited][:n_fit]
     hidden = sorted({a.hidden_size for a in (*audited, *learned)})
     results: dict[str, dict[str, float]] = {}
 
@@ -213,13 +213,10 @@ def audit(folder: Path) -> None:
     took = sum(table.evaluations[a].seconds for a in learned)
     add("one at a time, with coefficients", trial @ weights, seconds + took)
     start = perf_counter()
+    from bort_engine.encoder.build_uneven import by_importance
+
     fisher = Fisher(evaluator, hidden)
-    importance = evaluator.teacher.importance
-    of_heads = importance.attention.reshape(WHOLE.num_hidden_layers, FULL[0], -1).sum(2)
-    best = [
-        (np.argsort(-h, kind="stable"), np.argsort(-n, kind="stable"))
-        for h, n in zip(of_heads, importance.neurons, strict=True)
-    ]
+    best = by_importance(evaluator.teacher.importance, WHOLE)
     scores = [singles.base(a) + fisher.loss(a, best) / SAMPLE for a in audited]
     add("Fisher", scores, perf_counter() - start)
     add("random shapes (ours)", [row.summed for row in front.audit], took)
@@ -247,26 +244,18 @@ class Pair:
 
 def uniform_of(front: LayersFront) -> tuple[list[Architecture], np.ndarray]:
     """Return the front of the recorded uniform shapes with all heads; costs (n, 3), error last."""
-    table = oracles.shipped(SOURCE.name, front.task, front.seed).evaluations
-    found = {
-        Uneven.of(a, SOURCE): (a, e)
-        for a, e in table.items()
-        if isinstance(a, Architecture)
-        and a.num_attention_heads == FULL[0]
-        and a.hidden_size in front.latency.outside_ms
-    }
-    costs = costs_of(list(found), front.losses, front.latency, SOURCE)
-    rows = np.array([(x.n_parameters, x.latency_ms, found[x.shape][1].dev_error) for x in costs])
-    keep = np.flatnonzero(nondominated(rows))
-    return [found[costs[k].shape][0] for k in keep], rows[keep]
+    points = [p for p in uniform(front, tables()[front.seed]) if p.pareto]
+    return [p.architecture for p in points], np.array(
+        [(p.n_parameters, p.latency_ms, p.dev_error) for p in points]
+    )
 
 
 def pairs_of(front: LayersFront) -> list[Pair]:
-    shapes, uniform = uniform_of(front)
+    shapes, costs = uniform_of(front)
     points = [p for p in front.points if p.found_by != "source"]
     uneven = np.array([(p.n_parameters, p.latency_ms, p.dev_error) for p in points])
     pairs = []
-    for shape, (size, ms, error) in zip(shapes, uniform, strict=True):
+    for shape, (size, ms, error) in zip(shapes, costs, strict=True):
         fits = np.flatnonzero((uneven[:, 0] <= size) & (uneven[:, 1] <= ms))
         if len(fits) and shape != WHOLE:
             best = min(fits, key=lambda k: uneven[k, 2])
@@ -285,7 +274,7 @@ def pairs_of(front: LayersFront) -> list[Pair]:
 
 def race() -> None:
     for front in map(LayersFront.load, FRONTS):
-        shapes, uniform = uniform_of(front)
+        shapes, costs = uniform_of(front)
         pairs = pairs_of(front)
         better = sum(pair.gain >= POINT for pair in pairs)
         worse = sum(pair.gain <= -POINT for pair in pairs)
@@ -296,9 +285,9 @@ def race() -> None:
         beaten = sum(
             bool(
                 (
-                    (uniform[:, 0] <= p.n_parameters)
-                    & (uniform[:, 1] <= p.latency_ms)
-                    & (uniform[:, 2] <= p.dev_error - POINT)
+                    (costs[:, 0] <= p.n_parameters)
+                    & (costs[:, 1] <= p.latency_ms)
+                    & (costs[:, 2] <= p.dev_error - POINT)
                 ).any()
             )
             for p in points

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from bort_engine.encoder.build import Importance, blank, inherit
 from bort_engine.encoder.sources import Source
+from bort_engine.encoder.space import Architecture
 from bort_engine.encoder.uneven import Uneven, shrink
 
 
@@ -24,12 +25,19 @@ def cut_uneven(
     shape.check(source)
     whole = source.architecture
     narrow = replace(whole, hidden_size=shape.hidden_size)
-    of_heads = importance.attention.reshape(len(shape.layers), whole.num_attention_heads, -1).sum(2)
-    best = [
+    best = by_importance(importance, whole)
+    return shrink(inherit(parent, narrow, source, importance), shape, narrow.head_width, best)
+
+
+def by_importance(
+    importance: Importance, whole: Architecture
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return, by layer, heads and neurons with the most important ones first."""
+    of_heads = importance.attention.reshape(-1, whole.num_attention_heads, whole.head_width).sum(2)
+    return [
         (np.argsort(-heads, kind="stable"), np.argsort(-neurons, kind="stable"))
         for heads, neurons in zip(of_heads, importance.neurons, strict=True)
     ]
-    return shrink(inherit(parent, narrow, source, importance), shape, narrow.head_width, best)
 
 
 def padded(model: PreTrainedModel, shape: Uneven, source: Source) -> PreTrainedModel:
