@@ -35,6 +35,7 @@ from bort_engine.runs.provenance import Provenance
 from bort_engine.runs.records import Count, NonNegative, Positive, PositiveCount, Share
 from bort_engine.runs.workers import n_workers
 from bort_engine.search import errors as oracles
+from bort_engine.search.candidates import not_too_far_off
 from bort_engine.search.errors import Oracle
 from bort_engine.search.evaluate import BriefTraining, Evaluation, Setup
 from bort_engine.search.layer_losses import Finite, Found, LayerLosses, count, log_loss, search
@@ -340,7 +341,9 @@ def _latency(
         return records.read(path, LayerLatency)
     heads, whole = source.architecture.num_attention_heads, source.architecture.hidden_size
     sizes = sorted({max(1, round(share * whole / heads)) * heads for share in SHARES})
-    latency = calibrate_layers(source, sizes, settings, on_progress=on_progress)
+    latency = not_too_far_off(
+        lambda: calibrate_layers(source, sizes, settings, on_progress=on_progress)
+    )
     if path:
         records.write(path, latency)
     return latency
