@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
 from statistics import mode
@@ -42,6 +42,9 @@ SELECTIONS = ("cover", "stride", "exhaustive")
 LEAST_EPSILON = 0.01  # below it, cells are finer than any measurement
 # How much more an architecture may err than one that it contains, on the errors' own scale.
 TOLERANCE = 0.03
+# How many are chosen together, so that workers can share them: on the recorded tables up to 4 take
+# hardly more evaluations than one after another, 8 a quarter more.
+AT_ONCE = 4
 ERROR_FLOOR = 1e-3  # W divides by the error: below this, errors count as equal
 # What `refine` goes through. From 0.3: on the recorded table, wider ones first prove what the finer
 # ones have no use for.
@@ -147,10 +150,12 @@ class Cover:
         T: Candidate,
         known: Mapping[Candidate, float],
         proofs: Proofs | None = None,
+        at_once: int = 1,
     ) -> None:
         self.errors = dict(known)
         self.evaluated: dict[Candidate, float] = {}
         self._candidates, self._groups, self._proofs = candidates, groups, proofs
+        self._at_once = at_once
         number = {xi: n for n, group in enumerate(groups.values()) for xi in group}
         if proofs is None:
             needed = [xi for group in groups.values() for xi in maximal(group)]
@@ -162,24 +167,30 @@ class Cover:
         else:
             # T first: it contains all others, so its error bounds theirs from below. Then the
             # smallest: nearly all others cost more, so it covers them if its error is low enough.
-            self._first = [T, min(candidates, key=lambda xi: (xi.p * xi.i, xi.p))]
+            smallest = min(candidates, key=lambda xi: (xi.p * xi.i, xi.p))
+            self._first = list(dict.fromkeys([T, smallest]))
             for xi, error in known.items():
                 proofs.tell(xi, error)
             self._cell = np.array([number[xi] for xi in candidates])
         self._number = number  # of a candidate's cell
 
     def ask(self) -> list[Candidate]:
-        """Return what to measure next: all at once or, lazily, one; none if all is settled."""
+        """Return what to measure next: all at once or, lazily, a few; none if all is settled."""
         for xi in self._first:  # known before: that counts, but is not asked for
             if xi in self.errors and xi not in self.evaluated:
                 self.evaluated[xi] = self.errors[xi]
         unmeasured = [xi for xi in self._first if xi not in self.errors]
         if self._proofs is None:
             return unmeasured
-        # One at a time, since each error may prove others covered.
-        if unmeasured or not len(self._proofs.open):
-            return unmeasured[:1]
-        return [self._candidates[self._proofs.likely_worst(self.errors)]]
+        if unmeasured:
+            return unmeasured[: self._at_once]
+        # Each error may prove others covered; of several, the later ones are chosen as if those
+        # before them erred as guessed.
+        proofs, errors, batch = self._proofs.copy(), dict(self.errors), []
+        while len(batch) < self._at_once and len(proofs.open):
+            batch.append(xi := self._candidates[proofs.next(errors)])
+            proofs.suppose(xi, errors)
+        return batch
 
     def tell(self, xi: Candidate, error: float) -> None:
         """Learn the error of a candidate that was asked for."""
@@ -188,33 +199,6 @@ class Cover:
             self._proofs.tell(xi, error)
         elif xi in self._number:
             self._missing[self._number[xi]] -= 1
-
-    def likely_next(
-        self, known: Callable[[Any], float | None], busy: Container[Any]
-    ) -> Candidate | None:
-        """Return what `ask` is likely to ask for, beyond what is being measured: to begin early.
-
-        It plays the search on: with errors that are known but not told yet, and with guesses for
-        those that are not known yet. None if all is then settled, or if not lazy.
-
-        Args:
-            known: the error of a candidate's key, None where it is not measured yet.
-            busy: the keys of what is being measured.
-        """
-        if self._proofs is None:
-            return None
-        proofs, errors = self._proofs.copy(), dict(self.errors)
-        first = (xi for xi in self._first if xi not in errors)
-        while (xi := next(first, None)) or len(proofs.open):
-            xi = xi or self._candidates[proofs.likely_worst(errors)]
-            if (error := known(xi.key)) is not None:
-                errors[xi] = error
-                proofs.tell(xi, error)
-            elif xi.key in busy:
-                proofs.suppose(xi, errors)
-            else:
-                return xi
-        return None
 
     @property
     def n_settled(self) -> int:
@@ -279,20 +263,20 @@ def extract(
     own: Any = None,
     seed: int = 0,
     guess: Guess | None = None,
+    at_once: int = 1,
     on_settled: Callable[[int, int], None] = lambda done, total: None,
-    on_cover: Callable[[Cover], None] = lambda cover: None,
 ) -> Extraction:
     """Measure as few candidates as the selection needs ([OSE], Algorithm 1).
 
     Args:
-        errors: maps keys to their errors, in order; asked with one key at a time when lazy, else
-            with all of them, so that several workers can share them.
+        errors: maps keys to their errors, in order; asked with `at_once` keys at a time when lazy,
+            else with all of them, so that several workers can share them.
         epsilon: what is promised, in (0, 1]: a share of size and cost, and of the errors' scale.
         selection: "cover" (every cell is covered), "stride" (the published one: sorted by p, every
             `interval`-th from T down; the paper calls the interval epsilon and states the bound
             rho <= |1 - epsilon| for it; ours steps on by one more where equal p would come round)
             or "exhaustive" (all: the ground truth).
-        lazy: measure one after another, and only what is not proven covered by then; else the
+        lazy: measure a few after another, and only what is not proven covered by then; else the
             maximal members of every cell.
         tolerance: how much more an architecture may err than one that it contains. The promise
             holds for errors that rise by no more (not lazily, only for an epsilon of at least it).
@@ -302,11 +286,10 @@ def extract(
             separate runs can: their cells are not nested.)
         own: the source's own key, the preferred T.
         guess: predicts the errors of all candidates, shape (n,), in their order, from what is
-            measured. When lazy, what it takes for the farthest from covered comes next; it never
-            counts as a proof.
+            measured. When lazy, what likely proves the most by it comes next; it never counts as a
+            proof.
+        at_once: when lazy, how many are chosen together, before their errors are known.
         on_settled: told how many cells are settled and checks made, and how many are to be.
-        on_cover: given the search's state before anything is measured: who measures in several
-            workers asks it for what likely comes next.
 
     Raises:
         ValueError: epsilon, the selection, the interval or spot_checks is out of range, or there
@@ -323,9 +306,9 @@ def extract(
         proofs = Proofs(candidates, epsilon, tolerance, guess)
     # What is known of others than these candidates is none of ours.
     known_errors = {xi: known[xi.key] for xi in candidates if known and xi.key in known}
-    cover, total = Cover(candidates, groups, T, known_errors, proofs), len(groups) + spot_checks
+    cover = Cover(candidates, groups, T, known_errors, proofs, at_once)
+    total = len(groups) + spot_checks
     on_settled(0, total)
-    on_cover(cover)
     while batch := cover.ask():
         for xi, error in _measured(batch, errors):
             cover.tell(xi, error)

@@ -79,6 +79,7 @@ def covers(
             epsilon=epsilon,
             lazy=lazy,
             guess=guess,
+            at_once=fptas.AT_ONCE,
         )
         trained = [row[xi.key] for xi in extraction.evaluated]
         achieved = achieved_epsilon(costs[trained], costs)

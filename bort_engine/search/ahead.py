@@ -1,34 +1,24 @@
-"""Evaluations side by side: beside the one that is asked for, those that likely come next.
+"""Evaluations side by side: beside the one that is asked for, the others of its batch.
 
-A lazy search asks for one architecture after another, each chosen by the errors before it. While
-one is evaluated, other workers begin with what the search would ask for next if the errors that are
-missing were as guessed. It then gets the same answers as without them, in the same order; some
-evaluations may turn out not to be needed.
+A search chooses a few at once, however many workers there are, so its answers are the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import islice
 
-from bort_engine.algorithms.fptas import Cover
 from bort_engine.encoder.sources import Source
 from bort_engine.runs.events import Progress, Stop
 from bort_engine.runs.workers import Workers
 from bort_engine.search.evaluate import Evaluation, EvaluationTable, Evaluator, Setup, Shape
-from bort_engine.search.scale import Scale
 
 Unit = tuple[Source, Setup, Shape]
 
 
 class Ahead:
-    """Evaluates what it is asked for, and meanwhile what likely comes next.
-
-    Attributes:
-        cover: the state of the search that asks; None before it has one.
-        batch: what is asked for at once.
-        made: what the workers evaluated.
-    """
+    """Evaluates what it is asked for, and meanwhile what comes next in `batch`."""
 
     def __init__(
         self,
@@ -38,10 +28,7 @@ class Ahead:
         table: EvaluationTable,
     ) -> None:
         self._workers, self.n, self._table = workers, n, table
-        self._evaluator, self._scale = evaluator, Scale.of(table.header.teacher)
-        self._busy: set[Shape] = set()
-        self.made: set[Shape] = set()
-        self.cover: Cover | None = None
+        self._evaluator, self._busy = evaluator, set[Shape]()
         self.batch: Sequence[Shape] = ()
 
     def evaluate(self, architecture: Shape) -> Evaluation:
@@ -49,40 +36,22 @@ class Ahead:
         if architecture not in self._busy:
             self._submit(architecture)
         while architecture not in self._table.evaluations:
-            while len(self._busy) < self.n and (likely := self._likely_next()):
-                self._submit(likely)
-            self._take()
+            begun = self._busy | self._table.evaluations.keys()
+            waiting = (a for a in self.batch if a not in begun)
+            for other in islice(waiting, self.n - len(self._busy)):
+                self._submit(other)
+            (*_, ended), evaluation = self._workers.next()
+            self._busy.remove(ended)
+            self._table.add(evaluation)
         return self._table.evaluations[architecture]
-
-    def finish(self) -> None:
-        """Wait for what is being evaluated, and put it on record."""
-        while self._busy:
-            self._take()
 
     def _submit(self, architecture: Shape) -> None:
         self._evaluator.prepare()
         self._busy.add(architecture)
         self._workers.submit((self._evaluator.source, self._evaluator.setup, architecture))
 
-    def _take(self) -> None:
-        (*_, architecture), evaluation = self._workers.next()
-        self._busy.remove(architecture)
-        self._table.add(evaluation)
-        self.made.add(architecture)
-
     def close(self) -> None:
         self._workers.close()
-
-    def _likely_next(self) -> Shape | None:
-        for architecture in self.batch:
-            if architecture not in self._busy and architecture not in self._table.evaluations:
-                return architecture
-        xi = self.cover.likely_next(self._known, self._busy) if self.cover else None
-        return xi.key if xi else None
-
-    def _known(self, architecture: Shape) -> float | None:
-        evaluation = self._table.evaluations.get(architecture)
-        return None if evaluation is None else self._scale.r(evaluation.wrong)
 
 
 def evaluate_unit(unit: Unit, on_progress: Progress, stop: Stop) -> Evaluation:

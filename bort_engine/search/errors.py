@@ -7,12 +7,11 @@ which it is; the result says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
 
-from bort_engine.algorithms.fptas import Cover
 from bort_engine.data.resources import ASSETS
 from bort_engine.data.tasks import find_task
 from bort_engine.encoder.costs import n_parameters
@@ -102,21 +101,9 @@ class Oracle:
     def errors(self, architectures: Iterable[Shape]) -> Iterator[float]:
         """Map architectures to their r, in order: what the FPTAS asks for."""
         architectures = [*architectures]
-        if self.ahead and any(a not in self.evaluations for a in architectures):
+        if self.ahead:
             self.ahead.batch = architectures
         return map(self.r, architectures)
-
-    def begin(self, cover: Cover) -> None:
-        """Hear of a search that begins to ask."""
-        if self.ahead:
-            self.ahead.cover = cover
-
-    def finish(self, needed: Container[Shape]) -> int:
-        """Wait for what workers began ahead; return how much of what they made was not needed."""
-        if self.ahead is None:
-            return 0
-        self.ahead.finish()
-        return sum(a not in needed for a in self.ahead.made)
 
     def close(self) -> None:
         """Let workers end, where there are any."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from bort_engine.data.tasks import MAX_LENGTH
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import SearchSpace
@@ -17,19 +15,12 @@ from bort_engine.training import forecast
 
 EVALUATING, CALIBRATING = "evaluating candidates", "calibrating latency"
 REST = "checking the whole space"
-# How many evaluations a lazy cover takes, without its spot-checks: the fewest and the most by
-# epsilon, of MiniLM-L6's fine space on film reviews (three recorded seeds; at 0.1 a run in fp32
-# took 166).
-EPSILONS = (0.05, 0.1, 0.2, 0.5)
-FEWEST, MOST = (266, 69, 48, 2), (291, 166, 61, 10)
-# The share of cells that are settled after a share of the evaluations, medians of those seeds at
-# epsilon 0.05 to 0.2: slow at first, since the first ones prove little.
-SETTLED = (0.0, 0.08, 0.22, 0.42, 0.63, 0.76, 0.82, 1.0)
-EVALUATED = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 1.0)
-# The share of the time that a share of the evaluations takes, likewise: large shapes come first.
-COUNTED = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)
-SPENT = (0.0, 0.15, 0.28, 0.37, 0.56, 0.73, 0.91, 1.0)
-OFF = 1.4  # how many times more or fewer may be left: the seeds differ so
+# Evaluations that a lazy cover takes, times epsilon: MiniLM-L6's fine space on film reviews took 85
+# to 91 at 0.05, 38 to 60 at 0.1 and 19 to 22 at 0.2 (three recorded seeds).
+COVER = 4.5
+OFF = 1.4  # how many times more or fewer, or longer, it may be: the seeds differ so
+# How much longer one of the closer look takes, being larger, than the others in the mean: a share.
+LONGER = 0.6
 # Of MiniLM-L6, two cores of an AMD EPYC: an evaluation's work against that of the source on dev,
 # and what building a slice takes; the calibration, in PyTorch and in int8.
 WORK, BUILDING_S = (0.3, 0.6), 0.15
@@ -38,44 +29,43 @@ CALIBRATING_S, EXPORTING_S = 15.0, 300.0
 
 @dataclass(frozen=True, slots=True)
 class Evaluations:
-    """How many evaluations a search takes, from `fewest` to `most`, then `checks` more."""
+    """About how many evaluations a search takes: its cover, then spot-checks and a closer look."""
 
-    fewest: float
-    most: float
+    cover: float
     checks: int
+    closer: int
     lazy: bool
     space_size: int
 
     @classmethod
     def of(cls, search: Search, epsilon: float, space_size: int) -> Evaluations:
-        checks = min(search.spot_checks, space_size)
+        cover = COVER / epsilon
         if search.selection != "cover":
-            n = space_size / (search.interval if search.selection == "stride" else 1)
-            return cls(n, n, min(checks, space_size - int(n)), False, space_size)
-        at = np.log(epsilon)
-        low, high = (float(np.interp(at, np.log(EPSILONS), counts)) for counts in (FEWEST, MOST))
-        if not search.lazy:  # between a few of each cell and all there are
-            low, high = 2 * low, space_size
-        return cls(min(low, space_size), min(high, space_size), checks, search.lazy, space_size)
+            cover = space_size / (search.interval if search.selection == "stride" else 1)
+        elif not search.lazy:
+            cover *= 4  # several of each cell
+        lazy = search.lazy and search.selection == "cover"
+        cover = min(cover, space_size)
+        rest = space_size - int(cover)
+        return cls(cover, min(search.spot_checks, rest), min(search.closer, rest), lazy, space_size)
+
+    @property
+    def after(self) -> int:
+        """How many follow the cover."""
+        return self.checks + self.closer
 
     def left(self, n_done: int, settled: int, total: int) -> int:
         """Return about how many are left, after so many, with so many cells and checks settled."""
         n_cells = total - self.checks
-        if settled >= n_cells > 0:
-            return max(0, total - settled)
-        share = settled / max(1, n_cells)
-        done = float(np.interp(share, SETTLED, EVALUATED)) if self.lazy else share
-        expected = (self.fewest + self.most) / 2
-        trust = min(1.0, done / 0.3)
-        if done:
-            expected = expected ** (1 - trust) * (n_done / done) ** trust
-        left = max(1, round(expected) - n_done) + self.checks
-        return max(0, min(left, self.space_size - n_done))
+        if settled >= n_cells:
+            return min(total - settled + self.closer, self.space_size - n_done)
+        expected = self.cover if self.lazy or not settled else n_done * n_cells / settled
+        return min(max(1, round(expected) - n_done) + self.after, self.space_size - n_done)
 
     def share(self, n_done: int, left: int) -> float:
-        """Return the share of the search's time that is over."""
-        share = n_done / max(1, n_done + left)
-        return float(np.interp(share, COUNTED, SPENT)) if self.lazy else share
+        """Return the share of the search's time that is over, after so many, with so many left."""
+        closer = max(0, self.closer - left)
+        return (n_done + LONGER * closer) / max(1, n_done + left + LONGER * self.closer)
 
 
 def stages(
@@ -115,11 +105,12 @@ def stages(
             seconds + share * forecast.TRAINING * rows * source_s
             for seconds, share in zip((low, high), WORK, strict=True)
         )
-    least, most = n.fewest + n.checks, min(n.most + n.checks, len(space))
+    least, most = (n.cover * off + n.after for off in (1 / OFF, OFF))
+    least, most = (min(n_all, len(space)) + LONGER * n.closer for n_all in (least, most))
     middle = (low + high) / 2
     plan.append(forecast.stage(EVALUATING, least * middle, most * middle))
     if search.check_all:
-        plan.append(forecast.stage(REST, max(0, len(space) - most) * middle))
+        plan.append(forecast.stage(REST, max(0.0, len(space) - most) * middle))
     return [stage for stage in plan if stage.name not in kept]
 
 

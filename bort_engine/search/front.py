@@ -6,7 +6,7 @@ error is predicted, this runs at once and without torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -27,11 +27,13 @@ from bort_engine.runs.events import Cancelled, Event, Progress, Stop, bar, never
 from bort_engine.runs.workers import n_workers
 from bort_engine.search import errors as oracles
 from bort_engine.search.candidates import LATENCIES, calibration_for, candidate, costs_of
+from bort_engine.search.closer import closer_look
 from bort_engine.search.errors import Oracle
 from bort_engine.search.evaluate import BriefTraining, OracleName, Setup
 from bort_engine.search.forecast import OFF, REST, Evaluations, stages
 from bort_engine.search.predictor import ErrorPredictor, guesser, shape_features
 from bort_engine.search.result import (
+    AFFORDABLE,
     Costs,
     Front,
     FrontGuarantee,
@@ -219,18 +221,17 @@ def search_front(
     costs = {a: costs_of(a, source, calibration) for a in oracle.available(space)}
     candidates = [candidate(point, search.size) for point in costs.values()]
     lazy = search.lazy and oracle.origin != "predicted"  # to predict them all costs nothing
-    expected, n_told, known_share = Evaluations.of(search, epsilon, len(costs)), -1, 0.0
+    expected, guess = Evaluations.of(search, epsilon, len(costs)), guesser(candidates)
+    n_told = -1  # it is told once before the first evaluation
+
+    def tell(left: int) -> None:
+        done = oracle.n_new
+        oracle.settled(done, done + left, share=expected.share(done, left), off=OFF)
 
     def on_settled(done: int, total: int) -> None:
-        nonlocal n_told, known_share
-        n_told += 1  # it is told once before the first evaluation
-        left = expected.left(n_told, done, total)
-        share = expected.share(n_told, left)
-        if not oracle.n_new:  # on record already: that took no time
-            known_share = share
-        share = max(0.0, share - known_share) / max(1e-9, 1 - known_share)
-        off = OFF if left > expected.checks else 1.0
-        oracle.settled(oracle.n_new, oracle.n_new + left, share=share, off=off)
+        nonlocal n_told
+        n_told += 1
+        tell(expected.left(n_told, done, total))
 
     extraction = fptas.extract(
         candidates,
@@ -244,11 +245,23 @@ def search_front(
         known=known,
         own=source.architecture,
         seed=seed,
-        guess=guesser(candidates),
+        guess=guess,
+        at_once=search.at_once,
         on_settled=on_settled,
-        on_cover=oracle.begin,
     )
-    n_unneeded = oracle.finish(needed={xi.key for xi in extraction.measured})
+    measured = extraction.measured
+    if search.closer and oracle.origin != "predicted":
+        limit = measured[extraction.maximum] + AFFORDABLE / oracle.scale.span
+        left = iter(range(search.closer - 1, -1, -1))
+
+        def looked(architectures: Sequence[Any]) -> Iterator[float]:
+            for error in oracle.errors(architectures):
+                tell(next(left))
+                yield error
+
+        measured |= closer_look(
+            candidates, looked, measured, guess, search.closer, limit, search.at_once
+        )
     # What else is on record, of an earlier search or a shipped table, tests the promise as well.
     others = {
         xi: oracle.r(xi.key)
@@ -257,7 +270,7 @@ def search_front(
     }
     check = guarantee(extraction, epsilon, search.tolerance, others)
     latency = calibration.report()
-    measured = {**extraction.measured, **(others if search.check_all else {})}
+    measured |= others if search.check_all else {}
     points = _points(extraction, measured, oracle, search, costs, latency.median_relative_error)
     return Front(
         source=source.name,
@@ -299,7 +312,6 @@ def search_front(
             teacher=oracle.teacher,
             predictor=oracle.predictor or _fitted(points),
             workers=oracle.ahead.n if oracle.ahead else 1,
-            n_unneeded=0 if search.check_all else n_unneeded,
         ),
     )
 
@@ -315,6 +327,7 @@ def _points(
     """Return everything measured (r by candidate), with W and the front marked."""
     roles: dict[Architecture, Role] = {xi.key: "representative" for xi in extraction.evaluated}
     roles |= {xi.key: "known" for xi in extraction.known}
+    roles |= {xi.key: "spot-check" for xi in extraction.checks}
     # W has two options of its own: which size counts, and from where the error does.
     floor = oracle.floor if search.w_error == "excess" else 0.0
     sizes = {a: point.size(search.w_size) for a, point in costs.items()}
@@ -327,7 +340,7 @@ def _points(
             found.dev_error,
             r=r,
             w=fptas.w_coefficient(sizes[xi.key], xi.i, found.error - floor, T),
-            role=roles.get(xi.key, "spot-check"),
+            role=roles.get(xi.key, "other"),
             at_chance=oracle.at_chance(found.dev_error),
         )
         points.append(point)

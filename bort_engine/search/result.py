@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Size = Literal["total", "effective"]
-Role = Literal["representative", "spot-check", "known"]
+Role = Literal["representative", "spot-check", "known", "other"]
 SIZES: tuple[Size, ...] = ("total", "effective")
 W_ERRORS = ("excess", "cross-entropy")
 MOST_CHECKS = 1_000_000
@@ -75,8 +75,8 @@ class Point(Costs):
     `dev_error` is the share of wrong answers on dev, None where nothing was trained, and `r` the
     same from 0 (the source's) to 1 (guessing), which is what the search works on. `error`, which W
     divides by, is the cross-entropy against T's predictions (nats), or a predicted GLUE error.
-    `role` is "representative", "spot-check" (evaluated to test the guarantee) or "known"
-    (from an earlier search in the same folder).
+    `role` is "representative", "spot-check" (evaluated to test the guarantee), "known" (from an
+    earlier search in the same folder) or "other" (from a closer look, or from checking all).
     """
 
     error: Positive
@@ -101,9 +101,11 @@ class Search:
         space: default, fine, bort, or a grid such as D=1-6 A=2,12 H=96,384 I=192,1536.
         selection: cover (every cell is covered), stride (the published one) or exhaustive.
         interval: of the stride: every so-manyth architecture by size.
-        lazy: evaluate one after another, and only what is not proven covered by then.
+        lazy: evaluate a few after another, and only what is not proven covered by then.
+        at_once: how many are chosen together, so that workers can share them; more are less apt.
         tolerance: in r, how much more an architecture may err than one that it contains.
         spot_checks: how many further candidates are evaluated, at random, to test the cover.
+        closer: how many more are evaluated where one that loses at most a point is likely faster.
         check_all: once the front is there, evaluate all the others too, until a stop.
         size: total parameters, or effective (encoder only).
         w_size: the size that W counts, total or effective.
@@ -117,8 +119,10 @@ class Search:
     selection: str = "cover"
     interval: int = 8
     lazy: bool = True
+    at_once: int = fptas.AT_ONCE
     tolerance: float = fptas.TOLERANCE
     spot_checks: int = 30
+    closer: int = 20
     check_all: bool = False
     size: Size = "total"
     w_size: Size = "effective"
@@ -129,7 +133,7 @@ class Search:
         check_choice("size", self.size, SIZES)
         check_choice("w_size", self.w_size, SIZES)
         check_choice("w_error", self.w_error, W_ERRORS)
-        for name, least in (("interval", 1), ("spot_checks", 0)):
+        for name, least in (("interval", 1), ("at_once", 1), ("spot_checks", 0), ("closer", 0)):
             value = getattr(self, name)
             if type(value) is not int or not least <= value <= MOST_CHECKS:
                 raise ValueError(f"{name} is {value!r:.40}; allowed: {least} to {MOST_CHECKS:,}.")
@@ -168,8 +172,8 @@ class FrontProvenance:
 
     `training` and `teacher` are None where nothing was trained. `predictor` predicts the error of
     an architecture that was not evaluated; None where there are too few points to fit one.
-    `whole_space_size` counts the architectures of the space, on record or not. Of what several
-    `workers` evaluated side by side, `n_unneeded` were begun ahead and then not asked for.
+    `whole_space_size` counts the architectures of the space, on record or not. So many `workers`
+    evaluated side by side.
     """
 
     made: Provenance
@@ -182,7 +186,6 @@ class FrontProvenance:
     teacher: TeacherReport | None = None
     predictor: ErrorPredictor | None = None
     workers: PositiveCount = 1
-    n_unneeded: Count = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,7 +377,7 @@ class Front:
             f"threads, batch {report.batch_size}, {report.sequence_length} tokens), median error "
             f"{report.median_relative_error:.1%} on {report.n_held_out} held-out shapes"
         )
-        return "\n".join([head, title, *rows, foot, *self._guessing(), *self._ahead()])
+        return "\n".join([head, title, *rows, foot, *self._guessing()])
 
     def _guessing(self) -> list[str]:
         """Say in a line what guessing is worth, and where no point is better, that."""
@@ -385,16 +388,6 @@ class Front:
         if not self.above_chance:
             parts.append("no point here is better than guessing, so none is recommended")
         return ["; ".join(parts)] if parts else []
-
-    def _ahead(self) -> list[str]:
-        """Say what was evaluated ahead by several workers, and not needed."""
-        made, check = self.provenance, self.guarantee
-        if made.workers == 1:
-            return []
-        n_made = self.n_evaluated + check.n_spot_checks + made.n_unneeded
-        return [
-            f"{made.workers} workers; {made.n_unneeded} of {n_made} evaluations were not needed"
-        ]
 
 
 def mark_pareto(

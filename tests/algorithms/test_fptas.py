@@ -90,7 +90,8 @@ def test_the_promise_never_fails_where_errors_fall_along_the_order(lazy):
         epsilon = rng.choice([0.02, 0.05, 0.1, 0.2, 0.5, 1.0])
         guesses = rng.uniform(-1, 2, len(truth))  # whatever is guessed
         guess = rng.choice([None, lambda measured, guesses=guesses: guesses])
-        found = run(truth, epsilon, lazy, guess=guess, own=list(truth)[-1].key)
+        more = {"guess": guess, "at_once": int(rng.integers(1, 5))}
+        found = run(truth, epsilon, lazy, own=list(truth)[-1].key, **more)
         assert achieved(found.cover, truth) <= epsilon + SLACK
         assert found.measured == {xi: truth[xi] for xi in found.measured}
         trained, total = trained + len(found.evaluated), total + len(truth)
@@ -195,6 +196,37 @@ def test_laziness_skips_what_the_measured_prove_covered(tolerance, options, trai
     assert [xi.key for xi in found.evaluated] == trained
     skipped = {xi.key for group in found.skipped.values() for xi in group}
     assert skipped == {xi.key for xi in CHAIN} - set(trained)
+
+
+def test_what_is_measured_next_is_what_likely_proves_the_most():
+    # T costs over twice as much as all others; c is the likely farthest, but over twice a.
+    space = {
+        Candidate("T", 8.0, 8.0, (9, 9)): 0.0,
+        Candidate("a", 1.9, 1.9, (1, 5)): 0.5,
+        Candidate("b", 3.0, 3.0, (2, 4)): 0.4,
+        Candidate("c", 3.9, 3.9, (3, 3)): 0.3,
+        Candidate("tiny", 1.0, 1.0, (1, 1)): 3.0,
+    }
+    guess = np.array(list(space.values()))
+    asked = [
+        [xi.key for xi in run(space, 1.0, lazy=True, guess=some).evaluated]
+        for some in (lambda measured: guess, lambda measured: np.full(5, -np.inf), None)
+    ]
+    assert asked[0] == ["T", "tiny", "a"]
+    assert asked[1] == asked[2] == ["T", "tiny", "c", "a"]  # without a guess, the farthest
+
+
+def test_several_are_chosen_at_once_as_if_the_guess_were_right():
+    (space, _), *_ = spaces(1)
+    guess = np.array(list(space.values()))
+    oracle = Oracle(space)
+    found = extract(
+        list(space), oracle, epsilon=0.1, tolerance=0.0, guess=lambda _: guess, at_once=4
+    )
+    alone = run(space, 0.1, lazy=True, guess=lambda _: guess)
+    assert {len(batch) for batch in oracle.batches} <= {1, 2, 3, 4} and len(oracle.batches[0]) == 2
+    assert len(found.evaluated) <= len(alone.evaluated) + 3  # the guess is right
+    assert achieved(found.cover, space) <= 0.1 + SLACK
 
 
 def test_eagerness_skips_nothing_nor_does_laziness_without_an_order():

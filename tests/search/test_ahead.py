@@ -43,20 +43,11 @@ def oracle(n, monkeypatch):
 
 @pytest.mark.parametrize("search", [Search(), Search(selection="stride"), Search(lazy=False)])
 def test_several_workers_find_what_one_finds(search, monkeypatch):
-    fronts, needed = [], []
+    fronts = []
     for n in (1, 2, 5):
         answers = oracle(n, monkeypatch)
         result = search_front(SOURCE, SPACE, 0.2, search, CALIBRATION, answers)
         fronts.append([(p.architecture, p.r, p.role, p.pareto) for p in result.points])
         assert result.provenance.workers == n
-        needed.append(len(answers.evaluations) - result.provenance.n_unneeded)
-        assert answers.ahead.made == answers.evaluations.keys()
+        assert len(answers.evaluations) == len(result.points)  # nothing was evaluated in vain
     assert fronts[0] == fronts[1] == fronts[2]
-    assert needed == [len(fronts[0])] * 3
-
-
-def test_few_evaluations_are_in_vain(monkeypatch):
-    result = search_front(SOURCE, SPACE, 0.1, Search(), CALIBRATION, oracle(2, monkeypatch))
-    made = result.n_evaluated + result.guarantee.n_spot_checks
-    assert 0 < result.provenance.n_unneeded < 0.3 * made
-    assert f"2 workers; {result.provenance.n_unneeded} of" in str(result)

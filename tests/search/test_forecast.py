@@ -60,15 +60,18 @@ def test_what_is_kept_is_left_out_and_the_rest_of_the_space_comes_in(empty_cache
 
 
 def test_how_many_evaluations_are_left_by_hand():
-    n = Evaluations(60, 140, checks=30, lazy=True, space_size=1000)
-    assert n.left(0, 0, 130) == 100 + 30
-    # 0.42 of 100 cells are settled after 0.3 of the evaluations: 36 are 0.3 of 120.
-    assert n.left(36, 42, 130) == 84 + 30
+    n = Evaluations(100, checks=30, closer=20, lazy=True, space_size=1000)
+    assert n.left(0, 0, 130) == 100 + 50 and n.left(36, 90, 130) == 64 + 50
+    assert n.left(99, 99, 130) == n.left(150, 99, 130) == 1 + 50  # not settled yet
+    assert n.share(75, 75) == 75 / (150 + 12) and n.share(140, 10) == 146 / 162
+    assert n.left(90, 100, 130) == 30 + 20 and n.left(120, 130, 130) == 20
     assert replace(n, space_size=50).left(36, 42, 130) == 14  # all there are
-    assert n.left(120, 100, 130) == 30 and n.left(150, 130, 130) == 0
+    eager = replace(n, lazy=False)  # 90 of 100 cells after 36 evaluations: 40 are all
+    assert eager.left(36, 90, 130) == 4 + 50
     assert Evaluations.of(Search(selection="exhaustive"), 0.1, 300) == (
-        Evaluations(300, 300, 0, False, 300)
+        Evaluations(300, 0, 0, False, 300)
     )
+    assert Evaluations.of(Search(), 0.1, 2640).cover == 45
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

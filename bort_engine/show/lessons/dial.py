@@ -104,6 +104,7 @@ def cover(table: Table, epsilon: float, lazy: bool = True, cost: str = "latency"
         lazy=lazy,
         own=SOURCE.architecture,
         guess=guesser(candidates),
+        at_once=fptas.AT_ONCE,
     )
     row = {xi: number for number, xi in enumerate(candidates)}
     evaluated = np.array([row[xi] for xi in extraction.evaluated])

@@ -69,7 +69,7 @@ def show() -> None:
         first = min(tables)
         good, bad = (
             preset(label, cover(records, first, epsilon, True, "latency", tables[first]))
-            for label, epsilon in (("Epsilon 0.2, lazily", 0.2), ("Finer than the errors", 0.1))
+            for label, epsilon in (("Epsilon 0.2, lazily", 0.2), ("Finer than the errors", 0.05))
         )
         lesson.try_this(good, bad)
         show_numbers(result, lazily, whole)

@@ -98,7 +98,7 @@ def test_on_what_ships_the_page_opens_on_the_good_preset_and_leads_to_the_bad_on
     at = open_lesson("dial")
     assert not at.warning and "The promise of 0.2 is kept" in words(at)
     press(at, "Finer than the errors")
-    assert "The promise of 0.1 is broken" in words(at)
+    assert "The promise of 0.05 is broken" in words(at)
     press(at, "Epsilon 0.2, lazily")
     assert "The promise of 0.2 is kept" in words(at)
 
