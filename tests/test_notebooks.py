@@ -21,7 +21,7 @@ ANSWERS = {
     "path": ('str(f.cheapest("size", max_error_gain=0.03).architecture)', '"6,12,384,1536"'),
     "pruning": ("toy.Toy(units=4, dead_units=0, outputs=3, dead_outputs=0, draw=3)", "toy.Toy()"),
     "cost": ("2", "1"),
-    "dial": ("0.12", "0.1"),
+    "dial": ("0.09", "0.08"),
     "choosing": ("4.9", "5.0"),
     "layers": (
         '"384:6x16,12x1472,6x824,8x0,3x280,10x0"',
