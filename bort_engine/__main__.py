@@ -43,6 +43,7 @@ from bort_engine.runs import jobs, records
 from bort_engine.runs.events import Cancelled, Event, Progress, check, silent
 from bort_engine.runs.text import one_line, printable
 from bort_engine.runs.time_left import TimeLeft, about
+from bort_engine.training import together
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,15 +57,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(e, click.NoSuchOption):  # perhaps of a run folder that is resumed
             hint += "; a run of an older version that asks for it has to be started anew"
         message = printable(" ".join(e.format_message().split()))  # it cites what was given
-        print(f"bort_engine: {message} {hint}.", file=sys.stderr)
-        return 2
+        return _mistake(f"{message} {hint}.")
     except (ValueError, OSError) as e:
-        print(f"bort_engine: {printable(one_line(e))}", file=sys.stderr)
-        return 2
+        return _mistake(printable(one_line(e)))
     except (Cancelled, click.Abort, KeyboardInterrupt) as e:  # click makes an Abort of Ctrl-C
         print(f"\nbort_engine: {str(e) or 'stopped'}", file=sys.stderr)
         return 130
     return 0
+
+
+def _mistake(text: str) -> int:
+    if together.is_first() or together.has_begun():  # else the first process tells the same
+        print(f"bort_engine: {text}", file=sys.stderr)
+    return 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +142,8 @@ VERBS: dict[str, Callable[..., Any] | str] = {
     "fetch": fetch,
 }
 
+TOGETHER = ("front", "layers")  # those whose trainings several processes can share
+
 
 class _Commands(click.Group):
     """The verbs by name; one is imported when it is asked for."""
@@ -157,6 +164,15 @@ class _Commands(click.Group):
 def _run(name: str, call: partial[Any], out: Path | None, as_json: bool) -> None:
     """Call a verb, as a run of its own where it takes long, and print its result."""
     progress, parameters = _Progress(), inspect.signature(call.func).parameters
+    if together.n_processes() > 1 and name not in TOGETHER:
+        raise ValueError(
+            f"{together.n_processes()} processes were launched; {name} is for one. Allowed for "
+            f"several: {', '.join(TOGETHER)}. Start it without the launcher."
+        )
+    if not together.is_first():  # it takes part in the trainings, and the first one tells of them
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        call(on_progress=silent)
+        return
     # Errors that are on record, or predicted from published scores, need no training.
     quick = call.keywords.get("errors") == "recorded" or call.keywords.get("oracle") == "glue"
     if "out" in parameters and (out or not quick):

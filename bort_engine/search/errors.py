@@ -36,8 +36,9 @@ from bort_engine.search.evaluate import (
 )
 from bort_engine.search.predictor import ErrorPredictor, published_predictor
 from bort_engine.search.scale import Scale
+from bort_engine.training import together
 from bort_engine.training.precision import precision
-from bort_engine.training.teacher import ELASTIC_VERSION, RECIPE_VERSION, TeacherReport
+from bort_engine.training.teacher import BATCH, ELASTIC_VERSION, RECIPE_VERSION, TeacherReport
 
 ORACLES: tuple[OracleName, ...] = get_args(OracleName)
 RECORD = "evaluations.jsonl"
@@ -164,6 +165,9 @@ def searched(name: str, oracle: OracleName, source: Source) -> SearchSpace:
 def check(source: Source, setup: Setup, out: Path | None) -> None:
     """Raise a ValueError where `measured` would, before anything slow begins."""
     source.check_weights()
+    if together.n_processes() > 1:
+        training = setup.training.train_batch_size if setup.oracle == "elastic" else BATCH
+        together.check(BATCH, training)
     path = out / RECORD if out else None
     if path and path.is_file() and path.stat().st_size:
         check_setup(path, EvaluationTable(path).header.setup, Evaluator(source, setup).setup)
@@ -179,12 +183,18 @@ def measured(
 ) -> Oracle:
     """Return an oracle that trains, and puts each evaluation on record in `out` before the next.
 
+    Where several processes were launched, all of them train T and the elastic student here, and
+    then end but for the first one.
+
     Args:
         workers: how many processes evaluate; they start when the first one is needed, and stay
             until the oracle is closed. 1 for this process alone.
     """
     check(source, setup, out)
     evaluator = Evaluator(source, setup, on_progress, stop)
+    if together.n_processes() > 1:
+        _ = evaluator.student if setup.oracle == "elastic" else evaluator.teacher
+        together.part()
     path = out / RECORD if out else None
     report = evaluator.teacher.report
     table = EvaluationTable(

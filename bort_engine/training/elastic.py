@@ -14,7 +14,7 @@ import copy
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -33,6 +33,7 @@ from bort_engine.encoder.uneven import Uneven
 from bort_engine.runs import records
 from bort_engine.runs.events import Progress, Stop, never, silent, step_events
 from bort_engine.runs.records import NonNegative
+from bort_engine.training import together
 from bort_engine.training.forecast import ELASTIC, ELASTIC_BATCH, ELASTIC_STEPS
 from bort_engine.training.precision import precision
 from bort_engine.training.teacher import Teacher
@@ -94,8 +95,8 @@ class Elastic:
             Cancelled: a stop was asked for; the next call goes on from there.
         """
         folder = teacher.student_folder(recipe, seed)
-        if not folder.is_dir():
-            _train(source, teacher, recipe, seed, folder, on_progress, stop)
+        training = (source, teacher, recipe, seed, folder, on_progress, stop)
+        together.made(folder, partial(_train, *training))
         return cls(folder, teacher, source)
 
 
@@ -126,6 +127,8 @@ def _train(
             stop=stop,
             states=states,
         )
+    if not together.is_first():
+        return
     seconds = round(perf_counter() - start, 1)
     with records.whole_folder(folder) as part:
         with os_errors():
@@ -146,15 +149,22 @@ class _Sandwich(torch.nn.Module):
         self._by_size = sorted(fine, key=lambda shape: n_parameters(shape, source).encoder)
         self._smallest, self._largest = self._by_size[0], self._by_size[-1]
         self._slice = cache(self._slice_of)
+        self._n_done, self._chosen = 0, list[Architecture]()
 
     def forward(self, **batch: Any) -> Any:
+        if self._n_done % together.n_pieces() == 0:  # all pieces of a batch train the same slices
+            self._chosen = self._drawn()
+        self._n_done += 1
+        weights = dict(self.student.named_parameters())
+        return {"logits": torch.cat([self._logits(a, weights, batch) for a in self._chosen])}
+
+    def _drawn(self) -> list[Architecture]:
         # Of torch's random numbers, which a training that is resumed takes up where they were.
         drawn = torch.randint(len(self._by_size), (N_RANDOM, 2)).amax(1).tolist()
         chosen = [self._smallest, *(self._by_size[n] for n in drawn)]
         if torch.rand(()) < 1 / LARGEST_EVERY:
             chosen.append(self._largest)
-        weights = dict(self.student.named_parameters())
-        return {"logits": torch.cat([self._logits(shape, weights, batch) for shape in chosen])}
+        return chosen
 
     def _logits(
         self, shape: Architecture, weights: Mapping[str, torch.Tensor], batch: dict[str, Any]

@@ -12,20 +12,25 @@ from time import perf_counter, thread_time
 
 PRECISIONS = ("bf16", "fp32")
 VARIABLE = "BORT_PRECISION"
+LAUNCHER = "ACCELERATE_MIXED_PRECISION"  # `accelerate launch --mixed_precision`; "no" by default
 # One linear layer of MiniLM-L6 on 256 tokens, about half a batch of these trainings.
 ROWS, WIDTH, INNER = 256, 384, 1536
 PROBE_S, MIN_TURNS = 0.06, 4  # the first two turns also pay for setting the kernels up
 
 
 def precision() -> str:
-    """Return "bf16" or "fp32": what trainings here use. BORT_PRECISION=bf16|fp32 overrides it.
+    """Return "bf16" or "fp32": what trainings here use. BORT_PRECISION=bf16|fp32 overrides it, or
+    without that, bf16 of a launcher.
 
     Raises:
-        ValueError: BORT_PRECISION has another value.
+        ValueError: it is overridden by another value.
     """
-    choice = os.environ.get(VARIABLE) or ("bf16" if fast_bf16() else "fp32")
+    name, choice = VARIABLE, os.environ.get(VARIABLE)
+    if not choice and os.environ.get(LAUNCHER, "no") != "no":
+        name, choice = LAUNCHER, os.environ[LAUNCHER]
+    choice = choice or ("bf16" if fast_bf16() else "fp32")
     if choice not in PRECISIONS:
-        raise ValueError(f"{VARIABLE} is {choice[:80]!r}; allowed: bf16, fp32, or not set.")
+        raise ValueError(f"{name} is {choice[:80]!r}; allowed: bf16, fp32, or not set.")
     return choice
 
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from bort_engine.encoder.sources import Source
 from bort_engine.runs import records
 from bort_engine.runs.events import Progress, Stop, counted, never, silent, step_events
 from bort_engine.runs.records import NonNegative, Positive, PositiveCount, Share
-from bort_engine.training import metrics
+from bort_engine.training import metrics, together
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -161,9 +161,8 @@ class Teacher:
         rows = _labelled(splits, task, n_labelled, seed)
         folder = _folder(source, task, splits, steps, n_labelled, seed)
         on_progress({"stage": "getting ready", "done": 0, "total": 1})
-        if not folder.is_dir():
-            recipe = (steps, rows, seed)
-            _fine_tune(source, task, splits, recipe, folder, on_progress, stop)
+        training = (source, task, splits, (steps, rows, seed), folder, on_progress, stop)
+        together.made(folder, partial(_fine_tune, *training))
         return cls(folder, source, task)
 
 
@@ -285,6 +284,8 @@ def _fine_tune(
         on_step=step_events(training, on_progress),
         stop=stop,
     )
+    if not together.is_first():
+        return
     n_texts, logits = sum(map(len, data.values())), {}
     for name in data:
         before = sum(map(len, logits.values()))

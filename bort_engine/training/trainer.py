@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Sampler
+from torch.utils.data import BatchSampler, DataLoader, Sampler
 from transformers import (
     DataCollatorWithPadding,
     PreTrainedModel,
@@ -29,6 +29,7 @@ from transformers import (
 
 from bort_engine.encoder.checkpoint import os_errors
 from bort_engine.runs.events import Cancelled, Stop, never
+from bort_engine.training import together
 from bort_engine.training.precision import precision
 from bort_engine.training.recipe import Recipe
 
@@ -121,28 +122,39 @@ def _run(
     states: Path | None = None,
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
+        args = _arguments(str(states or folder), recipe, seed, keep=states is not None)
+        args.mixed_precision = "bf16" if args.bf16 else "no"  # not what a launcher was told
+        # Of several processes: a step of a slice leaves weights out, one of a whole model none.
+        args.ddp_find_unused_parameters = not isinstance(model, PreTrainedModel)
         trainer = _Trainer(
             model=model,
-            args=_arguments(str(states or folder), recipe, seed, keep=states is not None),
+            args=args,
             train_dataset=rows,  # pyright: ignore[reportArgumentType]
             data_collator=_Collator(tokenizer),
             compute_loss_func=watch.loss,
             callbacks=[watch],
         )
         trainer.remove_callback(PrinterCallback)
-        with os_errors():  # of states that are kept
+        trainer.batch_size = recipe.batch_size
+        with together.unbroken(watch.stop), os_errors():  # of states that are kept
             trainer.train(resume_from_checkpoint=_last_state(states))
     if watch.stopped:
         raise Cancelled("stopped on request")
 
 
 def _last_state(states: Path | None) -> str | None:
-    """Return the newest state that is whole: trainer_state.json is written last."""
-    numbers = []
+    """Return the newest state that is whole: trainer_state.json is written last.
+
+    Of several processes each adds its own random numbers, so theirs are of no use to another
+    number of them.
+    """
+    n, numbers = together.n_processes(), []
+    names = {f"rng_state_{rank}.pth" for rank in range(n)} if n > 1 else set()
     for path in states.glob("checkpoint-*/trainer_state.json") if states else ():
         with suppress(ValueError):  # itself cut off
             json.loads(path.read_bytes())
-            numbers.append(int(path.parent.name.partition("-")[2]))
+            if {p.name for p in path.parent.glob("rng_state_*")} == names:
+                numbers.append(int(path.parent.name.partition("-")[2]))
     return str(states / f"checkpoint-{max(numbers)}") if states and numbers else None
 
 
@@ -259,10 +271,22 @@ def without_dropout(model: PreTrainedModel) -> PreTrainedModel:
 
 
 class _Trainer(Trainer):
+    batch_size: int  # of all processes and pieces
+
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler:
         rows: Any = train_dataset or self.train_dataset
         lengths = [len(row["input_ids"]) for row in rows]
-        return _LikeLengths(lengths, self.args.train_batch_size, self.args.seed)
+        return _LikeLengths(lengths, self.batch_size, self.args.seed)
+
+    def get_train_dataloader(self) -> DataLoader:
+        if together.n_in_all() == 1:
+            return super().get_train_dataloader()
+        # accelerate's own way would fill the last batch of an epoch up with rows of the first.
+        batches = BatchSampler(self._get_train_sampler(), self.batch_size, drop_last=False)
+        rows: Any = self.train_dataset
+        return DataLoader(
+            rows, batch_sampler=together.Pieces(batches), collate_fn=self.data_collator
+        )
 
 
 class _LikeLengths(Sampler):
@@ -295,7 +319,8 @@ def _arguments(folder: str, recipe: Recipe, seed: int, *, keep: bool = False) ->
         output_dir=folder,
         max_steps=recipe.steps or -1,
         num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=recipe.batch_size,
+        per_device_train_batch_size=-(-recipe.batch_size // together.n_in_all()),
+        gradient_accumulation_steps=together.n_pieces(),
         learning_rate=recipe.learning_rate,
         warmup_steps=recipe.warmup_share,
         weight_decay=recipe.weight_decay,
@@ -344,11 +369,16 @@ class _Watch(TrainerCallback):
     def loss(self, outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> Any:
         loss = outputs["loss"] if "loss" in outputs else _loss(outputs, labels)
         self.last_loss = loss.item()
-        return loss
+        if together.n_in_all() == 1:
+            return loss
+        # Trainer sums over pieces and counts the labels of all; a mean over processes it multiplies
+        # by their number.
+        return loss * (labels.numel() / num_items_in_batch)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         self.on_step(state.global_step, state.max_steps, self.last_loss)
         if self.stop():
             self.stopped = control.should_training_stop = True
-            control.should_save = args.save_strategy != "no"
+            # Only all processes together make a whole state, and the others were not asked.
+            control.should_save = args.save_strategy != "no" and together.n_processes() == 1
         return control

@@ -36,6 +36,10 @@ def test_the_environment_decides_without_a_probe(monkeypatch):
     for name in ("bf16", "fp32"):
         monkeypatch.setenv("BORT_PRECISION", name)
         assert precision() == name
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")  # what a launcher says counts less
+    assert precision() == "fp32"
+    monkeypatch.delenv("BORT_PRECISION")
+    assert precision() == "bf16"
     monkeypatch.setenv("BORT_PRECISION", "fp16")
     with pytest.raises(ValueError, match=r"BORT_PRECISION is 'fp16'; allowed: bf16, fp32"):
         precision()
