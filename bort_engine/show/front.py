@@ -263,6 +263,9 @@ def promise(front: Front) -> str:
             f"{check.n_missed or 'none'} broke the promise, so with 95 % confidence it holds for "
             f"all but at most {100 * check.most_uncovered:.0f} % of what was not measured."
         )
+    n_closer = sum(point.role == "other" for point in front.points)
+    if n_closer and not front.provenance.search.check_all:
+        text += f" {n_closer} more were evaluated where a faster one within a point was likely."
     if check.order_pairs:
         tolerance = front.scale.points(front.provenance.search.tolerance)
         text += (
