@@ -6,8 +6,9 @@ if __name__ == "app":  # as the server imports it; a visit runs this file as a s
     from starlette.middleware import Middleware
 
     from pages.parts.guard import Guard
+    from pages.parts.warm import lifespan
 
-    app = st.App("app.py", middleware=[Middleware(Guard)])
+    app = st.App("app.py", lifespan=lifespan, middleware=[Middleware(Guard)])
 else:
     LOGO = "assets/logo.svg"
 
