@@ -5,16 +5,19 @@ from functools import partial
 from pathlib import Path
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from bort_engine.data.tasks import TASKS
 from bort_engine.encoder.space import Architecture
 from bort_engine.encoder.timing import LatencySettings, Runtime
+from bort_engine.runs.text import literal
 from bort_engine.search import errors as oracles
 from bort_engine.search import front as extract
 from bort_engine.search.result import Front, Point
 from bort_engine.show import budget as budgets
 from bort_engine.show import front as words
 from bort_engine.show import front_figures as figures
+from bort_engine.show.theme import short
 from pages.parts import checkpoint, form, measure, models, rather, runs, texts
 from pages.parts import point as chosen
 
@@ -31,6 +34,9 @@ EPSILON = (
     "Large: a coarser one, sooner."
 )
 EFFECTIVE = "Leave the embeddings out of the size."
+# Only a narrow screen offers to fold the form; where it is folded, the plot comes soon.
+WIDE = "@media (min-width: 640.01px) {.st-key-fold {display: none}}"
+FOLDED = "@media (max-width: 640px) {.st-key-form {display: none}}"
 PROMISE = "Draw the cells of the search, or how much lower the others can lie."
 
 
@@ -118,6 +124,13 @@ def pick_budget(front: Front) -> budgets.Budget:
     return budgets.Budget(prefer, **limits)
 
 
+def show_fold(place: DeltaGenerator, title: str) -> None:
+    """Let the form be unfolded on a narrow screen; Streamlit tells its width only to CSS."""
+    with place:
+        unfolded = st.toggle(title, key="unfolded")
+        st.html(f"<style>{WIDE}{'' if unfolded else FOLDED}</style>")
+
+
 def show_chart(front: Front, point: Point) -> None:
     """The front in two dimensions, or turned by hand in three."""
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -168,7 +181,8 @@ st.markdown(
 if st.session_state.pop("left", False) and not st.query_params.keys() - BOUND:
     st.query_params.update(st.session_state.get(KEPT, {}))  # back by way of the menu
 on_record = recorded(runs.tables())
-with st.container(border=True):
+fold = st.container(key="fold")
+with st.container(border=True, key="form"):
     columns = st.columns([3, 4, 3, 6], vertical_alignment="bottom")
     source_name = form.pick_source(columns[0], "source", leave_source)
     tasks = [PREDICTED] if source_name.startswith("bert-large") else []
@@ -259,6 +273,7 @@ with runs.warning(closing=bool(run_id)):
 if front is not None:
     with second:
         budget = pick_budget(front)
+    show_fold(fold, f"Change {literal(short(source_name))}, {titles[task]}, epsilon {epsilon:g}")
     best = budget.best(front)
     if best is None and front.above_chance:
         best = budget.nearest(front)

@@ -208,9 +208,20 @@ def test_a_narrow_screen_shows_the_plot_soon_and_a_light_one_its_words(server, p
     visit(page, server.url)
     plot = page.locator(".js-plotly-plot")
     plot.locator(".scatterlayer path.point").first.wait_for()
-    assert plot.bounding_box()["y"] < 1.5 * 900
+    form, fold = page.locator(".st-key-form"), page.get_by_role("switch", name="Change minilm-l6")
+    assert plot.bounding_box()["y"] < 0.67 * 900 and form.is_hidden()
     wide = "document.querySelector('[data-testid=stMain]').scrollWidth"
     assert page.evaluate(wide) <= 420
+    fold.focus()
+    page.keyboard.press("Space")
+    form.wait_for()
+    assert page.evaluate(wide) <= 420
+    page.keyboard.press("Space")
+    form.wait_for(state="hidden")
+    page.set_viewport_size({"width": 1280, "height": 900})
+    form.wait_for()  # there is room for it
+    assert fold.is_hidden()
+    page.set_viewport_size({"width": 420, "height": 900})
     fill = "text => getComputedStyle(text).fill"
     assert plot.locator(".xtitle").evaluate(fill) == "rgb(107, 115, 123)"
 
