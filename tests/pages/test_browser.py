@@ -313,6 +313,7 @@ def test_a_point_is_fine_tuned_from_the_click_to_the_card(server, page, tmp_path
         ("fine-tune?point=2,12,384,768", "What happens here"),
         ("baselines", "Start another race"),
         ("lessons?lesson=dial&dial_guess=skip", "Covered worst"),
+        ("learn?lesson=dial&dial_guess=skip", "Covered worst"),  # its file's name
     ],
 )
 def test_every_address_may_be_the_first_request_to_a_fresh_server(page, tmp_path, path, text):
