@@ -319,9 +319,9 @@ def replayable(
             by_seed[table.header.setup.seed] = recorded(table)
     if not by_seed:
         raise ValueError(
-            f"no table of all {len(space)} architectures of {source.name} on {task} by the oracle "
-            f"{oracle} ships with this version; record one with `front --selection exhaustive --out"
-            " RUN` and give it with --records, or take --errors measured."
+            f"no table of all {len(space):,} architectures of {source.name} on {task} by the "
+            f"oracle {oracle} ships with this version; record one with `front --selection "
+            "exhaustive --out RUN` and give it with --records, or take --errors measured."
         )
     return [by_seed[seed] for seed in sorted(by_seed)]
 
@@ -338,7 +338,7 @@ def _unfit(
             return f"was measured with {name} {other!r}, not {value!r}; record it anew."
     if missing := sum(a not in table.evaluations for a in space):
         return (
-            f"lacks {missing} of {len(space)} architectures; finish it with "
+            f"lacks {missing:,} of {len(space):,} architectures; finish it with "
             "`front --selection exhaustive`."
         )
     return ""

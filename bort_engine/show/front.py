@@ -216,7 +216,7 @@ def origin(front: Front) -> str:
         )
     made, part, where = front.provenance.made, "", front.origin.capitalize()
     if whole := _larger_space(front):
-        part = f" {front.space_size} of the space's {whole} architectures are on record."
+        part = f" {front.space_size:,} of the space's {whole:,} architectures are on record."
     how = "on slices of one elastic student" if front.oracle == "elastic" else "by brief training"
     return (
         f"{where} on {literal(f'{made.machine}, {made.made_on}')}.{part} Sizes are exact, errors "
@@ -248,9 +248,9 @@ def promise(front: Front) -> str:
     if predicted(front):
         return text
     text += (
-        f"**{front.n_evaluated}** of them were evaluated for that ({front.n_cells} cells). On all "
-        f"{check.n_evaluated:,} that were measured, **{100 * front.achieved_epsilon:.0f} %** and "
-        f"{front.scale.points(front.achieved_epsilon):.1f} points were enough."
+        f"**{front.n_evaluated:,}** of them were evaluated for that ({front.n_cells:,} cells). On "
+        f"all {check.n_evaluated:,} that were measured, **{100 * front.achieved_epsilon:.0f} %** "
+        f"and {front.scale.points(front.achieved_epsilon):.1f} points were enough."
     )
     if check.n_evaluated == front.space_size and check.n_uncovered is not None:
         text += (
