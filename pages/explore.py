@@ -131,7 +131,7 @@ def show_fold(place: DeltaGenerator, title: str) -> None:
         st.html(f"<style>{WIDE}{'' if unfolded else FOLDED}</style>")
 
 
-def show_chart(front: Front, point: Point) -> None:
+def show_chart(front: Front, point: Point, recommended: Point) -> None:
     """The front in two dimensions, or turned by hand in three."""
     with st.container(horizontal=True, vertical_alignment="center"):
         choice = form.pick("Axes", VIEWS, "view", addressed=True, label_visibility="collapsed")
@@ -142,7 +142,7 @@ def show_chart(front: Front, point: Point) -> None:
         effective = view != figures.LOSS and st.toggle(
             "Encoder only", key="effective", help=EFFECTIVE, bind="query-params"
         )
-    axes, alt = figures.Axes(view, effective, promise), words.summary(front)
+    axes, alt = figures.Axes(view, effective, promise, recommended), words.summary(front)
     if view == figures.DEEP:
         st.plotly_chart(figures.volume(front, axes), alt=alt)
         return
@@ -156,9 +156,9 @@ def show_chart(front: Front, point: Point) -> None:
     )
 
 
-def show_points(front: Front) -> None:
+def show_points(front: Front, recommended: Point) -> None:
     """All points as a table, which is also the way by keyboard."""
-    table = words.table(front)
+    table = words.table(front, recommended)
     runs.show_table(
         table,
         words.FORMATS,
@@ -275,6 +275,7 @@ if front is not None:
         budget = pick_budget(front)
     show_fold(fold, f"Change {literal(short(source_name))}, {titles[task]}, epsilon {epsilon:g}")
     best = budget.best(front)
+    recommended = best or front.source_point
     if best is None and front.above_chance:
         best = budget.nearest(front)
     point = chosen.find(front, best)
@@ -288,9 +289,9 @@ if front is not None:
             runs.show_close()
     left, right = st.columns([7, 5])
     with left:
-        show_chart(front, point)
+        show_chart(front, point, recommended)
     with right, st.container(border=True):
-        chosen.show_card(front, point)
+        chosen.show_card(front, point, recommended)
     st.markdown(words.deployed(front))
     if run and is_done:
         measure.show_runtimes(front, run)
@@ -300,7 +301,7 @@ if front is not None:
     box = st.expander("All points", icon=":material/table:", key="points", on_change="rerun")
     if box.open:  # tables and code are slow to load in a browser
         with box:
-            show_points(front)
+            show_points(front, recommended)
     rather.show(front)
     title, icon = "What is promised, and how it was checked", ":material/verified:"
     box = st.expander(title, icon=icon, key="promised", on_change="rerun")

@@ -47,12 +47,17 @@ def source_is_maximum(front: Front) -> bool:
     return front.source in sources and sources[front.source].architecture == front.maximum
 
 
-def landmarks(front: Front) -> dict[str, Point]:
-    """Return the points with a name: what all are compared with, recommended, knee, Bort."""
+def landmarks(front: Front, recommended: Point | None = None) -> dict[str, Point]:
+    """Return the points with a name: what all are compared with, recommended, knee, Bort.
+
+    Args:
+        recommended: the best within a budget, or the source where none is; by default the front's.
+    """
+    recommended = recommended or front.recommended
     bort = next((p for p in front.points if p.architecture == sources["bort"].architecture), None)
     points = {
         "Source" if source_is_maximum(front) else "Largest": front.source_point,
-        "Recommended": None if front.recommended == front.source_point else front.recommended,
+        "Recommended": None if recommended == front.source_point else recommended,
         "Knee": front.knee,
         "Bort": bort if predicted(front) else None,
     }
@@ -117,9 +122,10 @@ def deployed(front: Front) -> str:
     )
 
 
-def names(front: Front, point: Point) -> list[str]:
-    """Return what a point is called, the warnings last."""
-    words = [name for name, landmark in landmarks(front).items() if landmark == point]
+def names(front: Front, point: Point, recommended: Point | None = None) -> list[str]:
+    """Return what a point is called (see `landmarks`), the warnings last."""
+    named = landmarks(front, recommended)
+    words = [name for name, landmark in named.items() if landmark == point]
     if point.at_chance:
         return [*words, AT_CHANCE]
     return words if point.pareto else [*words, BEATEN]
@@ -325,7 +331,7 @@ def cut_command(front: Front, point: Point) -> str:
     return " ".join(["python -m bort_engine cut", quote(front.source), *texts])
 
 
-def table(front: Front) -> pd.DataFrame:
+def table(front: Front, recommended: Point | None = None) -> pd.DataFrame:
     """Return the points as a person reads them: the front first, then by size."""
     import pandas as pd
 
@@ -335,7 +341,7 @@ def table(front: Front) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "D,A,H,I": str(p.architecture),
-            "Note": ", ".join(names(front, p)),
+            "Note": ", ".join(names(front, p, recommended)),
             "Size (M)": p.n_parameters / 1e6,
             "Latency (ms)": p.latency_ms,
             error: 100 * p.shown_error,

@@ -136,6 +136,17 @@ def test_where_all_lose_more_than_a_point_the_source_is_recommended_and_has_no_r
     assert "Recommended" not in words.landmarks(dear)
 
 
+def test_a_budget_names_the_recommended_point_in_the_plot_the_table_and_on_the_card(small):
+    small_one = point(small, "2,2,8,8")
+    figure = figures.scatter(small, Axes(recommended=small_one))
+    assert list(trace(figure, "Recommended").x) == [small_one.latency_ms] == [4]
+    notes = words.table(small, small_one).set_index("D,A,H,I")["Note"]
+    assert "Recommended" in notes["2,2,8,8"] and "Recommended" not in notes["4,2,8,8"]
+    assert "Recommended" in words.names(small, small_one, small_one)
+    none = figures.scatter(small, Axes(recommended=small.source_point))
+    assert "Recommended" not in [t.name for t in none.data]
+
+
 def test_the_scatter_shows_what_its_axes_say(small):
     figure = figures.scatter(small, Axes("Size / latency"))
     on = trace(figure, "On the front")
