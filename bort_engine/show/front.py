@@ -7,6 +7,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, get_args
 
 from bort_engine.algorithms.guarantee import upper_limit
+from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.latency import recorded_calibration
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.timing import LatencySettings, Runtime
@@ -362,17 +363,36 @@ class Fact:
 
 
 def facts(front: Front, point: Point) -> list[Fact]:
-    """Return the card's four numbers, each against the source; the source's stand alone."""
-    source = front.source_point
-    score, gain = 1 - point.shown_error, 100 * (source.shown_error - point.shown_error)
+    """Return the card's four numbers, each against the source; the source's stand alone.
+
+    A source outside the space, a grid's say, was not timed with it: then a latency stands alone.
+    """
+    source, error = front.source_point, front.source_point.shown_error
+    outside = sources.get(front.source) if not source_is_maximum(front) else None
+    costs = cost_facts(point, source, "predicted")
+    if outside:
+        size = n_parameters(outside.architecture, outside)
+        totals = (size.total, size.encoder)
+        values = (point.n_parameters, point.n_encoder_parameters)
+        deltas = [_change(a, b) for a, b in zip(values, totals, strict=True)]
+        costs = [replace(f, delta=d) for f, d in zip(costs, [*deltas, None], strict=True)]
+        error = front.scale.source_error
+    score, gain = 1 - point.shown_error, 100 * (error - point.shown_error)
     label, text = "Right on dev", f"{100 * score:.1f} %"
     if front.scale.kind == "number":
         label, text = "Correlation on dev", f"{score:.3f}"
     if predicted(front):
         label, text = "GLUE score, predicted", f"{100 * score:.1f}"
-    right = Fact(label, text, f"{gain:+z.1f} points", more_is_better=True)
-    card = [*cost_facts(point, source, "predicted"), right]
-    return [replace(fact, delta=None) for fact in card] if point == source else card
+    card = [*costs, Fact(label, text, f"{gain:+z.1f} points", more_is_better=True)]
+    alone = point == source and not outside
+    return [replace(fact, delta=None) for fact in card] if alone else card
+
+
+def against(front: Front, point: Point) -> str:
+    """Name what a point's card compares it with; nothing where it is the source itself."""
+    if not source_is_maximum(front) and (source := sources.get(front.source)):
+        return f"the source, {source.architecture}, which is outside the space and was not timed"
+    return "" if point == front.source_point else reference(front)
 
 
 def cost_facts(model: Costs | Model, source: Costs | Model, latency_origin: str) -> list[Fact]:
@@ -384,8 +404,12 @@ def cost_facts(model: Costs | Model, source: Costs | Model, latency_origin: str)
         (f"Latency, {latency_origin}", "latency_ms", "{:.2f} ms".format),
     ):
         value, reference = getattr(model, name), getattr(source, name)
-        facts.append(Fact(label, text(value), f"{100 * (value / reference - 1):+.0f} %"))
+        facts.append(Fact(label, text(value), _change(value, reference)))
     return facts
+
+
+def _change(value: float, reference: float) -> str:
+    return f"{100 * (value / reference - 1):+.0f} %"
 
 
 TIMES: dict[str, str] = dict.fromkeys(

@@ -99,9 +99,10 @@ class Axes:
         runtime = theme.RUNTIMES[front.latency.runtime]
         label = f"Latency (ms, {runtime}, batch {batch}, {tokens} tokens)"
         of_kind = {"class": DEV, "number": NUMBER}
-        lost = f"Points of {front.scale.unit} lost to the source, on dev"
+        best = "the source" if words.source_is_maximum(front) else "the largest"
+        lost = f"Points of {front.scale.unit} lost to {best}, on dev"
         if words.predicted(front):
-            lost = "GLUE points lost to the source (predicted)"
+            lost = f"GLUE points lost to {best} (predicted)"
         least = front.source_point.shown_error
         return {
             "size": ENCODER if self.effective else TOTAL,

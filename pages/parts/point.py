@@ -43,8 +43,8 @@ def show_card(front: Front, point: Point, recommended: Point) -> None:
         st.subheader(str(point.architecture), anchor=False, width="content")
         for name in words.names(front, point, recommended):
             st.badge(name, color="orange" if name in words.WARNINGS else "primary")
-    against = f", against {words.reference(front)}" * (point != front.source_point)
-    st.caption(f"{words.shape(point)}{against}.")
+    other = words.against(front, point)
+    st.caption(f"{words.shape(point)}{f', against {other}' * bool(other)}.")
     runs.show_facts(words.facts(front, point))
     with st.container(horizontal=True):
         show_finetune(front, point)

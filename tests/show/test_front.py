@@ -258,15 +258,33 @@ def test_a_selection_is_read_with_suspicion(event, text):
     assert figures.chosen(event) == (Architecture.parse(text) if text else None)
 
 
-def test_the_card_compares_with_the_source(small):
-    half = point(small, "2,2,8,8")
+def test_the_card_compares_with_the_source(front):
+    source = front.source_point
+    half = replace(
+        source,
+        n_parameters=source.n_parameters // 2,
+        n_encoder_parameters=source.n_encoder_parameters // 4,
+        latency_ms=source.latency_ms / 2,
+        dev_error=source.shown_error + 0.15,
+    )
+    deltas = [fact.delta for fact in words.facts(front, half)]
+    assert deltas == ["-50 %", "-75 %", "-50 %", "-15.0 points"]
+    assert [fact.delta for fact in words.facts(front, source)] == [None] * 4
+    assert words.against(front, half) == "the source, 6,12,384,1536"
+    assert not words.against(front, source)
+
+
+def test_the_card_of_a_grid_compares_with_the_source_outside_it_but_for_its_latency(small):
+    half = point(small, "2,2,8,8")  # of 22,713,216 parameters, 10,646,784 of them the encoder's
     assert [(f.label, f.text, f.delta) for f in words.facts(small, half)] == [
-        ("Parameters, exact", "4.0 M", "-50 %"),
-        ("Encoder only, exact", "2.0 M", "-50 %"),
-        ("Latency, predicted", "4.00 ms", "-50 %"),
+        ("Parameters, exact", "4.0 M", "-82 %"),
+        ("Encoder only, exact", "2.0 M", "-81 %"),
+        ("Latency, predicted", "4.00 ms", None),
         ("Right on dev", "75.0 %", "-15.0 points"),
     ]
-    assert [f.delta for f in words.facts(small, small.source_point)] == [None] * 4
+    largest = [fact.delta for fact in words.facts(small, small.source_point)]
+    assert largest == ["-65 %", "-62 %", None, "+0.0 points"]
+    assert words.against(small, half).startswith("the source, 6,12,384,1536, which is outside")
     assert words.shape(half) == "2 layers, 2 heads, hidden size 8, intermediate size 8"
 
 
