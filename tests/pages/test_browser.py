@@ -1,7 +1,7 @@
 """The app in a real browser: a real extraction is run, a point of the plot clicked, its card read.
 
 Needs Chromium (`apt-get install chromium`; CHROMIUM names another one). Without it these tests
-skip, but on CI (CI=true) they fail. With BORT_SCREENSHOTS=1 they renew docs/explore.png.
+skip, but on CI (CI=true) they fail. With BORT_SCREENSHOTS=1 they renew the pictures in docs/.
 """
 
 import os
@@ -323,6 +323,19 @@ def test_every_address_may_be_the_first_request_to_a_fresh_server(page, tmp_path
         page.get_by_text(text).first.wait_for()
         page.wait_for_timeout(1000)
         assert not page.get_by_text("Page not found").count()
+
+
+@pytest.mark.skipif("BORT_SCREENSHOTS" not in os.environ, reason="it only takes pictures")
+@pytest.mark.parametrize("name", [p.stem for p in (ROOT / "docs" / "lessons").glob("*.png")])
+def test_a_picture_of_each_lesson_is_taken(server, page, name):
+    page.emulate_media(color_scheme="light")
+    page.goto(f"{server.url}/lessons?lesson={name}&{name}_guess=skip")
+    page.get_by_text("The address of this page holds").wait_for()
+    page.wait_for_timeout(3000)
+    height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+    page.set_viewport_size({"width": 1280, "height": height})
+    page.wait_for_timeout(2000)
+    page.screenshot(path=ROOT / "docs" / "lessons" / f"{name}.png")
 
 
 def test_an_embedded_lesson_stands_alone_works_and_leads_to_the_whole_app(server, page):
