@@ -273,7 +273,7 @@ with runs.warning(closing=bool(run_id)):
 if front is not None:
     with second:
         budget = pick_budget(front)
-    show_fold(fold, f"Change {literal(short(source_name))}, {titles[task]}, epsilon {epsilon:g}")
+    show_fold(fold, f"Change {literal(short(source_name))}, {titles[task]} or the budget")
     best = budget.best(front)
     recommended = best or front.source_point
     if best is None and front.above_chance:
