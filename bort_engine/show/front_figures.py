@@ -241,7 +241,7 @@ def _draw_loss(figure: go.Figure, front: Front, axes: Axes, simple: Mapping[str,
                 lost,
                 line={"dash": "dot", "color": theme.GREY},
                 annotation_text=name,
-                annotation_position="bottom right",
+                annotation_position="top right",
             )
     figure.update_xaxes(title=x.label, **theme.log_axis(low, high, 1.25, (1, 2, 3, 5, 7)))
     room = 0.08 * max(deepest, 1.0)
