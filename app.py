@@ -4,10 +4,26 @@ import streamlit as st
 
 if __name__ == "app":  # as the server imports it; a visit runs this file as a script
     from starlette.middleware import Middleware
+    from starlette.requests import Request
+    from starlette.responses import RedirectResponse
+    from starlette.routing import Route
 
     from pages.parts.guard import Guard
+    from pages.parts.warm import lifespan
 
-    app = st.App("app.py", middleware=[Middleware(Guard)])
+    # By a file's name Streamlit would show a page of pages/ without this frame: by its address.
+    ADDRESSES = {"explore": "", "finetune": "fine-tune", "compare": "baselines", "learn": "lessons"}
+
+    def lead(request: Request) -> RedirectResponse:
+        address = ADDRESSES[request.url.path.strip("/")]
+        return RedirectResponse(request.url.replace(path=f"/{address}"))
+
+    app = st.App(
+        "app.py",
+        lifespan=lifespan,
+        routes=[Route(f"/{name}", lead) for name in ADDRESSES],
+        middleware=[Middleware(Guard)],
+    )
 else:
     LOGO = "assets/logo.svg"
 

@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from tests.pages.conftest import CHROMIUM, FLAGS
 from tests.pages.test_browser import serving
 
-SETTLED = "[data-testid='stMetric'] >> nth=3", ".js-plotly-plot .scatterlayer path.point >> nth=20"
+POINT = ".js-plotly-plot .scatterlayer path.point:visible >> nth=20"
+SETTLED = "[data-testid='stMetric'] >> nth=3", POINT
 
 
 def seconds(browser, url: str) -> dict[str, float]:

@@ -5,16 +5,19 @@ from functools import partial
 from pathlib import Path
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from bort_engine.data.tasks import TASKS
 from bort_engine.encoder.space import Architecture
 from bort_engine.encoder.timing import LatencySettings, Runtime
+from bort_engine.runs.text import literal
 from bort_engine.search import errors as oracles
 from bort_engine.search import front as extract
 from bort_engine.search.result import Front, Point
 from bort_engine.show import budget as budgets
 from bort_engine.show import front as words
 from bort_engine.show import front_figures as figures
+from bort_engine.show.theme import short
 from pages.parts import checkpoint, form, measure, models, rather, runs, texts
 from pages.parts import point as chosen
 
@@ -31,6 +34,9 @@ EPSILON = (
     "Large: a coarser one, sooner."
 )
 EFFECTIVE = "Leave the embeddings out of the size."
+# Only a narrow screen offers to fold the form; where it is folded, the plot comes soon.
+WIDE = "@media (min-width: 640.01px) {.st-key-fold {display: none}}"
+FOLDED = "@media (max-width: 640px) {.st-key-form {display: none}}"
 PROMISE = "Draw the cells of the search, or how much lower the others can lie."
 
 
@@ -118,7 +124,14 @@ def pick_budget(front: Front) -> budgets.Budget:
     return budgets.Budget(prefer, **limits)
 
 
-def show_chart(front: Front, point: Point) -> None:
+def show_fold(place: DeltaGenerator, title: str) -> None:
+    """Let the form be unfolded on a narrow screen; Streamlit tells its width only to CSS."""
+    with place:
+        unfolded = st.toggle(title, key="unfolded")
+        st.html(f"<style>{WIDE}{'' if unfolded else FOLDED}</style>")
+
+
+def show_chart(front: Front, point: Point, recommended: Point) -> None:
     """The front in two dimensions, or turned by hand in three."""
     with st.container(horizontal=True, vertical_alignment="center"):
         choice = form.pick("Axes", VIEWS, "view", addressed=True, label_visibility="collapsed")
@@ -129,7 +142,7 @@ def show_chart(front: Front, point: Point) -> None:
         effective = view != figures.LOSS and st.toggle(
             "Encoder only", key="effective", help=EFFECTIVE, bind="query-params"
         )
-    axes, alt = figures.Axes(view, effective, promise), words.summary(front)
+    axes, alt = figures.Axes(view, effective, promise, recommended), words.summary(front)
     if view == figures.DEEP:
         st.plotly_chart(figures.volume(front, axes), alt=alt)
         return
@@ -143,9 +156,9 @@ def show_chart(front: Front, point: Point) -> None:
     )
 
 
-def show_points(front: Front) -> None:
+def show_points(front: Front, recommended: Point) -> None:
     """All points as a table, which is also the way by keyboard."""
-    table = words.table(front)
+    table = words.table(front, recommended)
     runs.show_table(
         table,
         words.FORMATS,
@@ -168,7 +181,8 @@ st.markdown(
 if st.session_state.pop("left", False) and not st.query_params.keys() - BOUND:
     st.query_params.update(st.session_state.get(KEPT, {}))  # back by way of the menu
 on_record = recorded(runs.tables())
-with st.container(border=True):
+fold = st.container(key="fold")
+with st.container(border=True, key="form"):
     columns = st.columns([3, 4, 3, 6], vertical_alignment="bottom")
     source_name = form.pick_source(columns[0], "source", leave_source)
     tasks = [PREDICTED] if source_name.startswith("bert-large") else []
@@ -259,7 +273,9 @@ with runs.warning(closing=bool(run_id)):
 if front is not None:
     with second:
         budget = pick_budget(front)
+    show_fold(fold, f"Change {literal(short(source_name))}, {titles[task]} or the budget")
     best = budget.best(front)
+    recommended = best or front.source_point
     if best is None and front.above_chance:
         best = budget.nearest(front)
     point = chosen.find(front, best)
@@ -273,9 +289,9 @@ if front is not None:
             runs.show_close()
     left, right = st.columns([7, 5])
     with left:
-        show_chart(front, point)
+        show_chart(front, point, recommended)
     with right, st.container(border=True):
-        chosen.show_card(front, point)
+        chosen.show_card(front, point, recommended)
     st.markdown(words.deployed(front))
     if run and is_done:
         measure.show_runtimes(front, run)
@@ -285,7 +301,7 @@ if front is not None:
     box = st.expander("All points", icon=":material/table:", key="points", on_change="rerun")
     if box.open:  # tables and code are slow to load in a browser
         with box:
-            show_points(front)
+            show_points(front, recommended)
     rather.show(front)
     title, icon = "What is promised, and how it was checked", ":material/verified:"
     box = st.expander(title, icon=icon, key="promised", on_change="rerun")

@@ -174,10 +174,8 @@ def show_run(run: jobs.Run) -> None:
 def show_next(run: jobs.Run) -> None:
     """Offer what can be done where the labeller is too weak for Agora."""
     asked = runs.options(run)
-    source, named = (
-        asked["source"],
-        {k: v for k, v in asked.items() if k.startswith("--") and v != "?"},
-    )
+    source = asked["source"]
+    named = {k: v for k, v in asked.items() if k.startswith("--") and v != "?"}
     with st.container(horizontal=True):
         if named.get("--labelled", "0") != "0":
             st.button(
@@ -186,19 +184,21 @@ def show_next(run: jobs.Run) -> None:
                 on_click=runs.reporting()(runs.start_run),
                 args=["agora", source, named | {"--labelled": "0"}, RECORD],
             )
-        st.button(
-            "Distil it instead",
-            icon=":material/content_cut:",
-            on_click=side_run.start,
-            args=[
-                "cut",
-                {name: named[name] for name in ("--architecture", "--task")} | {"--polish": POLISH},
-                source,
-            ],
-            help="No points are made: it becomes a slice of the elastic student, and imitates the "
-            "source on the task's texts for 300 steps. All labels are used.",
-        )
-    checkpoint.show()
+        offer_distil(source, asked["--architecture"], asked["--task"], "distil-run")
+
+
+def offer_distil(source: str, architecture: str, task: str, key: str) -> None:
+    """Offer what needs no labeller; `checkpoint` shows it at the end of the page."""
+    options = {"--architecture": architecture, "--task": task, "--polish": POLISH}
+    st.button(
+        "Distil it instead",
+        icon=":material/content_cut:",
+        on_click=side_run.start,
+        args=["cut", options, source],
+        key=key,
+        help="No points are made: it becomes a slice of the elastic student, and imitates the "
+        "source on the task's texts for 300 steps. All labels are used.",
+    )
 
 
 def show_empty() -> None:
@@ -288,14 +288,16 @@ with form.place("Fine-tune another one", folded=bool(run_id or record)):
         columns = st.columns(2)
         columns[0].number_input("Seeds: repeat the whole run", 1, 20, 1, key="seeds")
         columns[1].number_input("First seed", 0, 10**6, 0, key="seed")
-    refusal, note, epsilon = "", "", chosen_epsilon()
+    refusal, note, epsilon, is_usable = "", "", chosen_epsilon(), False
     try:
-        usable(shape, source)
+        is_usable = bool(usable(shape, source))
         note = length(source)
     except ValueError as e:
         refusal = str(e)
     note += f" Chosen from a front at epsilon {epsilon:g}." if epsilon is not None else ""
     form.show_start(start, epsilon, refusal, note)
+    if refusal and is_usable:  # too few labels, or labels that are numbers
+        offer_distil(source.name, shape, st.session_state["agora_task"], "distil")
 
 runs.show_problem()
 
@@ -318,4 +320,5 @@ with runs.warning(closing=bool(run_id)):
     else:
         show_empty()
 
+checkpoint.show()
 runs.show_earlier("agora", "{--architecture} from {source_name} on {task_name}", RECORD)

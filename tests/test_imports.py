@@ -138,12 +138,13 @@ def test_the_algorithms_know_no_networks_and_the_engine_no_app():
 
 
 def test_the_app_imports_the_engine_third_parties_and_its_own_parts_only():
+    of_server = {"pages.parts.guard.Guard", "pages.parts.warm.lifespan"}
     for path in SHOWN:
         assert not outside(path) & {"app", "tests", "benchmarks"}, path
         assert not outside(path) & WORK, path
         shared = {name for name in imports(path) if name.startswith("pages")}
         assert all(name.startswith("pages.parts.") for name in shared), path
-        assert shared <= {"pages.parts.guard.Guard"} or path != ROOT / "app.py", path
+        assert shared <= of_server or path != ROOT / "app.py", path
 
 
 def test_only_the_app_knows_of_the_lessons():

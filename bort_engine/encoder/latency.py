@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import date
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
@@ -195,7 +195,8 @@ def check_packages(runtime: Runtime) -> None:
 
 
 def _block(architecture: Architecture) -> str:
-    return str(architecture).partition(",")[2]  # D,A,H,I without its depth
+    a = architecture
+    return f"{a.num_attention_heads},{a.hidden_size},{a.intermediate_size}"
 
 
 def calibration_path(
@@ -210,6 +211,11 @@ def calibration_path(
     return folder / f"{Path(source.name).name}{runtime}-{size}-{digest}.json"
 
 
+@lru_cache(maxsize=32)
+def _recorded(path: Path, changed: int) -> Calibration:
+    return records.read(path, Calibration)
+
+
 def recorded_calibration(
     source: Source, space: Iterable[Architecture], settings: LatencySettings | None = None
 ) -> Calibration | None:
@@ -218,7 +224,7 @@ def recorded_calibration(
     Without settings it is PyTorch's, of any length.
     """
     for path in sorted((ASSETS / "calibrations").glob("*.json")):
-        calibration = records.read(path, Calibration)
+        calibration = _recorded(path, path.stat().st_mtime_ns)
         found = calibration.settings
         wanted = settings or replace(found, runtime="pytorch")
         fits = wanted.of_length(found.sequence_length) == found

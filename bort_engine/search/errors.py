@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import get_args
 
@@ -268,6 +269,11 @@ def recorded_tasks() -> list[tuple[str, str]]:
     return list(dict.fromkeys((setup.source, setup.task) for setup in setups))
 
 
+@lru_cache(maxsize=4)
+def _table(path: Path, changed: int) -> EvaluationTable:
+    return EvaluationTable(path)
+
+
 def shipped(source: str, task: str, seed: int = 0, oracle: OracleName = "elastic") -> Oracle:
     """Return what the shipped table of this source, task, training seed and oracle says.
 
@@ -279,7 +285,7 @@ def shipped(source: str, task: str, seed: int = 0, oracle: OracleName = "elastic
         setup = read_header(path).setup
         on_record[setup.source, setup.task, setup.oracle, setup.seed] = path
     if path := on_record.get((source, task, oracle, seed)):
-        return recorded(EvaluationTable(path))
+        return recorded(_table(path, path.stat().st_mtime_ns))
     known = "; ".join("{} on {} by {}, seed {}".format(*key) for key in on_record) or "nothing"
     raise ValueError(
         f"no evaluations of {source!r} on {task!r} with seed {seed} by the oracle {oracle} are "
@@ -313,9 +319,9 @@ def replayable(
             by_seed[table.header.setup.seed] = recorded(table)
     if not by_seed:
         raise ValueError(
-            f"no table of all {len(space)} architectures of {source.name} on {task} by the oracle "
-            f"{oracle} ships with this version; record one with `front --selection exhaustive --out"
-            " RUN` and give it with --records, or take --errors measured."
+            f"no table of all {len(space):,} architectures of {source.name} on {task} by the "
+            f"oracle {oracle} ships with this version; record one with `front --selection "
+            "exhaustive --out RUN` and give it with --records, or take --errors measured."
         )
     return [by_seed[seed] for seed in sorted(by_seed)]
 
@@ -332,7 +338,7 @@ def _unfit(
             return f"was measured with {name} {other!r}, not {value!r}; record it anew."
     if missing := sum(a not in table.evaluations for a in space):
         return (
-            f"lacks {missing} of {len(space)} architectures; finish it with "
+            f"lacks {missing:,} of {len(space):,} architectures; finish it with "
             "`front --selection exhaustive`."
         )
     return ""

@@ -108,8 +108,9 @@ def front(
     if latency == "measured" and settings:
         check_packages(settings.runtime)  # before anything slow
     n = n_workers(workers, usual=1 if len(space) <= SMALL else None)
+    calibration = None
     if latency == "recorded":  # before anything slow
-        calibration_for(source, space, settings, latency)
+        calibration = calibration_for(source, space, settings, latency)
     folder = Path(out) if out else None
     if oracle == "glue":
         answers = oracles.glue(source)
@@ -125,9 +126,9 @@ def front(
         plan = stages(source, name, epsilon, oracle, space, search, training, asked)
         on_progress({"stage": "getting ready", "done": 0, "total": 0, "plan": plan})
         answers = oracles.measured(source, setup, folder, on_progress, stop, n)
-    if latency == "measured":
+    if calibration is None:
         settings = (settings or LatencySettings()).of_length(answers.length)
-    calibration = calibration_for(source, space, settings, latency, recalibrate, on_progress)
+        calibration = calibration_for(source, space, settings, latency, recalibrate, on_progress)
     answers.on_progress = _with_latency(answers.on_progress, calibration)
     known = _known(answers, space, folder, epsilon)
 
@@ -264,7 +265,7 @@ def search_front(
         )
     # What else is on record, of an earlier search or a shipped table, tests the promise as well.
     others = {
-        xi: oracle.r(xi.key)
+        xi: oracle.scale.r(oracle.evaluations[xi.key].wrong)
         for xi in candidates
         if xi.key in oracle.evaluations and xi not in extraction.measured
     }

@@ -355,8 +355,8 @@ class Front:
             promise = "stopped before the promise of its epsilon was kept"
         head = (
             f"{self.source} on {self.task}: {len(self.pareto)} non-dominated of "
-            f"{len(self.points)} evaluated, {self.n_evaluated} of them for the cover "
-            f"({self.space_size} in the space); {promise}"
+            f"{len(self.points):,} evaluated, {self.n_evaluated:,} of them for the cover "
+            f"({self.space_size:,} in the space); {promise}"
         )
         title = f"{'D,A,H,I':>14} {'parameters':>12} {'ms':>8} {'error':>7} {'r':>6} {'W':>6}"
         marked = {self.recommended.architecture: "  recommended"}

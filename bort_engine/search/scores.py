@@ -246,7 +246,7 @@ class Race:
     def __str__(self) -> str:
         head = (
             f"{self.source} on {self.task}: {self.budget} evaluations each in a space of "
-            f"{len(self.points)}, {self.seeds} seeds, errors {self.origin}"
+            f"{len(self.points):,}, {self.seeds} seeds, errors {self.origin}"
         )
         title = f"{'':>17} hypervolume   quartiles        epsilon  to 0.2  to 0.1"
         lines = [_line(name, _summary(curves)) for name, curves in self.curves.items()]

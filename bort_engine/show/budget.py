@@ -29,7 +29,13 @@ def limits(front: Front) -> list[Limit]:
         else f"points of {front.scale.unit}, on dev"
     )
     return [
-        Limit("lose", "Lose at most", 100 * AFFORDABLE, 0.5, f"In {unit}, against the source."),
+        Limit(
+            "lose",
+            "Lose at most",
+            100 * AFFORDABLE,
+            0.5,
+            f"In {unit}, against {words.reference(front)}.",
+        ),
         Limit("ms", "Take (ms)", None, 1.0, "Predicted milliseconds of a forward pass, at most."),
         Limit("size", "Hold (M)", None, 1.0, "Million parameters at most, embeddings included."),
     ]
@@ -126,4 +132,5 @@ def gains(front: Front, point: Point) -> str:
     share = point.n_encoder_parameters / source.n_encoder_parameters
     change = f"loses {100 * lost:.1f}" if lost >= 0 else f"gains {-100 * lost:.1f}"
     unit = "GLUE points (predicted)" if words.predicted(front) else f"points of {front.scale.unit}"
-    return f"predicted {faster:.1f} times as fast, {share:.0%} of the encoder, {change} {unit}"
+    text = f"predicted {faster:.1f} times as fast, {share:.0%} of the encoder, {change} {unit}"
+    return text if words.source_is_maximum(front) else f"{text}, against {words.reference(front)}"

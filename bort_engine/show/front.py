@@ -7,6 +7,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, get_args
 
 from bort_engine.algorithms.guarantee import upper_limit
+from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.latency import recorded_calibration
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.timing import LatencySettings, Runtime
@@ -47,12 +48,17 @@ def source_is_maximum(front: Front) -> bool:
     return front.source in sources and sources[front.source].architecture == front.maximum
 
 
-def landmarks(front: Front) -> dict[str, Point]:
-    """Return the points with a name: what all are compared with, recommended, knee, Bort."""
+def landmarks(front: Front, recommended: Point | None = None) -> dict[str, Point]:
+    """Return the points with a name: what all are compared with, recommended, knee, Bort.
+
+    Args:
+        recommended: the best within a budget, or the source where none is; by default the front's.
+    """
+    recommended = recommended or front.recommended
     bort = next((p for p in front.points if p.architecture == sources["bort"].architecture), None)
     points = {
         "Source" if source_is_maximum(front) else "Largest": front.source_point,
-        "Recommended": None if front.recommended == front.source_point else front.recommended,
+        "Recommended": None if recommended == front.source_point else recommended,
         "Knee": front.knee,
         "Bort": bort if predicted(front) else None,
     }
@@ -117,9 +123,10 @@ def deployed(front: Front) -> str:
     )
 
 
-def names(front: Front, point: Point) -> list[str]:
-    """Return what a point is called, the warnings last."""
-    words = [name for name, landmark in landmarks(front).items() if landmark == point]
+def names(front: Front, point: Point, recommended: Point | None = None) -> list[str]:
+    """Return what a point is called (see `landmarks`), the warnings last."""
+    named = landmarks(front, recommended)
+    words = [name for name, landmark in named.items() if landmark == point]
     if point.at_chance:
         return [*words, AT_CHANCE]
     return words if point.pareto else [*words, BEATEN]
@@ -216,7 +223,7 @@ def origin(front: Front) -> str:
         )
     made, part, where = front.provenance.made, "", front.origin.capitalize()
     if whole := _larger_space(front):
-        part = f" {front.space_size} of the space's {whole} architectures are on record."
+        part = f" {front.space_size:,} of the space's {whole:,} architectures are on record."
     how = "on slices of one elastic student" if front.oracle == "elastic" else "by brief training"
     return (
         f"{where} on {literal(f'{made.machine}, {made.made_on}')}.{part} Sizes are exact, errors "
@@ -248,9 +255,9 @@ def promise(front: Front) -> str:
     if predicted(front):
         return text
     text += (
-        f"**{front.n_evaluated}** of them were evaluated for that ({front.n_cells} cells). On all "
-        f"{check.n_evaluated:,} that were measured, **{100 * front.achieved_epsilon:.0f} %** and "
-        f"{front.scale.points(front.achieved_epsilon):.1f} points were enough."
+        f"**{front.n_evaluated:,}** of them were evaluated for that ({front.n_cells:,} cells). On "
+        f"all {check.n_evaluated:,} that were measured, **{100 * front.achieved_epsilon:.0f} %** "
+        f"and {front.scale.points(front.achieved_epsilon):.1f} points were enough."
     )
     if check.n_evaluated == front.space_size and check.n_uncovered is not None:
         text += (
@@ -328,7 +335,7 @@ def cut_command(front: Front, point: Point) -> str:
     return " ".join(["python -m bort_engine cut", quote(front.source), *texts])
 
 
-def table(front: Front) -> pd.DataFrame:
+def table(front: Front, recommended: Point | None = None) -> pd.DataFrame:
     """Return the points as a person reads them: the front first, then by size."""
     import pandas as pd
 
@@ -338,7 +345,7 @@ def table(front: Front) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "D,A,H,I": str(p.architecture),
-            "Note": ", ".join(names(front, p)),
+            "Note": ", ".join(names(front, p, recommended)),
             "Size (M)": p.n_parameters / 1e6,
             "Latency (ms)": p.latency_ms,
             error: 100 * p.shown_error,
@@ -359,17 +366,36 @@ class Fact:
 
 
 def facts(front: Front, point: Point) -> list[Fact]:
-    """Return the card's four numbers, each against the source; the source's stand alone."""
-    source = front.source_point
-    score, gain = 1 - point.shown_error, 100 * (source.shown_error - point.shown_error)
+    """Return the card's four numbers, each against the source; the source's stand alone.
+
+    A source outside the space, a grid's say, was not timed with it: then a latency stands alone.
+    """
+    source, error = front.source_point, front.source_point.shown_error
+    outside = sources.get(front.source) if not source_is_maximum(front) else None
+    costs = cost_facts(point, source, "predicted")
+    if outside:
+        size = n_parameters(outside.architecture, outside)
+        totals = (size.total, size.encoder)
+        values = (point.n_parameters, point.n_encoder_parameters)
+        deltas = [_change(a, b) for a, b in zip(values, totals, strict=True)]
+        costs = [replace(f, delta=d) for f, d in zip(costs, [*deltas, None], strict=True)]
+        error = front.scale.source_error
+    score, gain = 1 - point.shown_error, 100 * (error - point.shown_error)
     label, text = "Right on dev", f"{100 * score:.1f} %"
     if front.scale.kind == "number":
         label, text = "Correlation on dev", f"{score:.3f}"
     if predicted(front):
         label, text = "GLUE score, predicted", f"{100 * score:.1f}"
-    right = Fact(label, text, f"{gain:+z.1f} points", more_is_better=True)
-    card = [*cost_facts(point, source, "predicted"), right]
-    return [replace(fact, delta=None) for fact in card] if point == source else card
+    card = [*costs, Fact(label, text, f"{gain:+z.1f} points", more_is_better=True)]
+    alone = point == source and not outside
+    return [replace(fact, delta=None) for fact in card] if alone else card
+
+
+def against(front: Front, point: Point) -> str:
+    """Name what a point's card compares it with; nothing where it is the source itself."""
+    if not source_is_maximum(front) and (source := sources.get(front.source)):
+        return f"the source, {source.architecture}, which is outside the space and was not timed"
+    return "" if point == front.source_point else reference(front)
 
 
 def cost_facts(model: Costs | Model, source: Costs | Model, latency_origin: str) -> list[Fact]:
@@ -381,8 +407,12 @@ def cost_facts(model: Costs | Model, source: Costs | Model, latency_origin: str)
         (f"Latency, {latency_origin}", "latency_ms", "{:.2f} ms".format),
     ):
         value, reference = getattr(model, name), getattr(source, name)
-        facts.append(Fact(label, text(value), f"{100 * (value / reference - 1):+.0f} %"))
+        facts.append(Fact(label, text(value), _change(value, reference)))
     return facts
+
+
+def _change(value: float, reference: float) -> str:
+    return f"{100 * (value / reference - 1):+.0f} %"
 
 
 TIMES: dict[str, str] = dict.fromkeys(

@@ -79,11 +79,19 @@ PREDICTED = Measure(
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """What is drawn: a view, which of two sizes it shows, and whether what epsilon promises."""
+    """What is drawn.
+
+    Attributes:
+        view: one of `VIEWS`.
+        effective: is the size that of the encoder only?
+        promise: is what epsilon promises drawn as well?
+        recommended: which point is; see `words.landmarks`.
+    """
 
     view: str = LOSS
     effective: bool = False
     promise: bool = False
+    recommended: Point | None = None
 
     def measures(self, front: Front) -> dict[str, Measure]:
         """Return what shows size, latency and error."""
@@ -91,9 +99,10 @@ class Axes:
         runtime = theme.RUNTIMES[front.latency.runtime]
         label = f"Latency (ms, {runtime}, batch {batch}, {tokens} tokens)"
         of_kind = {"class": DEV, "number": NUMBER}
-        lost = f"Points of {front.scale.unit} lost to the source, on dev"
+        best = "the source" if words.source_is_maximum(front) else "the largest"
+        lost = f"Points of {front.scale.unit} lost to {best}, on dev"
         if words.predicted(front):
-            lost = "GLUE points lost to the source (predicted)"
+            lost = f"GLUE points lost to {best} (predicted)"
         least = front.source_point.shown_error
         return {
             "size": ENCODER if self.effective else TOTAL,
@@ -128,9 +137,9 @@ def layers(front: Front) -> list[Layer]:
     return [layer for layer in every if layer.points]
 
 
-def marks(front: Front) -> list[Layer]:
+def marks(front: Front, recommended: Point | None = None) -> list[Layer]:
     """Return the rings around the points that have a name, and the source's int8 export."""
-    named = words.landmarks(front)
+    named = words.landmarks(front, recommended)
     exports = words.exported(front).items()
     named |= {f"Source, {theme.RUNTIMES[runtime]}": point for runtime, point in exports}
     return [Layer(name, *RINGS[name], [point]) for name, point in named.items() if point]
@@ -171,7 +180,7 @@ def scatter(
         ring = {"size": 30, "color": theme.VERMILION, "line": {"width": 3}}
         layer = Layer("Chosen", "circle-open", theme.VERMILION, [chosen])
         figure.add_scatter(**_trace(front, layer, ring, x=x, y=y))
-        is_named = any(chosen in named.points for named in marks(front))
+        is_named = any(chosen in named.points for named in marks(front, axes.recommended))
         figure.data[-1].update(_label(layer, "" if is_named else "Chosen", "top center"))
     corner = {"xref": "paper", "yref": "paper", "x": 1, "y": 0}
     corner |= {"xanchor": "right", "yanchor": "bottom", "showarrow": False, "font": {"size": 11}}
@@ -216,7 +225,7 @@ def _draw_loss(figure: go.Figure, front: Front, axes: Axes, simple: Mapping[str,
             "opacity": 0.8 if on_front else 0.35,
         }
         figure.add_scatter(**_trace(front, layer, marker, x=x, y=y), **LOOKS)
-    rings = marks(front)
+    rings = marks(front, axes.recommended)
     for layer in rings:
         ring = {"size": width(layer.points[0]) + 7, "color": layer.colour, "line": {"width": 2.5}}
         figure.add_scatter(**_trace(front, layer, ring, x=x, y=y))
@@ -232,7 +241,7 @@ def _draw_loss(figure: go.Figure, front: Front, axes: Axes, simple: Mapping[str,
                 lost,
                 line={"dash": "dot", "color": theme.GREY},
                 annotation_text=name,
-                annotation_position="bottom right",
+                annotation_position="top right",
             )
     figure.update_xaxes(title=x.label, **theme.log_axis(low, high, 1.25, (1, 2, 3, 5, 7)))
     room = 0.08 * max(deepest, 1.0)
@@ -268,7 +277,7 @@ def _draw_costs(figure: go.Figure, front: Front, axes: Axes) -> None:
                 "line": {"width": 2.5 if "open" in layer.symbol else 1},
             }
         figure.add_scatter(**_trace(front, layer, marker, x=x, y=y), **LOOKS)
-    rings = marks(front)
+    rings = marks(front, axes.recommended)
     for layer in rings:
         ring = {"size": 21, "color": layer.colour, "line": {"width": 2.5}}
         figure.add_scatter(**_trace(front, layer, ring, x=x, y=y), **LOOKS)
@@ -326,7 +335,7 @@ def volume(front: Front, axes: Axes) -> go.Figure:
 
     size, latency, error = (axes.measures(front)[name] for name in ("size", "latency", "error"))
     figure = go.Figure()
-    rings = marks(front)
+    rings = marks(front, axes.recommended)
     for layer in layers(front) + rings:
         marker: dict[str, Any] = {
             "symbol": SOLID.get(layer.symbol, layer.symbol),

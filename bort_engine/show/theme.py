@@ -81,7 +81,7 @@ def short(name: str) -> str:
 
 def count(n: int, noun: str) -> str:
     """Return "1 thread", "2 threads"."""
-    return f"{n} {noun}{'s' * (n != 1)}"
+    return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -37,14 +37,14 @@ def find(front: Front, best: Point | None) -> Point:
     return best
 
 
-def show_card(front: Front, point: Point) -> None:
+def show_card(front: Front, point: Point, recommended: Point) -> None:
     """The chosen point: four numbers against the source, its shape, and why it is on the front."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(str(point.architecture), anchor=False, width="content")
-        for name in words.names(front, point):
+        for name in words.names(front, point, recommended):
             st.badge(name, color="orange" if name in words.WARNINGS else "primary")
-    against = f", against {words.reference(front)}" * (point != front.source_point)
-    st.caption(f"{words.shape(point)}{against}.")
+    other = words.against(front, point)
+    st.caption(f"{words.shape(point)}{f', against {other}' * bool(other)}.")
     runs.show_facts(words.facts(front, point))
     with st.container(horizontal=True):
         show_finetune(front, point)

@@ -135,7 +135,7 @@ def show_ended(run: jobs.Run, status: jobs.Status, kept: str = KEPT, name: str =
             icon=":material/error:",
         )
     else:
-        steps = f" after {status.done} of {status.total} steps" if status.total else ""
+        steps = f" after {status.done:,} of {status.total:,} steps" if status.total else ""
         st.info(
             f"**This run was stopped**{steps} of “{literal(status.stage)}”. {kept}",
             icon=":material/pause_circle:",

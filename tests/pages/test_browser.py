@@ -1,7 +1,7 @@
 """The app in a real browser: a real extraction is run, a point of the plot clicked, its card read.
 
 Needs Chromium (`apt-get install chromium`; CHROMIUM names another one). Without it these tests
-skip, but on CI (CI=true) they fail. With BORT_SCREENSHOTS=1 they renew docs/explore.png.
+skip, but on CI (CI=true) they fail. With BORT_SCREENSHOTS=1 they renew the pictures in docs/.
 """
 
 import os
@@ -115,7 +115,7 @@ def card(page) -> str:
 def click_a_point(page) -> str:
     """Click a point of the front that is not on the card yet; return what its hover label said."""
     current = card(page)
-    points = page.locator(".scatterlayer path.point")
+    points = page.locator(".scatterlayer path.point:visible")
     points.first.wait_for()
     page.wait_for_timeout(500)  # the plot takes its size from its container
     for index in range(points.count()):
@@ -207,12 +207,22 @@ def test_a_narrow_screen_shows_the_plot_soon_and_a_light_one_its_words(server, p
     page.emulate_media(color_scheme="light")
     visit(page, server.url)
     plot = page.locator(".js-plotly-plot")
-    plot.locator(".scatterlayer path.point").first.wait_for()
-    assert plot.bounding_box()["y"] < 1.5 * 900
+    plot.locator(".scatterlayer path.point:visible").first.wait_for()
+    form, fold = page.locator(".st-key-form"), page.get_by_role("switch", name="Change minilm-l6")
+    assert plot.bounding_box()["y"] < 0.67 * 900 and form.is_hidden()
     wide = "document.querySelector('[data-testid=stMain]').scrollWidth"
     assert page.evaluate(wide) <= 420
     fill = "text => getComputedStyle(text).fill"
     assert plot.locator(".xtitle").evaluate(fill) == "rgb(107, 115, 123)"
+    fold.focus()
+    page.keyboard.press("Space")
+    form.wait_for()
+    assert page.evaluate(wide) <= 420
+    page.keyboard.press("Space")
+    form.wait_for(state="hidden")
+    page.set_viewport_size({"width": 1280, "height": 900})
+    form.wait_for()  # there is room for it
+    assert fold.is_hidden()
 
 
 def test_your_own_text_is_handed_over_looked_at_and_becomes_the_task(server, page, tmp_path):
@@ -302,6 +312,7 @@ def test_a_point_is_fine_tuned_from_the_click_to_the_card(server, page, tmp_path
         ("fine-tune?point=2,12,384,768", "What happens here"),
         ("baselines", "Start another race"),
         ("lessons?lesson=dial&dial_guess=skip", "Covered worst"),
+        ("learn?lesson=dial&dial_guess=skip", "Covered worst"),  # its file's name
     ],
 )
 def test_every_address_may_be_the_first_request_to_a_fresh_server(page, tmp_path, path, text):
@@ -311,6 +322,19 @@ def test_every_address_may_be_the_first_request_to_a_fresh_server(page, tmp_path
         page.get_by_text(text).first.wait_for()
         page.wait_for_timeout(1000)
         assert not page.get_by_text("Page not found").count()
+
+
+@pytest.mark.skipif("BORT_SCREENSHOTS" not in os.environ, reason="it only takes pictures")
+@pytest.mark.parametrize("name", [p.stem for p in (ROOT / "docs" / "lessons").glob("*.png")])
+def test_a_picture_of_each_lesson_is_taken(server, page, name):
+    page.emulate_media(color_scheme="light")
+    page.goto(f"{server.url}/lessons?lesson={name}&{name}_guess=skip")
+    page.get_by_text("The address of this page holds").wait_for()
+    page.wait_for_timeout(3000)
+    height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+    page.set_viewport_size({"width": 1280, "height": height})
+    page.wait_for_timeout(2000)
+    page.screenshot(path=ROOT / "docs" / "lessons" / f"{name}.png")
 
 
 def test_an_embedded_lesson_stands_alone_works_and_leads_to_the_whole_app(server, page):

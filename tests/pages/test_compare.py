@@ -153,7 +153,7 @@ def test_only_a_table_of_the_whole_space_can_be_replayed(monkeypatch, tmp_path, 
     assert at.selectbox(key="errors").value == oracle and not button(at, "Start").disabled
     if oracle == "measured":
         at.selectbox(key="errors").set_value("recorded").run()
-        assert button(at, "Start").disabled and "no table of all 2640" in words(at)
+        assert button(at, "Start").disabled and "no table of all 2,640" in words(at)
 
 
 def test_a_race_against_nobody_is_not_started():

@@ -142,6 +142,11 @@ def test_the_form_says_how_long_it_takes_and_how_few_labels_there_may_be():
     assert re.search(r"About .* min here", words(at))
     at.number_input(key="labelled").set_value(20).run()
     assert button(at, "Start").disabled and "give at least 50" in words(at)
+    button(at, "Distil it instead").click().run()
+    assert not at.exception
+    assert "--polish 300" in " ".join(jobs.find(at.query_params["cut_run"]).request.arguments)
+    at.text_input(key="architecture").set_value("7,12,384,768").run()
+    assert button(at, "Start").disabled and "Distil it instead" not in labels(at)
 
 
 def test_a_recorded_run_is_offered_and_shown_as_recorded(tmp_path):

@@ -136,6 +136,17 @@ def test_where_all_lose_more_than_a_point_the_source_is_recommended_and_has_no_r
     assert "Recommended" not in words.landmarks(dear)
 
 
+def test_a_budget_names_the_recommended_point_in_the_plot_the_table_and_on_the_card(small):
+    small_one = point(small, "2,2,8,8")
+    figure = figures.scatter(small, Axes(recommended=small_one))
+    assert list(trace(figure, "Recommended").x) == [small_one.latency_ms] == [4]
+    notes = words.table(small, small_one).set_index("D,A,H,I")["Note"]
+    assert "Recommended" in notes["2,2,8,8"] and "Recommended" not in notes["4,2,8,8"]
+    assert "Recommended" in words.names(small, small_one, small_one)
+    none = figures.scatter(small, Axes(recommended=small.source_point))
+    assert "Recommended" not in [t.name for t in none.data]
+
+
 def test_the_scatter_shows_what_its_axes_say(small):
     figure = figures.scatter(small, Axes("Size / latency"))
     on = trace(figure, "On the front")
@@ -247,15 +258,33 @@ def test_a_selection_is_read_with_suspicion(event, text):
     assert figures.chosen(event) == (Architecture.parse(text) if text else None)
 
 
-def test_the_card_compares_with_the_source(small):
-    half = point(small, "2,2,8,8")
+def test_the_card_compares_with_the_source(front):
+    source = front.source_point
+    half = replace(
+        source,
+        n_parameters=source.n_parameters // 2,
+        n_encoder_parameters=source.n_encoder_parameters // 4,
+        latency_ms=source.latency_ms / 2,
+        dev_error=source.shown_error + 0.15,
+    )
+    deltas = [fact.delta for fact in words.facts(front, half)]
+    assert deltas == ["-50 %", "-75 %", "-50 %", "-15.0 points"]
+    assert [fact.delta for fact in words.facts(front, source)] == [None] * 4
+    assert words.against(front, half) == "the source, 6,12,384,1536"
+    assert not words.against(front, source)
+
+
+def test_the_card_of_a_grid_compares_with_the_source_outside_it_but_for_its_latency(small):
+    half = point(small, "2,2,8,8")  # of 22,713,216 parameters, 10,646,784 of them the encoder's
     assert [(f.label, f.text, f.delta) for f in words.facts(small, half)] == [
-        ("Parameters, exact", "4.0 M", "-50 %"),
-        ("Encoder only, exact", "2.0 M", "-50 %"),
-        ("Latency, predicted", "4.00 ms", "-50 %"),
+        ("Parameters, exact", "4.0 M", "-82 %"),
+        ("Encoder only, exact", "2.0 M", "-81 %"),
+        ("Latency, predicted", "4.00 ms", None),
         ("Right on dev", "75.0 %", "-15.0 points"),
     ]
-    assert [f.delta for f in words.facts(small, small.source_point)] == [None] * 4
+    largest = [fact.delta for fact in words.facts(small, small.source_point)]
+    assert largest == ["-65 %", "-62 %", None, "+0.0 points"]
+    assert words.against(small, half).startswith("the source, 6,12,384,1536, which is outside")
     assert words.shape(half) == "2 layers, 2 heads, hidden size 8, intermediate size 8"
 
 

@@ -112,7 +112,7 @@ def check_shares(shape: CostSplits, source: Source) -> list[Check]:
         if measure in ranges:
             low, high = (percent(end(ranges[measure])) for end in (min, max))
             span = low if low == high else f"{low} to {high}"
-            says += f" Over the {len(space)} shapes of {source.name}'s space: {span}."
+            says += f" Over the {len(space):,} shapes of {source.name}'s space: {span}."
         checks.append(Check(name, _verdict(share >= MOST, share > HALF), says))
     return checks
 
@@ -185,7 +185,7 @@ def check_errors(record: EvaluationTable) -> list[Check]:
     any_rise = ground_truth.order(candidates, errors, tolerance=0.0).violations
     share = order.violations / max(order.pairs, 1)
     seed = record.header.setup.seed
-    on = f"{len(errors)} of {len(record.evaluations)} shapes on record, training seed {seed}"
+    on = f"{len(errors):,} of {len(record.evaluations):,} shapes on record, training seed {seed}"
     return [
         Check(
             "Error follows size",

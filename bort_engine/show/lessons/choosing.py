@@ -283,8 +283,8 @@ def other_seed(choice: Choice, other: Choice) -> str:
     if place == 1:
         return f"{text}the same."
     return (
-        f"{text}{other.best.architecture}, and {here} is number {place} of {len(other.shapes)}: "
-        "the seed alone moves W's choice."
+        f"{text}{other.best.architecture}, and {here} is number {place:,} of "
+        f"{len(other.shapes):,}: the seed alone moves W's choice."
     )
 
 

@@ -108,6 +108,6 @@ def summary(choice: Choice, picks: Mapping[str, ValuedShape]) -> str:
     )
     on_front = sum(shape.pareto for shape in choice.shapes)
     return (
-        f"Error of {len(choice.shapes)} shapes against the share saved, {on_front} of them on the "
-        f"front, with lines of equal W through the origin. {parts}."
+        f"Error of {len(choice.shapes):,} shapes against the share saved, {on_front} of them on "
+        f"the front, with lines of equal W through the origin. {parts}."
     )

@@ -166,7 +166,7 @@ def verdict(cover: DialCover) -> str:
     if (lost := points(stand_in[2] - missed[2])) >= 0.05:
         more.append(f"{lost:.1f} points less accurate")
     return (
-        f"For each of the {len(shapes)} shapes, an evaluated one is to be {most} larger, {most} "
+        f"For each of the {len(shapes):,} shapes, an evaluated one is to be {most} larger, {most} "
         f"{slower}, and at most {points(cover.epsilon):.1f} points less accurate. **The promise of "
         f"{cover.epsilon:g} is {outcome}: {cover.achieved:.3f} is achieved.** Covered worst is "
         f"{worst}: the evaluated {near} stands in for it, "
@@ -187,9 +187,9 @@ def assumption(cover: DialCover) -> str:
 def summary(cover: DialCover) -> str:
     """Say what the picture shows, for those who cannot see it."""
     return (
-        f"{len(cover.costs)} shapes by parameters and {cover.cost}, in {len(cover.cells)} cells "
-        f"of epsilon {cover.epsilon:g}: {len(cover.evaluated)} shapes are evaluated, "
-        f"{cover.n_skipped} cells skipped, {len(cover.front)} of the evaluated are on the front. "
+        f"{len(cover.costs):,} shapes by parameters and {cover.cost}, in {len(cover.cells):,} "
+        f"cells of epsilon {cover.epsilon:g}: {len(cover.evaluated):,} shapes are evaluated, "
+        f"{cover.n_skipped:,} cells skipped, {len(cover.front)} of the evaluated are on the front. "
         f"The achieved epsilon is {cover.achieved:.3f}."
     )
 

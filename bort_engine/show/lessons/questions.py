@@ -160,7 +160,7 @@ def dial(cover: DialCover) -> Question:
         "many shapes does the search evaluate?",
         Number("Shapes evaluated", len(cover.evaluated), 0, n, 20),
         "counted in the search",
-        f"Shapes of about the same size and latency share one of {len(cover.cells)} cells. Of a "
+        f"Shapes of about the same size and latency share one of {len(cover.cells):,} cells. Of a "
         "cell at most those are evaluated that no other shape in it contains, and of some cells "
         f"none. The promise of {epsilon:g} was held against all {n:,} shapes: "
         f"{cover.achieved:.3f} is achieved.",

@@ -174,7 +174,7 @@ def race_stop(race: Race) -> TourStop:
         "end?",
         (
             ("Evaluations each", f"{race.budget}"),
-            ("Networks in the space", f"{len(race.points)}"),
+            ("Networks in the space", f"{len(race.points):,}"),
             ("Runs of each rival", f"{race.seeds}"),
         ),
         literal(race_report.origin(race)),

@@ -98,15 +98,15 @@ def preset(label: str, result: dial.DialCover) -> lesson.Preset:
     return lesson.Preset(
         label,
         values | {"dial_seed": result.table.seed},
-        f"{len(result.evaluated)} evaluations instead of {len(result.costs)}; {result.epsilon:g} "
-        f"is promised and {result.achieved:.3f} achieved.",
+        f"{len(result.evaluated):,} evaluations instead of {len(result.costs):,}; "
+        f"{result.epsilon:g} is promised and {result.achieved:.3f} achieved.",
     )
 
 
 def show_numbers(result: dial.DialCover, lazily: dial.DialCover, whole: dial.DialCover) -> None:
     """What was evaluated, promised and achieved."""
     columns = st.columns(2)
-    columns[0].metric("Evaluated", f"{len(result.evaluated)} of {len(result.costs)}")
+    columns[0].metric("Evaluated", f"{len(result.evaluated):,} of {len(result.costs):,}")
     columns[1].metric("Achieved epsilon", f"{result.achieved:.3f}")
     st.markdown(dial.verdict(result))
     runs.show_table(
@@ -115,8 +115,8 @@ def show_numbers(result: dial.DialCover, lazily: dial.DialCover, whole: dial.Dia
         "Evaluations and achieved epsilon: of every cell, lazily or not, and of every shape",
     )
     st.caption(
-        f"{len(result.cells)} cells hold a shape; by the formula there are at most "
-        f"{result.bound:.0f}. In {result.n_skipped} no shape was evaluated."
+        f"{len(result.cells):,} cells hold a shape; by the formula there are at most "
+        f"{result.bound:,.0f}. In {result.n_skipped:,} no shape was evaluated."
     )
 
 

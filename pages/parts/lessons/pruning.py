@@ -111,7 +111,9 @@ def show_numbers(comparison: toy.Comparison) -> None:
             change = f"{100 * count / of_T - 100:.0f} % against T" if count != of_T else None
             st.metric(label, f"{count} of {of_T}", change, delta_color="inverse")
         st.metric("Error of the choice", percent(comparison.errors[2]))
-        st.metric("Shapes trained", f"{len(extraction.evaluated)} of {len(extraction.measured)}")
+        st.metric(
+            "Shapes trained", f"{len(extraction.evaluated):,} of {len(extraction.measured):,}"
+        )
         st.metric(
             "Achieved epsilon",
             f"{promise.achieved:.3f}",
@@ -147,7 +149,7 @@ def show_words(comparison: toy.Comparison) -> None:
     n_shapes = len(comparison.extraction.measured)
     best = f"a shape that it did not train, {comparison.best.key}, has a better W"
     if comparison.best == comparison.chosen:
-        best = f"no other of the {n_shapes} shapes has a better W (all were measured afterwards)"
+        best = f"no other of the {n_shapes:,} shapes has a better W (all were measured afterwards)"
     lesson.sentences(
         "**Pruning** sets the smallest weights and biases to zero until the network would err more "
         f"than the choice (or than {percent(ERROR_FLOOR)}): **{pruned.n_zero} zeros among {stored} "

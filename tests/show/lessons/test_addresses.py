@@ -68,4 +68,4 @@ def test_without_a_whole_table_a_lesson_says_what_is_missing(
     monkeypatch.setattr("bort_engine.search.errors.tables", lambda: [part])
     at = open_lesson(lesson)
     assert not at.get("plotly_chart") and len(at.warning) == 1
-    assert "no table of all 2640 architectures" in at.warning[0].value
+    assert "no table of all 2,640 architectures" in at.warning[0].value

@@ -90,7 +90,7 @@ def test_mistakes_are_one_line(table, tmp_path):
     with pytest.raises(ValueError, match="cost is 'joules'; allowed: latency, operations"):
         dial.cover(table, 0.5, cost="joules")
     path = made_up_record.write(tmp_path / "part.jsonl", missing=300)
-    with pytest.raises(ValueError, match=r"^Nothing to show yet.*lacks 300 of 2640[^\n]*\.$"):
+    with pytest.raises(ValueError, match=r"^Nothing to show yet.*lacks 300 of 2,640[^\n]*\.$"):
         tables([path])
 
 
