@@ -118,7 +118,7 @@ class Nodes:
             reason = " ".join(done.stderr.rpartition("Error: ")[2].partition(". ")[0].split())
         except subprocess.TimeoutExpired as e:
             reason = f"no answer within {ANSWER_S:g} s"
-            if b"InvalidAuthToken" in (e.stderr or b""):  # bytes, though text was asked for
+            if "InvalidAuthToken" in str(e.stderr):
                 reason = "it wants a token: copy it to ~/.ray/auth_token, set RAY_AUTH_MODE=token"
         raise ValueError(
             f"there is no Ray cluster at {self.cluster} with this machine in it ({reason[:300]}). "
