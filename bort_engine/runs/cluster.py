@@ -14,6 +14,7 @@ import pickle
 import platform
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -28,6 +29,7 @@ from typing import Any
 from bort_engine.runs.events import Stop, check, never, silent
 from bort_engine.runs.provenance import code_digest, versions
 from bort_engine.runs.records import cache_dir
+from bort_engine.runs.text import one_line
 from bort_engine.runs.workers import (
     MOST_WORKERS,
     THREADS,
@@ -39,7 +41,7 @@ from bort_engine.runs.workers import (
 )
 
 RETRIES = 3  # of an item whose worker or node is lost
-ANSWER_S = 9.0  # for a cluster to answer: Ray itself would wait for minutes, and end the process
+CONNECT_S, ANSWER_S = 5.0, 30.0  # Ray itself would wait for minutes, and then end the process
 # Run in a process that can be ended while Ray waits in it.
 RESOURCES = """
 import json, ray, sys
@@ -112,10 +114,15 @@ class Nodes:
         """Return the resources of each node of the cluster."""
         command = [sys.executable, "-c", RESOURCES, self.cluster]
         try:
+            if self.cluster != "auto":
+                host, _, port = self.cluster.rpartition(":")
+                socket.create_connection((host, int(port)), CONNECT_S).close()
             done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S)
             if done.returncode == 0:
                 return json.loads(done.stdout.splitlines()[-1])
             reason = " ".join(done.stderr.rpartition("Error: ")[2].partition(". ")[0].split())
+        except (OSError, OverflowError) as e:  # the latter of a port beyond 65535
+            reason = one_line(e)
         except subprocess.TimeoutExpired as e:
             reason = f"no answer within {ANSWER_S:g} s"
             if "InvalidAuthToken" in str(e.stderr):

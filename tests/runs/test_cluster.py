@@ -149,6 +149,7 @@ def test_other_weights_are_refused(two_nodes, tmp_path, monkeypatch):
 
 
 @needs_ray
+@pytest.mark.timeout(900)  # T is trained, and three workers load torch
 def test_evaluations_are_to_the_last_digit_those_of_local_workers(two_nodes, quick_evaluator):
     evaluator = quick_evaluator
     shapes = [replace(evaluator.source.architecture, num_hidden_layers=n) for n in (1, 2)]
@@ -170,17 +171,18 @@ def test_there_is_room_for_as_many_as_have_what_they_need(two_nodes):
 
 
 @needs_ray
-@pytest.mark.parametrize("kind", ["nobody", "silent"])
-def test_an_address_where_no_cluster_answers_is_one_line(kind, capsys):
-    begun = time.monotonic()
+@pytest.mark.parametrize(
+    ("listens", "reason"), [(False, "[Errno 111] Connection refused"), (True, "no answer within 2")]
+)
+def test_an_address_where_no_cluster_answers_is_one_line(listens, reason, monkeypatch, capsys):
+    monkeypatch.setattr(cluster, "ANSWER_S", 2)  # Ray itself waits for minutes
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-        if kind == "nobody":
+        if not listens:
             server.close()
         assert main(["front", "minilm-l6", "--cluster", address]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert f"there is no Ray cluster at {address} with this machine in it (no answer" in line
-    assert time.monotonic() - begun < 60  # Ray waits for minutes
+    assert f"there is no Ray cluster at {address} with this machine in it ({reason}" in line
 
 
 @pytest.mark.parametrize(
