@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -64,3 +66,12 @@ def n_threads() -> int:
 def versions(*packages: str) -> str:
     """Return the versions of these packages: by default, of those that decide a training."""
     return ", ".join(f"{name} {version(name)}" for name in packages or ("torch", "transformers"))
+
+
+@cache
+def code_digest() -> str:
+    """Return a digest of the engine's own code."""
+    root, digest = Path(__file__).parents[1], hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes())
+    return digest.hexdigest()

@@ -55,7 +55,11 @@ class Ahead:
 
 
 def evaluate_unit(unit: Unit, on_progress: Progress, stop: Stop) -> Evaluation:
-    """Evaluate an architecture in a worker, which keeps T and the student for the next one."""
+    """Evaluate an architecture in a worker, which keeps T and the student for the next one.
+
+    Raises:
+        ValueError: the worker reads other texts, or another source, than whoever asks.
+    """
     source, setup, architecture = unit
     evaluator = _evaluator(source, setup)
     evaluator.stop = stop
@@ -64,4 +68,10 @@ def evaluate_unit(unit: Unit, on_progress: Progress, stop: Stop) -> Evaluation:
 
 @lru_cache(maxsize=1)
 def _evaluator(source: Source, setup: Setup) -> Evaluator:
-    return Evaluator(source, setup)
+    evaluator = Evaluator(source, setup)
+    if evaluator.setup != setup:
+        raise ValueError(
+            f"the texts of {setup.task} or the weights of {setup.source} are others in a worker "
+            "than they were when this began; start anew, with the same files everywhere."
+        )
+    return evaluator

@@ -19,10 +19,11 @@ from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture, SearchSpace
 from bort_engine.encoder.timing import USUAL_LENGTH
+from bort_engine.runs.cluster import Nodes, OnCluster
 from bort_engine.runs.events import Progress, Stop, silent
 from bort_engine.runs.provenance import Origin, Provenance
-from bort_engine.runs.workers import Processes
-from bort_engine.search.ahead import Ahead, evaluate_unit
+from bort_engine.runs.workers import Processes, Workers
+from bort_engine.search.ahead import Ahead, Unit, evaluate_unit
 from bort_engine.search.evaluate import (
     BriefTraining,
     Evaluation,
@@ -38,7 +39,7 @@ from bort_engine.search.evaluate import (
 from bort_engine.search.predictor import ErrorPredictor, published_predictor
 from bort_engine.search.scale import Scale
 from bort_engine.training import together
-from bort_engine.training.precision import precision
+from bort_engine.training.precision import VARIABLE, precision
 from bort_engine.training.teacher import BATCH, ELASTIC_VERSION, RECIPE_VERSION, TeacherReport
 
 ORACLES: tuple[OracleName, ...] = get_args(OracleName)
@@ -181,6 +182,7 @@ def measured(
     on_progress: Progress,
     stop: Stop,
     workers: int = 1,
+    nodes: Nodes | None = None,
 ) -> Oracle:
     """Return an oracle that trains, and puts each evaluation on record in `out` before the next.
 
@@ -189,7 +191,8 @@ def measured(
 
     Args:
         workers: how many processes evaluate; they start when the first one is needed, and stay
-            until the oracle is closed. 1 for this process alone.
+            until the oracle is closed. 1 for this process alone, unless there is a cluster.
+        nodes: the cluster that evaluates, if one does.
     """
     check(source, setup, out)
     evaluator = Evaluator(source, setup, on_progress, stop)
@@ -201,9 +204,13 @@ def measured(
     table = EvaluationTable(
         path, Header(evaluator.setup, report, Provenance.here(precision=precision()))
     )
-    ahead = None
-    if workers > 1:
-        ahead = Ahead(Processes(evaluate_unit, workers, stop=stop), workers, evaluator, table)
+    team: Workers[Unit, Evaluation] | None = None
+    if nodes and nodes.cluster:
+        variables = {VARIABLE: precision()}  # another machine might choose another
+        team = OnCluster(evaluate_unit, nodes, evaluator.weights, variables, stop)
+    elif workers > 1:
+        team = Processes(evaluate_unit, workers, stop=stop)
+    ahead = Ahead(team, workers, evaluator, table) if team else None
 
     def evaluate_new(architecture: Shape) -> Evaluation:
         if ahead and not evaluator.is_exact(architecture):

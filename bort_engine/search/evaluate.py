@@ -274,9 +274,18 @@ class Evaluator:
 
     def prepare(self) -> None:
         """Train what is not in the cache yet: T, and the elastic student where it is needed."""
-        folder = self.teacher.student_folder(self._recipe(), self.setup.seed)
-        if self.setup.oracle == "elastic" and not folder.is_dir():
+        if self.setup.oracle == "elastic" and not self._student_folder.is_dir():
             _ = self.student
+
+    def weights(self) -> list[Path]:
+        """Return the files that evaluations read once `prepare` was called: T, and the student."""
+        folders = [self.teacher.folder]
+        folders += [self._student_folder] if self.setup.oracle == "elastic" else []
+        return [folder / "model" / "model.safetensors" for folder in folders]
+
+    @property
+    def _student_folder(self) -> Path:
+        return self.teacher.student_folder(self._recipe(), self.setup.seed)
 
     def _recipe(self) -> Recipe:
         training = self.setup.training

@@ -23,8 +23,8 @@ from bort_engine.data.tasks import find_task, with_columns
 from bort_engine.encoder.latency import Calibration, LatencySettings, check_packages
 from bort_engine.encoder.sources import Source, sources
 from bort_engine.encoder.space import Architecture, SearchSpace
+from bort_engine.runs.cluster import Nodes
 from bort_engine.runs.events import Cancelled, Event, Progress, Stop, bar, never, silent
-from bort_engine.runs.workers import n_workers
 from bort_engine.search import errors as oracles
 from bort_engine.search.candidates import LATENCIES, calibration_for, candidate, costs_of
 from bort_engine.search.closer import closer_look
@@ -65,6 +65,7 @@ def front(
     recalibrate: bool = False,
     seed: int = 0,
     workers: int = 1,
+    nodes: Nodes | None = None,
     out: str | Path | None = None,
     on_progress: Progress = bar,
     stop: Stop = never,
@@ -107,7 +108,8 @@ def front(
     check_choice("latency", latency, LATENCIES)
     if latency == "measured" and settings:
         check_packages(settings.runtime)  # before anything slow
-    n = n_workers(workers, usual=1 if len(space) <= SMALL else None)
+    nodes = nodes or Nodes()
+    n = nodes.n_workers(workers, usual=1 if len(space) <= SMALL else None)
     calibration = None
     if latency == "recorded":  # before anything slow
         calibration = calibration_for(source, space, settings, latency)
@@ -125,7 +127,7 @@ def front(
         oracles.check(source, setup, folder)
         plan = stages(source, name, epsilon, oracle, space, search, training, asked)
         on_progress({"stage": "getting ready", "done": 0, "total": 0, "plan": plan})
-        answers = oracles.measured(source, setup, folder, on_progress, stop, n)
+        answers = oracles.measured(source, setup, folder, on_progress, stop, n, nodes)
     if calibration is None:
         settings = (settings or LatencySettings()).of_length(answers.length)
         calibration = calibration_for(source, space, settings, latency, recalibrate, on_progress)

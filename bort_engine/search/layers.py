@@ -30,10 +30,10 @@ from bort_engine.encoder.sources import Source
 from bort_engine.encoder.timing import LatencySettings
 from bort_engine.encoder.uneven import NEURONS, Layer, Uneven, draw, uneven_parameters
 from bort_engine.runs import records
+from bort_engine.runs.cluster import Nodes
 from bort_engine.runs.events import Progress, Stop, bar, check, never
 from bort_engine.runs.provenance import Provenance
 from bort_engine.runs.records import Count, NonNegative, Positive, PositiveCount, Share
-from bort_engine.runs.workers import n_workers
 from bort_engine.search import errors as oracles
 from bort_engine.search.candidates import not_too_far_off
 from bort_engine.search.errors import Oracle
@@ -217,6 +217,7 @@ def layers(
     settings: LatencySettings | None = None,
     seed: int = 0,
     workers: int = 0,
+    nodes: Nodes | None = None,
     out: str | Path | None = None,
     on_progress: Progress = bar,
     stop: Stop = never,
@@ -247,8 +248,9 @@ def layers(
         raise ValueError(f"runtime is {settings.runtime!r}; layers are timed in pytorch only.")
     folder = Path(out) if out else None
     setup = Setup(source.name, find_task(task).name, "elastic", training or BriefTraining(), seed)
-    n = n_workers(workers)
-    oracle = oracles.measured(source, setup, folder, on_progress, stop, n)
+    nodes = nodes or Nodes()
+    n = nodes.n_workers(workers)
+    oracle = oracles.measured(source, setup, folder, on_progress, stop, n, nodes)
     with closing(oracle):
         assert oracle.teacher
         latency = _latency(source, settings.of_length(oracle.length), folder, on_progress)

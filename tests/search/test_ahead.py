@@ -1,12 +1,15 @@
 """Evaluations side by side: the search's answers are those of one that evaluates alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import SearchSpace
+from bort_engine.runs.events import never, silent
 from bort_engine.runs.workers import Here
-from bort_engine.search.ahead import Ahead
+from bort_engine.search.ahead import Ahead, evaluate_unit
 from bort_engine.search.errors import recorded, shipped
 from bort_engine.search.evaluate import EvaluationTable, Evaluator, Header, Setup
 from bort_engine.search.front import search_front
@@ -51,3 +54,10 @@ def test_several_workers_find_what_one_finds(search, monkeypatch):
         assert result.provenance.workers == n
         assert len(answers.evaluations) == len(result.points)  # nothing was evaluated in vain
     assert fronts[0] == fronts[1] == fronts[2]
+
+
+def test_a_worker_that_reads_other_files_refuses():
+    setup = Evaluator(SOURCE, Setup("minilm-l6", "rotten-tomatoes", "elastic")).setup
+    unit = (SOURCE, replace(setup, source_digest="of another"), SOURCE.architecture)
+    with pytest.raises(ValueError, match="the weights of minilm-l6 are others in a worker"):
+        evaluate_unit(unit, silent, never)
