@@ -78,8 +78,9 @@ def synthetic_front(epsilon: float = 0.5, predicted: bool = False) -> Front:
             teacher=TEACHER,
             scale=Scale.of(TEACHER),
         )
+    search = Search(closer=0)  # what its recommendation depends on is the cover alone
     return search_front(
-        source, space, epsilon, Search(), synthetic_calibration(source, space), oracle
+        source, space, epsilon, search, synthetic_calibration(source, space), oracle
     )
 
 
