@@ -32,7 +32,8 @@ class Tally:
 
     def add(self, what: str, failure: str = "", n: int = 1) -> None:
         """Note that something was tried; `failure` says how it failed, if it did."""
-        tried[what] += n
+        if n or failure:
+            tried[what] += n
         if failure:
             failed[what] += 1
             self.failures.append(f"{what}: {failure}")

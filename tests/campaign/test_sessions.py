@@ -5,6 +5,7 @@ import re
 from contextlib import suppress
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+import psutil
 import pytest
 
 from tests.app import ended
@@ -80,6 +81,8 @@ def session(browser, server, rng: random.Random, n_steps: int = 15) -> tuple[lis
         box = page.get_by_test_id("stException")
         if box.count():
             faults.append(f"an exception at {page.url[:300]}: {box.first.inner_text()[:300]}")
+        if server.process.status() == psutil.STATUS_ZOMBIE:
+            return [*faults, f"the server ended at {page.url[:300]}"], n_done
     try:
         test_browser.visit(page, server.url)
     except Error as e:

@@ -101,7 +101,7 @@ def run(world: World, case: str, cache: Path, out: Path, kill_s=None, limit=None
             cpu_s = max(cpu_s, sum(sum(p.cpu_times()[:2]) for p in family))
         if kill_s is not None and cpu_s > kill_s:
             process.kill()
-        time.sleep(0.05)
+        time.sleep(0.2)
     if limit:
         with process.stderr as pipe:
             log.write_bytes(pipe.read())
