@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,10 @@ pytestmark = [pytest.mark.campaign, pytest.mark.timeout(7200)]
 @pytest.mark.parametrize("case", KILLS)
 def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(world, whole, tally, case):
     rng, left, trying = random.Random(case), times(KILLS[case]), f"SIGKILL, {case}"
-    while left:
-        cache, out = (world.folder / "killed" / case / f"{n}-{left}" for n in ("cache", "out"))
+    for chain in count():
+        if not left:
+            break
+        cache, out = (world.folder / "killed" / case / f"{n}-{chain}" for n in ("cache", "out"))
         begin(whole, case, cache, out)
         before, most_s = [], whole(case)[2]
         for n in range(min(left, 3)):  # the later ones sooner, as there is less left to do
