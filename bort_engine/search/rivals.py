@@ -62,6 +62,7 @@ def sample(
 
     Raises:
         ValueError: what makes a sampler made something else.
+        OSError: the journal cannot be written; the disk is full, say.
     """
     assert 1 <= budget <= len(space), "no search would end"
     if sampler == "local":
@@ -101,7 +102,12 @@ def sample(
     )
     if first is not None:
         study.enqueue_trial(_places(first, grid))
-    study.optimize(objective, callbacks=[after])
+    try:
+        study.optimize(objective, callbacks=[after])
+    except AssertionError as e:  # of Optuna, where its journal cannot be written: it hides why
+        if isinstance(e.__context__, OSError):
+            raise e.__context__ from e
+        raise
     return costs
 
 

@@ -28,20 +28,27 @@ class Tally:
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self.failures: list[str] = []
-        self._tell = tell
+        self.tell = tell
 
     def add(self, what: str, failure: str = "", n: int = 1) -> None:
         """Note that something was tried; `failure` says how it failed, if it did."""
-        tried[what] += n
+        if n or failure:
+            tried[what] += n
         if failure:
             failed[what] += 1
             self.failures.append(f"{what}: {failure}")
-            self._tell(f"\n{self.failures[-1]}")  # at once: a campaign is long
+            self.tell(f"\n{self.failures[-1]}")  # at once: a campaign is long
 
 
 @pytest.fixture
 def tally(request):
-    tally = Tally(request.config.pluginmanager.getplugin("terminalreporter").write_line)
+    plugin = request.config.pluginmanager.getplugin
+
+    def tell(line: str) -> None:
+        with plugin("capturemanager").global_and_fixture_disabled():
+            plugin("terminalreporter").write_line(line)
+
+    tally = Tally(tell)
     yield tally
     assert not tally.failures, "\n".join(tally.failures)
 

@@ -9,7 +9,7 @@ import sys
 import traceback
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
-from io import StringIO
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import click
@@ -67,15 +67,18 @@ def cause() -> str:
 
 def answer(arguments: list[str]) -> str:
     """Return how an answer to these words is none: a traceback, or not one line and exit code 2."""
-    out, err = StringIO(), StringIO()
+    out = TextIOWrapper(BytesIO(), "utf-8")
+    err = TextIOWrapper(BytesIO(), "utf-8", errors="backslashreplace")  # as Python opens them
     try:
         with redirect_stdout(out), redirect_stderr(err):
             code = main(arguments)
+            out.flush()
     except BaseException:
         return cause()
-    lines = err.getvalue().strip().splitlines()
+    err.seek(0)
+    lines = err.read().strip().splitlines()
     if code == 2 and (len(lines) != 1 or not lines[0].startswith("bort_engine: ")):
-        return f"{len(lines)} lines: {err.getvalue()[:300]!r}"
+        return f"{len(lines)} lines: {' '.join(lines)[:300]!r}"
     return "" if code in (0, 2, 130) else f"exit code {code}"
 
 

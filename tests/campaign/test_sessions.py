@@ -5,6 +5,7 @@ import re
 from contextlib import suppress
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+import psutil
 import pytest
 
 from tests.app import ended
@@ -27,8 +28,11 @@ WRONG_ADDRESS = re.compile("status of 404|does not seem to exist")
 TEXTS = ["1,2,3", "99,99,99,99", "<script>alert(1)</script>", "0", "nan", "9" * 400, "../../etc"]
 
 
-def session(browser, server, rng: random.Random, n_steps: int = 15) -> list[str]:
-    """Edit the address and click at random; return what went wrong."""
+def session(browser, server, rng: random.Random, n_steps: int = 15) -> tuple[list[str], int]:
+    """Edit the address and click at random; return what went wrong, and how often it was done.
+
+    In the end the app must still show its first page.
+    """
     from playwright.sync_api import Error
 
     context = browser.new_context(accept_downloads=True)
@@ -51,6 +55,7 @@ def session(browser, server, rng: random.Random, n_steps: int = 15) -> list[str]
     page.on("pageerror", lambda error: faults.append(f"{str(error)[:300]} at {page.url[:200]}"))
     hostile = [*WORDS[:-9], *(v for v in VALUES if isinstance(v, str) and v.isprintable())]
     hostile += [path.name for path in server.runs.glob("*")] + LESSONS
+    n_done = 0
     for step in range(n_steps):
         with suppress(Error):
             if step == 0 or rng.random() < 0.35:
@@ -64,20 +69,26 @@ def session(browser, server, rng: random.Random, n_steps: int = 15) -> list[str]
                 page.goto(f"{server.url}/{rng.choice(ADDRESSES)}?{urlencode(asked)}")
             else:
                 found = page.locator(f":is({CLICKABLE}):visible")
-                if n := found.count():
-                    target = found.nth(rng.randrange(n))
-                    target.click(timeout=3000, force=rng.random() < 0.3)
-                    if rng.random() < 0.5:
-                        page.keyboard.type(rng.choice(TEXTS))
-                        page.keyboard.press(rng.choice(["Enter", "Tab", "ArrowRight", "Escape"]))
+                target = found.nth(rng.randrange(found.count() or 1))
+                target.click(timeout=3000, force=rng.random() < 0.3)
+                if rng.random() < 0.5:
+                    page.keyboard.type(rng.choice(TEXTS))
+                    page.keyboard.press(rng.choice(["Enter", "Tab", "ArrowRight", "Escape"]))
+            n_done += 1
         page.wait_for_timeout(700)
         with suppress(Error):
             page.wait_for_function(IDLE)
         box = page.get_by_test_id("stException")
         if box.count():
             faults.append(f"an exception at {page.url[:300]}: {box.first.inner_text()[:300]}")
+        if server.process.status() == psutil.STATUS_ZOMBIE:
+            return [*faults, f"the server ended at {page.url[:300]}"], n_done
+    try:
+        test_browser.visit(page, server.url)
+    except Error as e:
+        faults.append(f"the app shows its first page no more: {str(e)[:300]}")
     context.close()
-    return faults
+    return faults, n_done
 
 
 def test_sessions_of_random_clicks_and_addresses_meet_no_exception(
@@ -94,7 +105,8 @@ def test_sessions_of_random_clicks_and_addresses_meet_no_exception(
         ended(tmp_path / "runs", command, "<b>$x$", **{f"{result}__json": '{"schema": 1}'})
     with test_browser.serving(tmp_path / "runs") as server:
         for n in range(times(20)):
-            faults = session(browser, server, random.Random(n))
+            faults, n_done = session(browser, server, random.Random(n))
             tally.add("browser sessions", "; ".join(dict.fromkeys(faults)))
+            tally.add("clicks and addresses in them", n=n_done)
     log = (tmp_path / "server.log").read_text(errors="replace")
     tally.add("the server's log", "Traceback" in log and log[log.index("Traceback") :][:1500], n=0)

@@ -35,7 +35,7 @@ GRID = "--space 'D=1-2 A=1,2 H=8,16 I=6,12,24'"
 CASES = {
     "front": f"front {COMMON} {GRID} --spot-checks 3",
     "front, 2 workers": f"front {COMMON} {GRID} --lazy off --check-all on --workers 2",
-    "elastic training": f"front {COMMON} {GRID} --steps 120",
+    "elastic training": f"front {COMMON} {GRID} --steps 400",
     "layers": f"layers {COMMON} --fit 24 --audit 3 --measure 3 --rounds 2 --improve 2 --workers 2",
     "race": f"race {COMMON} {GRID} --errors measured --budget 4 --seeds 2 --samplers random,tpe,gp",
     "agora": "agora TINY --task TASK --architecture 1,2,16,24 --labelled 60 --teacher-steps 60 "
@@ -44,6 +44,7 @@ CASES = {
     "--processes 1 --teacher-steps 60 --steps 40 --train-batch-size 16",
 }
 RESULTS = ("front.json", "layers.json", "race.json", "report.json", "table.json")
+DISPENSABLE = ("metrics.jsonl", "status.json")  # of progress: a full disk keeps them from nobody
 # What two runs of the same may differ in, beside seconds.
 CLOCKS = {"latency_ms", "made", "latency", "w", "made_on", "timing", "n_states"}
 IMPORTS_S = 3.0  # of processor time, which a process takes until it begins
@@ -86,12 +87,13 @@ def run(world: World, case: str, cache: Path, out: Path, kill_s=None, limit=None
     words = [world.words.get(word, word) for word in shlex.split(CASES[case])]
     env = os.environ | {"BORT_CACHE": str(cache), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     env |= {"BORT_PRECISION": "fp32", "PYTHONDONTWRITEBYTECODE": "1"}
-    sizes = limit and partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))
+    limited = limit and partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))
     log = world.folder / "log.txt"
     command = [sys.executable, "-c", PROGRAM, *words, "--out", str(out)]
     with log.open("wb") as file:
-        pipes = {"stdout": subprocess.DEVNULL, "stderr": file}
-        process = psutil.Popen(command, cwd=world.folder, env=env, preexec_fn=sizes, **pipes)
+        # A limit on files holds for the log, too, so that such a run writes to a pipe.
+        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE if limit else file}
+        process = psutil.Popen(command, cwd=world.folder, env=env, preexec_fn=limited, **pipes)
     cpu_s = 0.0
     while process.poll() is None:
         with suppress(psutil.Error):
@@ -99,8 +101,11 @@ def run(world: World, case: str, cache: Path, out: Path, kill_s=None, limit=None
             cpu_s = max(cpu_s, sum(sum(p.cpu_times()[:2]) for p in family))
         if kill_s is not None and cpu_s > kill_s:
             process.kill()
-        time.sleep(0.05)
-    return Ended(process.wait(), log.read_text(), cpu_s)
+        time.sleep(0.2)
+    if limit:
+        with process.stderr as pipe:
+            log.write_bytes(pipe.read())
+    return Ended(process.wait(), log.read_text(errors="replace"), cpu_s)
 
 
 def orphans(cache: Path) -> list[psutil.Process]:
@@ -124,22 +129,34 @@ def plain(value):
     return list(map(plain, value)) if isinstance(value, list) else value
 
 
-def on_record(out: Path) -> list[str]:
-    """Return the whole lines of a run's tables, and the rows of a table: what may not be lost."""
+def on_record(out: Path) -> list[tuple[str, str]]:
+    """Return what may not be lost: the lines of tables of errors and the rows of a table, each with
+    what it is of."""
     lines = []
     for path in out.rglob("evaluations.jsonl"):
-        lines += path.read_text().rpartition("\n")[0].splitlines()[1:]
+        folder = path.parent.relative_to(out)
+        for line in path.read_text().rpartition("\n")[0].splitlines()[1:]:
+            lines.append((f"{folder} {json.loads(line)['architecture']}", line))
     for path in out.rglob("rows.json"):
-        rows = json.loads(path.read_text())["rows"]
-        lines += [json.dumps(plain({k: v for k, v in row.items() if k != "test"})) for row in rows]
+        for row in json.loads(path.read_text())["rows"]:
+            line = json.dumps(plain({k: v for k, v in row.items() if k != "test"}))
+            lines.append((f"{row['name']} {row['seed']}", line))
     return lines
 
 
+def told(out: Path) -> set[str]:
+    """Return the shapes of which a run told that they are evaluated."""
+    if not (out / "metrics.jsonl").exists():
+        return set()
+    lines = (out / "metrics.jsonl").read_text().rpartition("\n")[0].splitlines()
+    return {event["architecture"] for event in map(json.loads, lines) if "architecture" in event}
+
+
 def result(out: Path):
-    """Return what a run found, and the errors on record, by shape."""
+    """Return what a run found, and all that is on record."""
     found = [plain(json.loads((out / n).read_text())) for n in RESULTS if (out / n).exists()]
-    evaluations = [json.loads(line) for line in on_record(out)]
-    return found, {e["architecture"]: plain(e) for e in evaluations if "architecture" in e}
+    assert found, f"a run left no result in {out}"
+    return found, {what: plain(json.loads(line)) for what, line in on_record(out)}
 
 
 @pytest.fixture(scope="module")
@@ -161,26 +178,43 @@ def whole(world):
 def begin(whole, case: str, cache: Path, out: Path, warm: bool = False) -> None:
     """Hand over how long shapes take: two measurements differ, and then so do the fronts.
 
-    A warm cache has the trained models as well.
+    A warm cache has the trained models as well; that of "elastic training" has T alone, so that
+    this training is most of what there is to do.
     """
     old_out, old_cache, _ = whole(case)
-    for name in ("calibrations", "teachers")[: 1 + warm]:
+    elastic = case == "elastic training"
+    for name in ("calibrations", "teachers")[: 1 + (warm or elastic)]:
         if (old_cache / name).exists():
-            shutil.copytree(old_cache / name, cache / name, dirs_exist_ok=True)
+            left_out = shutil.ignore_patterns(*["elastic-*", ".elastic-*"] * elastic)
+            shutil.copytree(old_cache / name, cache / name, dirs_exist_ok=True, ignore=left_out)
     if (old_out / "latency.json").exists():
         out.mkdir(parents=True, exist_ok=True)
         shutil.copy(old_out / "latency.json", out)
 
 
-def end(world, whole, case: str, cache: Path, out: Path, before: list[str]) -> str:
+def stage(out: Path) -> str:
+    """Say where a run stood when its status was last written."""
+    if not (out / "status.json").exists():
+        return "its beginning"
+    status = json.loads((out / "status.json").read_text())
+    return f"{status['stage']} {status['done']}/{status['total']}"
+
+
+def sizes(folder: Path) -> list[int]:
+    """Return the sizes in bytes of a folder's files, but for those a run can do without."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    return [path.stat().st_size for path in files if path.name not in DISPENSABLE]
+
+
+def end(world, whole, case: str, cache: Path, out: Path, before: list) -> str:
     """Let a run end, and compare it with one that nothing happened to."""
     ended = run(world, case, cache, out)
     if ended.code:
         return f"{case}: exit code {ended.code}: {ended.log[-600:]}"
-    lines, shapes = on_record(out), result(out)[1]
+    lines = on_record(out)
     if missing := set(before) - set(lines):
         return f"{case}: {len(missing)} of {len(before)} lines were lost: {sorted(missing)[:2]}"
-    if len(lines) != len(set(lines)) or (shapes and len(shapes) != len(lines)):
+    if len({what for what, _ in lines}) < len(lines):
         return f"{case}: something was evaluated twice"
     if result(out) != result(whole(case)[0]):
         return f"{case}: another result than that of a run that was not killed, in {out}"

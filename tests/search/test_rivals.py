@@ -1,5 +1,6 @@
 """The rivals: each asks within its budget, never twice, the same again with the same seed."""
 
+import errno
 from dataclasses import astuple
 from itertools import product
 
@@ -116,3 +117,18 @@ def test_a_journal_holds_the_study_and_a_damaged_one_is_replaced(tmp_path):
     (study,) = optuna.get_all_study_summaries(storage)
     trials = optuna.load_study(study_name=study.study_name, storage=storage).trials
     assert {tuple(trial.values) for trial in trials} == set(costs.values())
+
+
+def test_a_journal_that_cannot_be_written_is_an_error_of_the_system(tmp_path, monkeypatch):
+    from optuna.storages.journal import JournalFileBackend
+
+    write = JournalFileBackend.append_logs
+
+    def full(self, logs):
+        if any(log.get("values") for log in logs):  # the end of a trial
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, logs)
+
+    monkeypatch.setattr(JournalFileBackend, "append_logs", full)
+    with pytest.raises(OSError, match="No space left"):
+        sample("random", GRID, law, budget=5, seed=1, journal=tmp_path / "random-0.log")
