@@ -76,7 +76,7 @@ class Oracle:
     _done: int = 0
     _total: int = 0
     _stage: str = STAGE
-    _known: dict[str, float] = field(default_factory=dict)
+    _known: dict[str, float | str] = field(default_factory=dict)
 
     def evaluate(self, architecture: Shape) -> Evaluation:
         """Return what is known of an architecture, after evaluating it if need be."""
@@ -111,7 +111,7 @@ class Oracle:
         if self.ahead:
             self.ahead.close()
 
-    def settled(self, done: int, total: int, stage: str = STAGE, **known: float) -> None:
+    def settled(self, done: int, total: int, stage: str = STAGE, **known: float | str) -> None:
         """Note how much of the search is done, and what is known of its time, for later events."""
         self._done, self._total, self._stage, self._known = done, total, stage, known
 

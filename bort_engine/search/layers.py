@@ -38,6 +38,7 @@ from bort_engine.search import errors as oracles
 from bort_engine.search.candidates import not_too_far_off
 from bort_engine.search.errors import Oracle
 from bort_engine.search.evaluate import BriefTraining, Evaluation, Setup
+from bort_engine.search.forecast import EVALUATING, layer_stages
 from bort_engine.search.layer_losses import Finite, Found, LayerLosses, count, log_loss, search
 from bort_engine.search.result import AFFORDABLE
 from bort_engine.search.scale import Scale
@@ -81,6 +82,11 @@ class Effort:
             value = getattr(self, name)
             if type(value) is not int or not least <= value <= 10_000:
                 raise ValueError(f"{name} is {value!r}; allowed: {least} to 10000.")
+
+    @property
+    def n_shapes(self) -> int:
+        """How many shapes are measured in all, at most."""
+        return self.fit + self.audit + (self.rounds + 1) * self.measure + self.improve
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,18 +254,27 @@ def layers(
     folder = Path(out) if out else None
     setup = Setup(source.name, find_task(task).name, "elastic", training or BriefTraining(), seed)
     n = n_workers(workers)
+    oracles.check(source, setup, folder)
+    plan = layer_stages(source, setup.task, effort.n_shapes, setup.training, settings)
+    on_progress({"stage": "getting ready", "done": 0, "total": 0, "plan": plan})
     oracle = oracles.measured(source, setup, folder, on_progress, stop, n)
     with closing(oracle):
         assert oracle.teacher
         latency = _latency(source, settings.of_length(oracle.length), folder, on_progress)
-        rng = random.Random(seed)
+        rng, n_later = random.Random(seed), effort.n_shapes
+
+        def settled(n_done: int, n_all: int, stage: str) -> None:
+            share = oracle.n_new / max(1, oracle.n_new + n_all - n_done + n_later)
+            oracle.settled(n_done, n_all, stage, part=EVALUATING, share=share)
 
         def measured(shapes: Iterable[Uneven], stage: str) -> dict[Uneven, Evaluation]:
+            nonlocal n_later
             shapes = list(dict.fromkeys(shapes))
-            oracle.settled(0, len(shapes), stage)
+            n_later -= len(shapes)
+            settled(0, len(shapes), stage)
             for n, _ in enumerate(oracle.errors(shapes), 1):
                 check(stop)
-                oracle.settled(n, len(shapes), stage)
+                settled(n, len(shapes), stage)
             return {shape: oracle.evaluations[shape] for shape in shapes}
 
         def drawn(count: int) -> list[Uneven]:
@@ -295,9 +310,10 @@ def layers(
         points += [
             _point(x, oracle, "search") for x in costs_of([*by_search], losses, latency, source)
         ]
+        n_later = 0
         for n in range(effort.improve):
             check(stop)
-            oracle.settled(n, effort.improve, "improving it by local search")
+            settled(n, effort.improve, "improving it by local search")
             mutant = _mutant(_marked(points), losses, latency, source, rng)
             if mutant:
                 oracle.evaluate(mutant.shape)

@@ -98,7 +98,8 @@ class Search:
     """How a front is searched for.
 
     Args:
-        space: default, fine, bort, or a grid such as D=1-6 A=2,12 H=96,384 I=192,1536.
+        space: default, fine, bort, or a grid such as D=1-6 A=2,12 H=96,384 I=192,1536; layers
+            hands over to the command of that name.
         selection: cover (every cell is covered), stride (the published one) or exhaustive.
         interval: of the stride: every so-manyth architecture by size.
         lazy: evaluate a few after another, and only what is not proven covered by then.
