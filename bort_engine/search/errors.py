@@ -139,13 +139,8 @@ class Oracle:
         return self.teacher.error if self.teacher else 0.0
 
     def at_chance(self, dev_error: float | None) -> bool:
-        """Is it no better than naming the more frequent class, within two standard errors?"""
-        if self.teacher is None or dev_error is None:
-            return False
-        chance = self.teacher.chance_error
-        if self.teacher.kind == "number":  # the standard error of a correlation of about 0
-            return 1 - dev_error < 2 / self.teacher.n_dev**0.5
-        return dev_error > chance - 2 * (chance * (1 - chance) / self.teacher.n_dev) ** 0.5
+        """Is it no better than guessing, as far as was measured? See `TeacherReport`."""
+        return bool(self.teacher) and dev_error is not None and self.teacher.at_chance(dev_error)
 
 
 def searched(name: str, oracle: OracleName, source: Source) -> SearchSpace:

@@ -23,6 +23,7 @@ from annotated_types import Gt, Lt, MinLen
 from bort_engine.algorithms import fptas
 from bort_engine.algorithms.pareto import nondominated
 from bort_engine.data.columns import Columns
+from bort_engine.data.resources import ASSETS
 from bort_engine.data.tasks import find_task, with_columns
 from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.layer_latency import LayerLatency, calibrate_layers
@@ -44,6 +45,7 @@ from bort_engine.search.result import AFFORDABLE
 from bort_engine.search.scale import Scale
 from bort_engine.training.teacher import TeacherReport
 
+RECORDED = ASSETS / "recorded"
 SHARES = (0.5, 0.625, 0.75, 0.875, 1.0)  # of the source's hidden size: those that are searched
 N_MUTANTS, N_BEST = 200, 10  # local search: so many are drawn, one of the best sums is measured
 FoundBy = Literal["source", "search", "local search"]
@@ -140,6 +142,7 @@ class LayersFront:
     made: Provenance
     seed: Count
     seconds: NonNegative
+    training: BriefTraining | None = None  # None in records that do not say
     schema: Literal[1] = 1
 
     AGAIN: ClassVar[str] = "delete it and run `layers` again"
@@ -210,6 +213,11 @@ class LayersFront:
             "only as far as losses add up"
         )
         return "\n".join([head, *rows, foot])
+
+
+def shipped(source: str, task: str, seed: int) -> Path:
+    """Return where the front of a source, a task and a seed ships, if it does."""
+    return RECORDED / f"layers-{source}-{task}-seed{seed}.json"
 
 
 def layers(
@@ -335,6 +343,7 @@ def layers(
         made=oracle.made,
         seed=seed,
         seconds=round(perf_counter() - start, 1),
+        training=oracle.training,
     )
     if folder:
         result.save(folder / "layers.json")
