@@ -56,8 +56,7 @@ def test_a_shape_that_does_better_is_named_shown_and_saved(shown, run_root, wait
     made_up(elastic()).save(shown)
     at = opened(differ="true")
     take = at.header[0].value
-    assert calm(at) and take.startswith("Nothing smaller fits")
-    assert "**Layers that differ do better within this budget**" in words(at)
+    assert calm(at) and "**Layers that differ do better within this budget**" in words(at)
     uniform = card(at)
     button(at, "Show this one").click().run()
     assert at.query_params["uneven"] == str(BEST) and card(at) == "Layers that differ"
