@@ -137,10 +137,11 @@ def verdict(front: Front, budget: Budget, beside: Beside) -> str:
         "error": best.shown_error - rival.shown_error >= POINT,
     }[budget.prefer]
     least = "a point" if budget.prefer == "error" else f"{100 * LEVEL:.0f} %"
-    head = "**Layers that differ do better within this budget**"
+    head = f"Layers that differ do no better here (by {least} at least)"
+    if is_better:
+        head = "**Layers that differ do better within this budget**"
     return (
-        f"{head if is_better else f'Layers that differ do not do better here by {least}'}: "
-        f"{rival.shape} takes {rival.latency_ms:.1f} ms (predicted, {best.architecture} "
+        f"{head}: {rival.shape} takes {rival.latency_ms:.1f} ms (predicted, {best.architecture} "
         f"{best.latency_ms:.1f}), has {millions(rival.n_parameters)} parameters "
         f"({millions(best.n_parameters)}) and loses {lost:.1f} points "
         f"({100 * (best.shown_error - reference):.1f}). Both were chosen by the dev rows that they "

@@ -123,7 +123,7 @@ def test_the_verdict_says_by_what_they_do_better_and_changes_nothing(front, reco
     assert f"{BEST} takes {rival.latency_ms:.1f} ms" in text and "loses 0.5 points (0.0)" in text
     accurate = Budget("error", lose=None)
     text = words.verdict(front, accurate, beside(front, record, accurate))
-    assert text.startswith("Layers that differ do not do better here by a point: ")
+    assert text.startswith("Layers that differ do no better here (by a point at least): ")
     strict = Budget(lose=0.6, ms=rival.latency_ms + 0.01)
     assert strict.best(front) is None
     text = words.verdict(front, strict, beside(front, record, strict))
