@@ -2,7 +2,8 @@
 
 Run: python benchmarks/layers.py search          the dynamic program at several epsilons
      python benchmarks/layers.py race            uneven against uniform shapes, by training seed
-     python benchmarks/layers.py finish OUT      six pairs of equal cost, distilled and timed
+     python benchmarks/layers.py finish OUT      six pairs of equal cost, distilled
+     python benchmarks/layers.py time OUT        those on record, exported and timed in turns
      python benchmarks/layers.py audit RUN       rivals of the fitted table of losses, on its audit
 
 RUN is a folder of `python -m bort_engine layers minilm-l6 --out RUN`; the others read the fronts in
@@ -10,14 +11,18 @@ assets/recorded. `audit` holds four
 tables of layer losses against the same random shapes: one width changed at a time; the same with a
 coefficient for each sublayer fitted as in SPDY (Frantar and Alistarh 2022); Fisher information from
 one backward sweep (Kwon et al. 2022); and ours. `race` and `finish` compare only what one ruler can
-measure: uniform shapes with all heads, of the hidden sizes that were timed by layer.
+measure: uniform shapes with all heads, of the hidden sizes that were timed by layer. `finish` and
+`time` write OUT pair by pair, and go on where they were stopped; `time` is for a machine that does
+nothing else.
 """
 
 import json
 import os
 import resource
 import sys
-from dataclasses import asdict, dataclass
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from time import perf_counter
@@ -33,9 +38,11 @@ from scipy.optimize import nnls
 from scipy.stats import kendalltau
 
 from bort_engine.data.resources import ASSETS
+from bort_engine.encoder.export import LARGEST_DIFFERENCE, cpu_flags
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import Architecture
-from bort_engine.encoder.uneven import LEFT_OUT, Uneven
+from bort_engine.encoder.uneven import LEFT_OUT, Uneven, shrink
+from bort_engine.runs.provenance import Provenance, n_threads
 from bort_engine.search.evaluate import EvaluationTable, Evaluator, Setup
 from bort_engine.search.layer_losses import count, search
 from bort_engine.search.layers import LayersFront
@@ -308,7 +315,7 @@ def race() -> None:
 
 
 def finish(out: Path, n_pairs: int = 6, steps: int = 300) -> None:
-    """Distil both of some pairs from T, equally long, and time all of them in turns."""
+    """Distil both of some pairs from T, equally long."""
     from bort_engine.search.cut import LEARNING_RATE
     from bort_engine.training.trainer import Recipe, train, without_dropout
 
@@ -343,12 +350,129 @@ def finish(out: Path, n_pairs: int = 6, steps: int = 300) -> None:
         out.write_text(json.dumps(record, indent=1) + "\n")
 
 
+# Timed as they are shipped
+
+
+def untrained(shape: Architecture | Uneven) -> Any:
+    """Return a classifier of a shape with random weights: what these are changes no time."""
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    torch.manual_seed(0)
+    uniform = replace(WHOLE, hidden_size=shape.hidden_size) if isinstance(shape, Uneven) else shape
+    config = AutoConfig.for_model(SOURCE.model_type, **SOURCE.config(uniform), num_labels=2)
+    model = AutoModelForSequenceClassification.from_config(config).eval()
+    return shrink(model, shape, uniform.head_width) if isinstance(shape, Uneven) else model
+
+
+def passes(shape: Architecture | Uneven, folder: Path, ids: np.ndarray) -> dict[str, Callable]:
+    """Return a forward pass in PyTorch and one of the ONNX export that `cut` and `export` write.
+
+    Raises:
+        ValueError: the two do not compute the same.
+    """
+    from deploy import onnx_pass, torch_pass
+
+    from bort_engine.encoder import exporters
+    from bort_engine.encoder.build import load_tokenizer
+
+    folder.mkdir()
+    model = untrained(shape)
+    model.set_attn_implementation("eager")  # as `export` does
+    texts = ["a text", "another text"]  # for the graph: any will do
+    exporters.write_onnx(folder, model, load_tokenizer(SOURCE), texts, int8=False)
+    runs = {
+        "pytorch": torch_pass(untrained(shape), ids),
+        "onnx": onnx_pass(folder / "model.onnx", ids),
+    }
+    off = float(np.abs(runs["pytorch"]().logits.numpy() - runs["onnx"]()[0]).max())
+    if not off <= LARGEST_DIFFERENCE:
+        raise ValueError(f"{shape}: the ONNX model's logits are {off:.2g} from PyTorch's.")
+    return runs
+
+
+def times_of(uniform: list[float], uneven: list[float]) -> dict[str, Any]:
+    """Return quartiles in ms, and how many times as fast the uneven one is.
+
+    `ratio` is that of the medians; its quartiles are over the rounds, in each of which both ran.
+    """
+    ratios = np.divide(uniform, uneven)
+    rows = {"uniform_ms": uniform, "uneven_ms": uneven, "ratio_quartiles": ratios}
+    quartiles = {
+        name: np.percentile(values, (25, 50, 75)).round(4).tolist() for name, values in rows.items()
+    }
+    ratio = float(np.median(uniform) / np.median(uneven))
+    return quartiles | {"ratio": round(ratio, 4)}
+
+
+def time_pairs(out: Path, rounds: int = 60, n_pairs: int = 6) -> None:
+    """Export the finished pairs, untrained, and time the two of each in turns."""
+    from deploy import in_turns, token_ids
+
+    finished = json.loads((ASSETS / "recorded" / "layers-finished.json").read_text())["pairs"]
+    n_tokens = LayersFront.load(FRONTS[0]).latency.settings.sequence_length
+    made = asdict(Provenance.here("torch", "transformers", "onnxruntime"))
+    record = {
+        "source": SOURCE.name,
+        "weights": "untrained: only the shapes are those of layers-finished.json",
+        "batch_size": 1,
+        "n_tokens": n_tokens,
+        "threads": n_threads(),
+        "rounds": rounds,
+        "made": made,
+        "cpu_flags": cpu_flags(),
+        "pairs": [],
+    }
+    if out.is_file():
+        earlier = json.loads(out.read_text())
+        same = ("source", "n_tokens", "threads", "rounds", "cpu_flags")
+        if any(earlier[name] != record[name] for name in same) or any(
+            earlier["made"][name] != made[name] for name in ("machine", "versions")
+        ):
+            sys.exit(f"{out} was measured otherwise or elsewhere; delete it, or name another file.")
+        record = earlier
+    done = {row["uneven"] for row in record["pairs"]}
+    for pair in finished[:n_pairs]:
+        if pair["uneven"] in done:
+            continue
+        shapes = {
+            "uniform": Architecture.parse(pair["uniform"]),
+            "uneven": Uneven.parse(pair["uneven"]),
+        }
+        load, ids = round(os.getloadavg()[0], 2), token_ids(n_tokens)
+        with tempfile.TemporaryDirectory() as folder:
+            runs = {
+                (runtime, name): run
+                for name, shape in shapes.items()
+                for runtime, run in passes(shape, Path(folder, name), ids).items()
+            }
+            ms = in_turns(runs, rounds)
+        times = {
+            runtime: times_of(ms[runtime, "uniform"], ms[runtime, "uneven"])
+            for runtime in ("pytorch", "onnx")
+        }
+        kept = {name: pair[name] for name in ("uniform", "uneven", "n_parameters")}
+        row = kept | {"predicted_ms": pair["latency_ms"], "load_before": load, "times": times}
+        record["pairs"].append(row)
+        out.write_text(json.dumps(record, indent=1) + "\n")
+        predicted = pair["latency_ms"][0] / pair["latency_ms"][1]
+        print(f"{pair['uniform']} and {pair['uneven']}: predicted {predicted:.2f} times as fast")
+        for runtime, row in times.items():
+            low, _, high = row["ratio_quartiles"]
+            before, after = row["uniform_ms"][1], row["uneven_ms"][1]
+            print(
+                f"  {runtime:>8}: {before:.2f} to {after:.2f} ms, {row['ratio']:.2f} times as fast "
+                f"({low:.2f} to {high:.2f}), load {load}",
+                flush=True,
+            )
+
+
 if __name__ == "__main__":
     command, *arguments = sys.argv[1:] or [""]
     if command == "audit" and len(arguments) == 1:
         audit(Path(arguments[0]))
-    elif command == "finish" and len(arguments) == 1:
-        finish(Path(arguments[0]))
+    elif command in ("finish", "time") and len(arguments) == 1:
+        {"finish": finish, "time": time_pairs}[command](Path(arguments[0]))
     elif command in ("race", "search") and not arguments:
         race() if command == "race" else show_search()
     else:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,30 @@ class _Commands(click.Group):
         if isinstance(verb, str):
             verb = getattr(import_module(f"bort_engine.{verb}"), cmd_name)
         return command(cmd_name, verb, _run)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Look a command up; `front ... --space layers` is the command `layers`."""
+        words = [w for arg in args for w in (arg.split("=", 1) if arg[:2] == "--" else [arg])]
+        pairs, handed_over = [*pairwise(words)], ("--space", "layers")
+        if words[0] != "front" or handed_over not in pairs:
+            return super().resolve_command(ctx, args)
+        at = pairs.index(handed_over)
+        words = ["layers", *words[1:at], *words[at + 2 :]]
+        name, layers, words = super().resolve_command(ctx, words)
+        assert layers
+        ctx = click.Context(layers, ctx, layers.name)
+        allowed = [name for option in layers.get_params(ctx) for name in option.opts]
+        for word, value in pairwise([*words, ""]):
+            if word[:2] == "--" and word not in allowed:
+                raise click.UsageError(
+                    f"{word} {value} does not go with --space layers: leave it out; allowed: "
+                    f"{', '.join(allowed[1:])}.",
+                    ctx,
+                )
+        ctx.find_root().obj = [*words]  # a run folder keeps them: it is resumed as one of `layers`
+        return name, layers, words
 
 
 def _run(name: str, call: partial[Any], out: Path | None, as_json: bool) -> None:

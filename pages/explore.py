@@ -18,7 +18,8 @@ from bort_engine.show import budget as budgets
 from bort_engine.show import front as words
 from bort_engine.show import front_figures as figures
 from bort_engine.show.theme import short
-from pages.parts import checkpoint, form, measure, models, rather, runs, texts
+from bort_engine.show.uneven import Beside
+from pages.parts import checkpoint, form, measure, models, rather, runs, texts, uneven
 from pages.parts import point as chosen
 
 FIELD = 107  # pixels: three in a row fit on the screen of a phone
@@ -27,7 +28,7 @@ PREFER = {"latency": "fast", "size": "small", "error": "accurate"}
 # What the plot shows, by its name in the address.
 VIEWS = dict(zip(("loss", "costs", "error", "3d"), [*figures.VIEWS, figures.DEEP], strict=True))
 KEPT = "explore"  # what the address said that no widget is bound to, when the page was left
-BOUND = {"source", "epsilon", "lose", "ms", "size", "promise", "effective"}
+BOUND = {"source", "epsilon", "lose", "ms", "size", "promise", "effective", "differ"}
 EPSILON = (
     "How much larger and slower than any other architecture the nearest one shown may be, and how "
     "much more it may lose of what lies between the source and guessing. Small: a finer front. "
@@ -56,8 +57,8 @@ def change_task() -> None:
 
 
 def choose_clicked() -> None:
-    if architecture := figures.chosen(st.session_state["chart"]):
-        chosen.choose(architecture)
+    if shape := figures.chosen(st.session_state["chart"]):
+        chosen.choose(shape)
 
 
 def choose_row(architectures: list[str]) -> None:
@@ -72,6 +73,7 @@ def set_budget(front: Front, name: str) -> None:
     st.query_params["prefer"] = budget.pop("prefer")  # which is read from the address
     st.session_state.update(budget)
     runs.leave_run("point")
+    runs.leave_run(chosen.UNEVEN)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -131,8 +133,14 @@ def show_fold(place: DeltaGenerator, title: str) -> None:
         st.html(f"<style>{WIDE}{'' if unfolded else FOLDED}</style>")
 
 
-def show_chart(front: Front, point: Point, recommended: Point) -> None:
-    """The front in two dimensions, or turned by hand in three."""
+def show_chart(
+    front: Front, point: Point, recommended: Point, budget: budgets.Budget
+) -> Beside | None:
+    """The front in two dimensions, or turned by hand in three.
+
+    Returns:
+        The shapes whose layers differ that are drawn, too, if any.
+    """
     with st.container(horizontal=True, vertical_alignment="center"):
         choice = form.pick("Axes", VIEWS, "view", addressed=True, label_visibility="collapsed")
         view = VIEWS[choice]
@@ -142,18 +150,22 @@ def show_chart(front: Front, point: Point, recommended: Point) -> None:
         effective = view != figures.LOSS and st.toggle(
             "Encoder only", key="effective", help=EFFECTIVE, bind="query-params"
         )
+        differ = view != figures.DEEP and uneven.toggle(front)
+    beside = uneven.show_verdict(front, budget) if differ else None
     axes, alt = figures.Axes(view, effective, promise, recommended), words.summary(front)
+    alt += uneven.summary(beside)
     if view == figures.DEEP:
         st.plotly_chart(figures.volume(front, axes), alt=alt)
-        return
+        return None
     st.plotly_chart(
-        runs.legible(figures.scatter(front, axes, rather.references(front), point)),
+        runs.legible(figures.scatter(front, axes, rather.references(front), point, beside)),
         key="chart",
         on_select=choose_clicked,
         selection_mode="points",
         config={"displayModeBar": False},
         alt=alt,
     )
+    return beside
 
 
 def show_points(front: Front, recommended: Point) -> None:
@@ -289,19 +301,27 @@ if front is not None:
             runs.show_close()
     left, right = st.columns([7, 5])
     with left:
-        show_chart(front, point, recommended)
+        beside = show_chart(front, point, recommended, budget)
     with right, st.container(border=True):
-        chosen.show_card(front, point, recommended)
+        if beside and beside.chosen:
+            uneven.show_card(front, point, beside, beside.chosen)
+        else:
+            chosen.show_card(front, point, recommended)
     st.markdown(words.deployed(front))
     if run and is_done:
         measure.show_runtimes(front, run)
-    chosen.show_pair(front, point)
-    chosen.show_checkpoint(front, point)
+    if beside and beside.chosen:
+        uneven.show_checkpoint(front, beside, beside.chosen)
+    else:
+        chosen.show_pair(front, point)
+        chosen.show_checkpoint(front, point)
     checkpoint.show()
     box = st.expander("All points", icon=":material/table:", key="points", on_change="rerun")
     if box.open:  # tables and code are slow to load in a browser
         with box:
             show_points(front, recommended)
+            if beside:
+                uneven.show_points(beside)
     rather.show(front)
     title, icon = "What is promised, and how it was checked", ":material/verified:"
     box = st.expander(title, icon=icon, key="promised", on_change="rerun")

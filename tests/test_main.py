@@ -16,7 +16,7 @@ import click
 import pytest
 from annotated_types import Ge
 
-from bort_engine.__main__ import main
+from bort_engine.__main__ import VERBS, main
 from bort_engine.data import resources
 from bort_engine.encoder.space import Architecture
 from bort_engine.options import command
@@ -29,6 +29,7 @@ TINY += ["--latency", "recorded", "--lazy", "off", "--epsilon", "0.05", "--json"
 TINY += ["--oracle", "brief"]
 PREDICTED = ["front", "bert-large-uncased", "--space", "bort"]
 PREDICTED += ["--oracle", "glue", "--latency", "recorded"]
+Heard = Callable[..., object]
 AGORA = "agora minilm-l6 --architecture 3,12,384,768"
 
 
@@ -65,6 +66,12 @@ def test_params_as_text_sums_to_its_total(capsys):
         ("front minilm-l6 --threads -1", "threads is -1; allowed: 1 to"),
         ("front minilm-l6 --exhaustive", "older version that asks for it has to be started anew."),
         ("front", "'SOURCE'"),
+        (
+            "front minilm-l6 --space layers --oracle=brief",
+            "--oracle brief does not go with --space layers: leave it out; allowed: --task, ",
+        ),
+        ("front minilm-l6 --space layers --fit 3", "fit is 3; allowed: 20 to 10000"),
+        ("front minilm-l6 --space layered", "'layered' is not known; allowed: 'default', 'fine'"),
         (f"{AGORA} --points 0", "is 0; allowed: 1 to 100"),
         (f"{AGORA} --controls best", "allowed: plain|copied|random,..."),
         ("front minilm-l6 --out pyproject.toml", "--out is pyproject.toml, a file; give a folder"),
@@ -183,6 +190,22 @@ def test_a_predicted_front_prints_json_or_a_table_and_needs_no_run_folder(
     table = capsys.readouterr().out
     assert all(str(point["architecture"]) in table for point in points if point["pareto"])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("space", ["--space layers", "--space=layers"])
+def test_a_front_of_layers_is_a_run_of_layers(space, tmp_path, monkeypatch, capsys):
+    def layers(
+        source: str, task: str, *, seed: int, out: Path, on_progress: Heard, stop: Heard
+    ) -> list:
+        return [source, task, seed]
+
+    monkeypatch.setitem(VERBS, "layers", layers)
+    words = f"front {space} minilm-l6 --seed=3 --task a=b.csv --json --out".split()
+    assert main([*words, str(tmp_path)]) == 0
+    assert json.loads(capsys.readouterr().out) == ["minilm-l6", "a=b.csv", 3]
+    request = json.loads((tmp_path / "request.json").read_text())
+    assert request["command"] == "layers"
+    assert request["arguments"] == ["minilm-l6", "--seed", "3", "--task", "a=b.csv", "--json"]
 
 
 @pytest.mark.parametrize("stop", [Cancelled("stopped"), KeyboardInterrupt()])

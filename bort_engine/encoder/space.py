@@ -177,7 +177,8 @@ class SearchSpace:
         if remainder or sorted(axes) != ["A", "D", "H", "I"]:
             raise ValueError(
                 f"space {text[:80]!r} is not known; allowed: 'default', 'fine', 'bort', or a grid "
-                "such as 'D=1-6 A=2,12 H=96,384 I=192,1536'."
+                "such as 'D=1-6 A=2,12 H=96,384 I=192,1536'. The command `layers` searches shapes "
+                "whose layers differ."
             )
         depths, heads, hidden, neurons = (_numbers(axes[letter]) for letter in "DAHI")
         return cls(depths, heads, hidden, neurons)

@@ -73,17 +73,18 @@ def calibration_for(
         if known.report().median_relative_error <= MOST_OFF:
             return known
     calibration = not_too_far_off(
-        lambda: calibrate(source, space, settings, on_progress=on_progress)
+        lambda: calibrate(source, space, settings, on_progress=on_progress),
+        ", or take --latency recorded",
     )
     records.write(path, calibration)
     return calibration
 
 
-def not_too_far_off(measure: Callable[[], Measured]) -> Measured:
+def not_too_far_off(measure: Callable[[], Measured], instead: str = "") -> Measured:
     """Return timings that predict held-out latencies within 15 % in the median, of two tries.
 
     Raises:
-        ValueError: neither does; the machine was too busy.
+        ValueError: neither does; the machine was too busy. It says what to do, or `instead`.
     """
     off = []
     while len(off) < 2:
@@ -94,7 +95,7 @@ def not_too_far_off(measure: Callable[[], Measured]) -> Measured:
     raise ValueError(
         f"calibrated twice, the predicted latencies are {off[0]:.0%} and {off[1]:.0%} off what was "
         f"measured, in the median; at most {MOST_OFF:.0%} is allowed. Close other programs and "
-        "start again, or take --latency recorded; what was trained is kept."
+        f"start again{instead}; what was trained is kept."
     )
 
 

@@ -78,7 +78,7 @@ class Oracle:
     _done: int = 0
     _total: int = 0
     _stage: str = STAGE
-    _known: dict[str, float] = field(default_factory=dict)
+    _known: dict[str, float | str] = field(default_factory=dict)
 
     def evaluate(self, architecture: Shape) -> Evaluation:
         """Return what is known of an architecture, after evaluating it if need be."""
@@ -113,7 +113,7 @@ class Oracle:
         if self.ahead:
             self.ahead.close()
 
-    def settled(self, done: int, total: int, stage: str = STAGE, **known: float) -> None:
+    def settled(self, done: int, total: int, stage: str = STAGE, **known: float | str) -> None:
         """Note how much of the search is done, and what is known of its time, for later events."""
         self._done, self._total, self._stage, self._known = done, total, stage, known
 
@@ -141,13 +141,8 @@ class Oracle:
         return self.teacher.error if self.teacher else 0.0
 
     def at_chance(self, dev_error: float | None) -> bool:
-        """Is it no better than naming the more frequent class, within two standard errors?"""
-        if self.teacher is None or dev_error is None:
-            return False
-        chance = self.teacher.chance_error
-        if self.teacher.kind == "number":  # the standard error of a correlation of about 0
-            return 1 - dev_error < 2 / self.teacher.n_dev**0.5
-        return dev_error > chance - 2 * (chance * (1 - chance) / self.teacher.n_dev) ** 0.5
+        """Is it no better than guessing, as far as was measured? See `TeacherReport`."""
+        return bool(self.teacher) and dev_error is not None and self.teacher.at_chance(dev_error)
 
 
 def searched(name: str, oracle: OracleName, source: Source) -> SearchSpace:

@@ -1,4 +1,4 @@
-"""About how long a front takes: its stages before it begins, and how much of its search is left."""
+"""How long a front takes, about: its stages before it begins, and how much of a search is left."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ LONGER = 0.6
 # Of MiniLM-L6, two cores of an AMD EPYC: an evaluation's work against that of the source on dev,
 # and what building a slice takes; the calibration, in PyTorch and in int8.
 WORK, BUILDING_S = (0.3, 0.6), 0.15
+UNEVEN_WORK = 0.28  # likewise: 952 uneven shapes took 1.38 s each, two side by side (2026-11-27)
 CALIBRATING_S, EXPORTING_S = 15.0, 300.0
 
 
@@ -87,20 +88,11 @@ def stages(
         kept: names of stages whose result is in the cache.
     """
     size, n = forecast.task_size(task), Evaluations.of(search, epsilon, len(space))
-    steps = training.steps or USUAL[oracle == "elastic"][0]
-    rows = steps * training.train_batch_size
+    plan = _before(source, task, size, oracle, training, settings)
     source_s = forecast.token_s(source, size.n_tokens) * size.n_tokens
-    plan = forecast.fetching(source, task)
-    plan += forecast.teacher_stages(source, size, steps=training.teacher_steps)
-    length, exported = settings.sequence_length or MAX_LENGTH, settings.runtime != "pytorch"
-    ms = forecast.token_s(source, length) / forecast.FORWARD_S * length / MAX_LENGTH
-    plan.append(forecast.stage(CALIBRATING, CALIBRATING_S * ms * settings.batch_size))
-    if exported:
-        plan.insert(-1, forecast.stage("exporting what is timed", EXPORTING_S * ms))
-    if oracle == "elastic":
-        plan.append(forecast.elastic_stage(source, size, rows))
     low, high = (BUILDING_S + share * size.n_dev * source_s for share in WORK)
     if oracle != "elastic":
+        rows = _rows(training, oracle)
         low, high = (
             seconds + share * forecast.TRAINING * rows * source_s
             for seconds, share in zip((low, high), WORK, strict=True)
@@ -112,6 +104,42 @@ def stages(
     if search.check_all:
         plan.append(forecast.stage(REST, max(0.0, len(space) - most) * middle))
     return [stage for stage in plan if stage.name not in kept]
+
+
+def layer_stages(
+    source: Source, task: str, n_shapes: int, training: BriefTraining, settings: LatencySettings
+) -> list[Stage]:
+    """Return the stages of `layers`, which evaluates so many uneven shapes."""
+    size = forecast.task_size(task)
+    dev_s = size.n_dev * size.n_tokens * forecast.token_s(source, size.n_tokens)
+    plan = _before(source, task, size, "elastic", training, settings)
+    return [*plan, forecast.stage(EVALUATING, n_shapes * (BUILDING_S + UNEVEN_WORK * dev_s))]
+
+
+def _before(
+    source: Source,
+    task: str,
+    size: forecast.TaskSize,
+    oracle: OracleName,
+    training: BriefTraining,
+    settings: LatencySettings,
+) -> list[Stage]:
+    """Return the stages before anything is evaluated."""
+    plan = forecast.fetching(source, task)
+    plan += forecast.teacher_stages(source, size, steps=training.teacher_steps)
+    length = settings.sequence_length or MAX_LENGTH
+    ms = forecast.token_s(source, length) / forecast.FORWARD_S * length / MAX_LENGTH
+    if settings.runtime != "pytorch":
+        plan.append(forecast.stage("exporting what is timed", EXPORTING_S * ms))
+    plan.append(forecast.stage(CALIBRATING, CALIBRATING_S * ms * settings.batch_size))
+    if oracle == "elastic":
+        plan.append(forecast.elastic_stage(source, size, _rows(training, oracle)))
+    return plan
+
+
+def _rows(training: BriefTraining, oracle: OracleName) -> int:
+    """Return how many rows a training reads, those read again counted again."""
+    return (training.steps or USUAL[oracle == "elastic"][0]) * training.train_batch_size
 
 
 def kept(source: Source, task: str, oracle: OracleName) -> tuple[str, ...]:

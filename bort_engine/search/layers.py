@@ -23,6 +23,7 @@ from annotated_types import Gt, Lt, MinLen
 from bort_engine.algorithms import fptas
 from bort_engine.algorithms.pareto import nondominated
 from bort_engine.data.columns import Columns
+from bort_engine.data.resources import ASSETS
 from bort_engine.data.tasks import find_task, with_columns
 from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.layer_latency import LayerLatency, calibrate_layers
@@ -38,11 +39,13 @@ from bort_engine.search import errors as oracles
 from bort_engine.search.candidates import not_too_far_off
 from bort_engine.search.errors import Oracle
 from bort_engine.search.evaluate import BriefTraining, Evaluation, Setup
+from bort_engine.search.forecast import EVALUATING, layer_stages
 from bort_engine.search.layer_losses import Finite, Found, LayerLosses, count, log_loss, search
 from bort_engine.search.result import AFFORDABLE
 from bort_engine.search.scale import Scale
 from bort_engine.training.teacher import TeacherReport
 
+RECORDED = ASSETS / "recorded"
 SHARES = (0.5, 0.625, 0.75, 0.875, 1.0)  # of the source's hidden size: those that are searched
 N_MUTANTS, N_BEST = 200, 10  # local search: so many are drawn, one of the best sums is measured
 FoundBy = Literal["source", "search", "local search"]
@@ -81,6 +84,11 @@ class Effort:
             value = getattr(self, name)
             if type(value) is not int or not least <= value <= 10_000:
                 raise ValueError(f"{name} is {value!r}; allowed: {least} to 10000.")
+
+    @property
+    def n_shapes(self) -> int:
+        """How many shapes are measured in all, at most."""
+        return self.fit + self.audit + (self.rounds + 1) * self.measure + self.improve
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +142,7 @@ class LayersFront:
     made: Provenance
     seed: Count
     seconds: NonNegative
+    training: BriefTraining | None = None  # None in records that do not say
     schema: Literal[1] = 1
 
     AGAIN: ClassVar[str] = "delete it and run `layers` again"
@@ -206,6 +215,11 @@ class LayersFront:
         return "\n".join([head, *rows, foot])
 
 
+def shipped(source: str, task: str, seed: int) -> Path:
+    """Return where the front of a source, a task and a seed ships, if it does."""
+    return RECORDED / f"layers-{source}-{task}-seed{seed}.json"
+
+
 def layers(
     source: str | Source,
     task: str = "rotten-tomatoes",
@@ -250,18 +264,27 @@ def layers(
     setup = Setup(source.name, find_task(task).name, "elastic", training or BriefTraining(), seed)
     nodes = nodes or Nodes()
     n = nodes.n_workers(workers)
+    oracles.check(source, setup, folder)
+    plan = layer_stages(source, setup.task, effort.n_shapes, setup.training, settings)
+    on_progress({"stage": "getting ready", "done": 0, "total": 0, "plan": plan})
     oracle = oracles.measured(source, setup, folder, on_progress, stop, n, nodes)
     with closing(oracle):
         assert oracle.teacher
         latency = _latency(source, settings.of_length(oracle.length), folder, on_progress)
-        rng = random.Random(seed)
+        rng, n_later = random.Random(seed), effort.n_shapes
+
+        def settled(n_done: int, n_all: int, stage: str) -> None:
+            share = oracle.n_new / max(1, oracle.n_new + n_all - n_done + n_later)
+            oracle.settled(n_done, n_all, stage, part=EVALUATING, share=share)
 
         def measured(shapes: Iterable[Uneven], stage: str) -> dict[Uneven, Evaluation]:
+            nonlocal n_later
             shapes = list(dict.fromkeys(shapes))
-            oracle.settled(0, len(shapes), stage)
+            n_later -= len(shapes)
+            settled(0, len(shapes), stage)
             for n, _ in enumerate(oracle.errors(shapes), 1):
                 check(stop)
-                oracle.settled(n, len(shapes), stage)
+                settled(n, len(shapes), stage)
             return {shape: oracle.evaluations[shape] for shape in shapes}
 
         def drawn(count: int) -> list[Uneven]:
@@ -297,9 +320,10 @@ def layers(
         points += [
             _point(x, oracle, "search") for x in costs_of([*by_search], losses, latency, source)
         ]
+        n_later = 0
         for n in range(effort.improve):
             check(stop)
-            oracle.settled(n, effort.improve, "improving it by local search")
+            settled(n, effort.improve, "improving it by local search")
             mutant = _mutant(_marked(points), losses, latency, source, rng)
             if mutant:
                 oracle.evaluate(mutant.shape)
@@ -321,6 +345,7 @@ def layers(
         made=oracle.made,
         seed=seed,
         seconds=round(perf_counter() - start, 1),
+        training=oracle.training,
     )
     if folder:
         result.save(folder / "layers.json")

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 from annotated_types import Gt, Lt
@@ -93,12 +93,55 @@ class Point(Costs):
         return self.error if self.dev_error is None else self.dev_error
 
 
+class Evaluated(Protocol):
+    """What a person compares: a point, or a shape whose layers differ."""
+
+    @property
+    def n_parameters(self) -> int: ...
+    @property
+    def n_encoder_parameters(self) -> int: ...
+    @property
+    def latency_ms(self) -> float: ...
+    @property
+    def error(self) -> float: ...
+    @property
+    def shown_error(self) -> float: ...
+
+
+Shown = TypeVar("Shown", bound=Evaluated)
+
+
+def cheapest(
+    points: Iterable[Shown],
+    prefer: str,
+    max_latency_ms: float,
+    max_parameters: float,
+    max_error: float,
+) -> Shown | None:
+    """Return the one with the least of what is preferred among those that fit; see `Front`."""
+    measure: dict[str, Callable[[Shown], float]] = {
+        "error": lambda p: p.shown_error,
+        "latency": lambda p: p.latency_ms,
+        "size": lambda p: p.n_parameters,
+    }
+    check_choice("prefer", prefer, measure)
+    fitting = [
+        p
+        for p in points
+        if p.latency_ms <= max_latency_ms
+        and p.n_parameters <= max_parameters
+        and p.shown_error <= max_error + 1e-12  # 0.12 + 0.02 is below 0.14 in floating point
+    ]
+    return min(fitting, key=lambda p: (measure[prefer](p), p.latency_ms), default=None)
+
+
 @dataclass(frozen=True, slots=True)
 class Search:
     """How a front is searched for.
 
     Args:
-        space: default, fine, bort, or a grid such as D=1-6 A=2,12 H=96,384 I=192,1536.
+        space: default, fine, bort, or a grid such as D=1-6 A=2,12 H=96,384 I=192,1536; layers
+            hands over to the command of that name.
         selection: cover (every cell is covered), stride (the published one) or exhaustive.
         interval: of the stride: every so-manyth architecture by size.
         lazy: evaluate a few after another, and only what is not proven covered by then.
@@ -279,21 +322,8 @@ class Front:
             prefer: what to minimise among those that fit: "error", "latency" or "size".
             max_error_gain: how much larger than T's the error may be (0.02 is two points).
         """
-        measure: dict[str, Callable[[Point], float]] = {
-            "error": lambda p: p.shown_error,
-            "latency": lambda p: p.latency_ms,
-            "size": lambda p: p.n_parameters,
-        }
-        check_choice("prefer", prefer, measure)
         limit = self.source_point.shown_error + max_error_gain
-        fitting = [
-            p
-            for p in self.above_chance
-            if p.latency_ms <= max_latency_ms
-            and p.n_parameters <= max_parameters
-            and p.shown_error <= limit + 1e-12  # 0.12 + 0.02 is below 0.14 in floating point
-        ]
-        return min(fitting, key=lambda p: (measure[prefer](p), p.latency_ms), default=None)
+        return cheapest(self.above_chance, prefer, max_latency_ms, max_parameters, limit)
 
     @property
     def knee(self) -> Point | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bort_engine.search.result import AFFORDABLE, Front, Point
+from bort_engine.search.result import AFFORDABLE, Front, Point, Shown, cheapest
 from bort_engine.show import front as words
 from bort_engine.show.theme import listed
 
@@ -59,8 +60,12 @@ class Budget:
 
     def best(self, front: Front) -> Point | None:
         """Return the best point that fits, if any does."""
+        return self.best_of(front.above_chance, front.source_point.shown_error)
+
+    def best_of(self, points: Iterable[Shown], source_error: float) -> Shown | None:
+        """Return the best of some points, or shapes, that fits, if any does."""
         lose, ms, size = (math.inf if x is None else x for x in (self.lose, self.ms, self.size))
-        return front.cheapest(self.prefer, ms, size * 1e6, lose / 100)
+        return cheapest(points, self.prefer, ms, size * 1e6, source_error + lose / 100)
 
     def misses(self, front: Front, point: Point) -> dict[str, float]:
         """Return by how much a point misses each limit, in its unit."""

@@ -17,7 +17,7 @@ from bort_engine.search.result import AFFORDABLE, Costs, Front, Point
 from bort_engine.show.theme import RUNTIMES, count, listed, millions, short
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from bort_engine.encoder.space import Architecture
     from bort_engine.encoder.stopwatch import Times
     from bort_engine.finetune.report import Model
+    from bort_engine.search.evaluate import BriefTraining
+    from bort_engine.search.result import Evaluated
 
 INT8: tuple[Runtime, ...] = tuple(name for name in get_args(Runtime) if name != "pytorch")
 AT_CHANCE, BEATEN = WARNINGS = "No better than guessing", "Not on the front"
@@ -312,16 +314,17 @@ def summary(front: Front) -> str:
 
 def cut_options(front: Front, point: Point) -> dict[str, str]:
     """Return the options of what saves a point of an elastic front as a checkpoint; else none."""
-    training = front.provenance.training
+    training, seed = front.provenance.training, front.provenance.seed
     if front.oracle != "elastic" or training is None:
         return {}
-    usual = Setup(front.source, front.task, "elastic").training
-    options = {
-        "task": front.task,
-        "architecture": point.architecture,
-        "seed": front.provenance.seed,
-    }
-    options |= {
+    student = student_options(front.source, front.task, seed, training)
+    return {"--architecture": str(point.architecture)} | student
+
+
+def student_options(source: str, task: str, seed: int, training: BriefTraining) -> dict[str, str]:
+    """Return the options that lead to an elastic student which was trained so."""
+    usual = Setup(source, task, "elastic").training
+    options: dict[str, object] = {"task": task, "seed": seed} | {
         name: value for name, value in asdict(training).items() if value != getattr(usual, name)
     }
     return {f"--{name.replace('_', '-')}": str(value) for name, value in options.items()}
@@ -329,10 +332,14 @@ def cut_options(front: Front, point: Point) -> dict[str, str]:
 
 def cut_command(front: Front, point: Point) -> str:
     """Return the command with these options; nothing for other fronts than elastic ones."""
-    texts = [f"{name} {quote(value)}" for name, value in cut_options(front, point).items()]
-    if not texts:
-        return ""
-    return " ".join(["python -m bort_engine cut", quote(front.source), *texts])
+    options = cut_options(front, point)
+    return cut_line(front.source, options) if options else ""
+
+
+def cut_line(source: str, options: Mapping[str, str]) -> str:
+    """Return the command `cut` with options."""
+    texts = [f"{name} {quote(value)}" for name, value in options.items()]
+    return " ".join(["python -m bort_engine cut", quote(source), *texts])
 
 
 def table(front: Front, recommended: Point | None = None) -> pd.DataFrame:
@@ -380,15 +387,20 @@ def facts(front: Front, point: Point) -> list[Fact]:
         deltas = [_change(a, b) for a, b in zip(values, totals, strict=True)]
         costs = [replace(f, delta=d) for f, d in zip(costs, [*deltas, None], strict=True)]
         error = front.scale.source_error
-    score, gain = 1 - point.shown_error, 100 * (error - point.shown_error)
+    card = [*costs, score_fact(front, point.shown_error, error)]
+    alone = point == source and not outside
+    return [replace(fact, delta=None) for fact in card] if alone else card
+
+
+def score_fact(front: Front, error: float, source_error: float) -> Fact:
+    """Return what is right of a front's task, against the source."""
+    score, gain = 1 - error, 100 * (source_error - error)
     label, text = "Right on dev", f"{100 * score:.1f} %"
     if front.scale.kind == "number":
         label, text = "Correlation on dev", f"{score:.3f}"
     if predicted(front):
         label, text = "GLUE score, predicted", f"{100 * score:.1f}"
-    card = [*costs, Fact(label, text, f"{gain:+z.1f} points", more_is_better=True)]
-    alone = point == source and not outside
-    return [replace(fact, delta=None) for fact in card] if alone else card
+    return Fact(label, text, f"{gain:+z.1f} points", more_is_better=True)
 
 
 def against(front: Front, point: Point) -> str:
@@ -398,7 +410,9 @@ def against(front: Front, point: Point) -> str:
     return "" if point == front.source_point else reference(front)
 
 
-def cost_facts(model: Costs | Model, source: Costs | Model, latency_origin: str) -> list[Fact]:
+def cost_facts(
+    model: Costs | Model | Evaluated, source: Costs | Model | Evaluated, latency_origin: str
+) -> list[Fact]:
     """Return what a model costs, against the source."""
     facts = []
     for label, name, text in (

@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from bort_engine.encoder.space import Architecture
-from bort_engine.search.result import Front, Point
+from bort_engine.encoder.uneven import Uneven, parse_shape
+from bort_engine.search.result import Evaluated, Front, Point
 from bort_engine.show import front as words
 from bort_engine.show import theme
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+    from bort_engine.show.uneven import Beside
 
 LOSS = "Accuracy / latency"  # what it loses against what it takes, the size as a mark's area
 VIEWS = {  # x, y, and what the colour or the area shows
@@ -60,9 +63,9 @@ class Measure(NamedTuple):
 
     name: str
     label: str
-    value: Callable[[Point], float]
+    value: Callable[[Evaluated], float]
 
-    def of(self, points: Sequence[Point]) -> list[float]:
+    def of(self, points: Sequence[Evaluated]) -> list[float]:
         return [self.value(p) for p in points]
 
 
@@ -160,22 +163,31 @@ def _trace(front: Front, layer: Layer, marker: dict[str, Any], **axes: Measure) 
 
 
 def scatter(
-    front: Front, axes: Axes, simple: Mapping[str, float] | None = None, chosen: Point | None = None
+    front: Front,
+    axes: Axes,
+    simple: Mapping[str, float] | None = None,
+    chosen: Point | None = None,
+    beside: Beside | None = None,
 ) -> go.Figure:
     """Draw the front in two dimensions, the third as colour or area.
 
     Args:
         simple: errors of what one would try instead, by name.
         chosen: the point whose card is shown.
+        beside: shapes whose layers differ, drawn as well.
     """
     import plotly.graph_objects as go
 
     figure = go.Figure()
+    others = beside.shapes if beside else ()
     if axes.view == LOSS:
-        _draw_loss(figure, front, axes, simple or {})
+        _draw_loss(figure, front, axes, simple or {}, others)
     else:
-        _draw_costs(figure, front, axes)
+        _draw_costs(figure, front, axes, others)
     x, y, _ = (axes.measures(front)[name] for name in VIEWS[axes.view])
+    if beside:
+        _draw_uneven(figure, front, beside, x, y)
+        chosen = None if beside.chosen else chosen
     if chosen and not (axes.view == LOSS and chosen.at_chance):
         ring = {"size": 30, "color": theme.VERMILION, "line": {"width": 3}}
         layer = Layer("Chosen", "circle-open", theme.VERMILION, [chosen])
@@ -193,7 +205,47 @@ def scatter(
     return theme.laid_out(figure, height, top=10, uirevision=axes.view)
 
 
-def _draw_loss(figure: go.Figure, front: Front, axes: Axes, simple: Mapping[str, float]) -> None:
+def _draw_uneven(figure: go.Figure, front: Front, beside: Beside, x: Measure, y: Measure) -> None:
+    """Draw shapes whose layers differ, a ring around the chosen one, and name the best."""
+    from bort_engine.show import uneven
+
+    ring = {"symbol": "circle-open", "color": theme.VERMILION, "size": 26, "line": {"width": 3}}
+    for name, shapes, marker in (
+        (uneven.NAME, beside.shapes, {"symbol": "triangle-up", "color": theme.GREEN, "size": 10}),
+        ("Chosen", [beside.chosen] if beside.chosen else [], ring),
+    ):
+        if not shapes:
+            continue
+        figure.add_scatter(
+            x=x.of(shapes),
+            y=y.of(shapes),
+            name=name,
+            mode="markers",
+            marker=marker,
+            showlegend=name == uneven.NAME,
+            customdata=[[str(one.shape)] for one in shapes],
+            hovertext=[
+                f"<b>{one.shape}</b><br>{uneven.NAME}<br>{uneven.brief(front, one)}"
+                for one in shapes
+            ],
+            hovertemplate="%{hovertext}<extra></extra>",
+            **LOOKS,
+        )
+    if best := beside.best:
+        axes = (figure.layout.xaxis, x.value(best)), (figure.layout.yaxis, y.value(best))
+        at = [math.log10(value) if axis.type == "log" else value for axis, value in axes]
+        # Off the front, where there is nothing in its way but points that are beaten.
+        arrow = {"arrowcolor": theme.GREEN, "arrowwidth": 1.5, "standoff": 6, "ax": 40, "ay": 70}
+        figure.add_annotation(x=at[0], y=at[1], text="Layers differ", **arrow)
+
+
+def _draw_loss(
+    figure: go.Figure,
+    front: Front,
+    axes: Axes,
+    simple: Mapping[str, float],
+    others: Sequence[Evaluated],
+) -> None:
     """Draw what is lost against the latency: up is better, and left is faster."""
     x, y, size = (axes.measures(front)[name] for name in VIEWS[LOSS])
     largest = size.value(front.source_point)
@@ -231,7 +283,7 @@ def _draw_loss(figure: go.Figure, front: Front, axes: Axes, simple: Mapping[str,
         figure.add_scatter(**_trace(front, layer, ring, x=x, y=y))
         name = layer.name.removeprefix("Source, ")  # as short as a narrow screen needs it
         figure.data[-1].update(_label(layer, name, PLACES.get(layer.name, "top center")))
-    drawn = [*points, *(p for layer in rings for p in layer.points)]
+    drawn = [*points, *(p for layer in rings for p in layer.points), *others]
     low, high = min(x.of(drawn)), max(x.of(drawn))
     deepest = max(y.of(drawn))
     for name, error in simple.items():
@@ -259,7 +311,7 @@ def _label(layer: Layer, text: str, place: str) -> dict[str, Any]:
     }
 
 
-def _draw_costs(figure: go.Figure, front: Front, axes: Axes) -> None:
+def _draw_costs(figure: go.Figure, front: Front, axes: Axes, others: Sequence[Evaluated]) -> None:
     """Draw two costs, the third as colour."""
     measures = axes.measures(front)
     x, y, colour = (measures[name] for name in VIEWS[axes.view])
@@ -285,7 +337,8 @@ def _draw_costs(figure: go.Figure, front: Front, axes: Axes) -> None:
         (figure.update_xaxes, x, True),
         (figure.update_yaxes, y, y.name == "latency"),
     ):
-        values = measure.of([*front.points, *(p for layer in rings for p in layer.points)])
+        named = (p for layer in rings for p in layer.points)
+        values = measure.of([*front.points, *named, *others])
         ticks = theme.log_axis(min(values), max(values), 1.25, (1, 2, 3, 5, 7)) if is_log else {}
         update(title=measure.label, **ticks)
 
@@ -353,10 +406,10 @@ def volume(front: Front, axes: Axes) -> go.Figure:
     return theme.laid_out(figure, 440, scene=scene)
 
 
-def chosen(event: Any) -> Architecture | None:
+def chosen(event: Any) -> Architecture | Uneven | None:
     """Read a chart's selection; None where nothing, or nothing sensible, is selected."""
     try:
         data = event["selection"]["points"][0]["customdata"]
-        return Architecture.parse(data if isinstance(data, str) else str(data[0]))
+        return parse_shape(data if isinstance(data, str) else str(data[0]))
     except (KeyError, IndexError, TypeError, ValueError):
         return None

@@ -72,6 +72,13 @@ class TeacherReport:
     mean: float = 0.0
     spread: Positive = 1.0
 
+    def at_chance(self, dev_error: float) -> bool:
+        """Is it no better than naming the more frequent class, within two standard errors?"""
+        chance = self.chance_error
+        if self.kind == "number":  # the standard error of a correlation of about 0
+            return 1 - dev_error < 2 / self.n_dev**0.5
+        return dev_error > chance - 2 * (chance * (1 - chance) / self.n_dev) ** 0.5
+
 
 class Teacher:
     """The fine-tuned source, its predictions on train and dev, and what was measured of it.

@@ -9,6 +9,7 @@ import streamlit as st
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import Architecture
 from bort_engine.encoder.stopwatch import Times
+from bort_engine.encoder.uneven import Uneven
 from bort_engine.runs import records
 from bort_engine.runs.text import literal
 from bort_engine.search.compare import Comparison
@@ -19,10 +20,12 @@ from bort_engine.show.theme import short
 from pages.parts import form, measure, runs, side_run
 
 PIN = "beside"  # the part of the address that names the point another one is held against
+UNEVEN = "uneven"  # the part that names a shape whose layers differ, which is then on the card
 
 
-def choose(architecture: Architecture) -> None:
-    st.query_params["point"] = str(architecture)
+def choose(shape: Architecture | Uneven) -> None:
+    runs.leave_run(UNEVEN)
+    st.query_params[UNEVEN if isinstance(shape, Uneven) else "point"] = str(shape)
 
 
 def find(front: Front, best: Point | None) -> Point:
@@ -174,7 +177,11 @@ def show_disagreement() -> None:
 
 def show_checkpoint(front: Front, point: Point) -> None:
     """Offer to save the point as a checkpoint, which is made here, and then to take it home."""
-    options = words.cut_options(front, point)
+    show_save(front, words.cut_options(front, point))
+
+
+def show_save(front: Front, options: dict[str, str]) -> None:
+    """Offer to save what the options of `cut` name; nothing where there are none."""
     if not options:
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -193,4 +200,4 @@ def show_checkpoint(front: Front, point: Point) -> None:
             st.caption(note)
     box = st.expander("As a command", icon=":material/terminal:", key="command", on_change="rerun")
     if box.open:
-        box.code(words.cut_command(front, point), language=None)
+        box.code(words.cut_line(front.source, options), language=None, wrap_lines=True)

@@ -527,7 +527,7 @@ def test_a_point_becomes_a_checkpoint_on_the_page(run_root, wait, monkeypatch, t
     button(at, "Save this as a checkpoint").click().run()
     (cut,) = jobs.runs(run_root, "cut")
     chosen = FRONT.knee.architecture
-    words_of = f"minilm-l6 --task rotten-tomatoes --architecture {chosen} --seed 3 --polish 200"
+    words_of = f"minilm-l6 --architecture {chosen} --task rotten-tomatoes --seed 3 --polish 200"
     assert " ".join(cut.request.arguments) == words_of
     wait(lambda: cut.status().over)
     at.run()

@@ -10,8 +10,9 @@ from bort_engine.runs.time_left import TimeLeft
 from bort_engine.search import errors as oracles
 from bort_engine.search.candidates import calibration_for
 from bort_engine.search.evaluate import BriefTraining
-from bort_engine.search.forecast import EVALUATING, Evaluations, stages
+from bort_engine.search.forecast import EVALUATING, Evaluations, layer_stages, stages
 from bort_engine.search.front import search_front
+from bort_engine.search.layers import Effort
 from bort_engine.search.result import Search
 from bort_engine.training import forecast
 
@@ -57,6 +58,15 @@ def test_what_is_kept_is_left_out_and_the_rest_of_the_space_comes_in(empty_cache
     space = oracles.searched("default", "elastic", base)
     larger = planned(0.2, base, space=space)[1]
     assert larger.middle > 5 * planned(0.2)[1].middle
+
+
+def test_minilm_s_uneven_shapes_are_planned_as_they_were_measured(empty_cache):
+    n = Effort().n_shapes
+    assert n == 300 + 50 + 8 * 40 + 40 + 40
+    plan = layer_stages(MINILM, "rotten-tomatoes", n, BriefTraining(), LatencySettings())
+    assert plan[:-1] == planned(0.1)[:-1]  # whatever comes before
+    # Two side by side took 1.38 s each.
+    assert plan[-1].name == EVALUATING and plan[-1].low < n * 1.38 / 2 < plan[-1].high
 
 
 def test_how_many_evaluations_are_left_by_hand():

@@ -14,8 +14,10 @@ from bort_engine.encoder.uneven import Uneven, draw
 from bort_engine.runs.events import Cancelled
 from bort_engine.search import layers as module
 from bort_engine.search.evaluate import BriefTraining
+from bort_engine.search.forecast import EVALUATING
 from bort_engine.search.layer_losses import LayerLosses, count, log_loss, options_of, search
 from bort_engine.search.layers import Effort, LayersFront, costs_of, layers
+from bort_engine.training.forecast import ELASTIC
 
 MINILM = sources["minilm-l6"]
 TRAINING = BriefTraining(steps=2, teacher_steps=4)
@@ -114,6 +116,10 @@ def test_a_front_is_measured_saved_stopped_and_resumed(
     assert (tmp_path / "evaluations.jsonl").read_text().splitlines()[: len(before)] == before
     assert LayersFront.load(tmp_path / "layers.json") == front
     assert len(front.audit) == 3 and -1 <= front.tau <= 1
+    _, last = (n for n, event in enumerate(events) if "plan" in event)
+    assert [stage.name for stage in events[last]["plan"]][-2:] == [ELASTIC, EVALUATING]
+    shares = [event["share"] for event in events[last:] if event.get("part") == EVALUATING]
+    assert shares == sorted(shares) and shares[0] == 0 and shares[-1] > 0.8
     T = quick_evaluator.teacher
     assert front.source_point.dev_error == pytest.approx(T.dev_error)
     assert front.source_point.n_parameters == 22_713_216

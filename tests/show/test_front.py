@@ -358,6 +358,6 @@ def test_a_point_of_an_elastic_front_comes_with_the_command_that_saves_it(small)
     made = replace(small.provenance, training=replace(training, steps=5))
     elastic = replace(small, oracle="elastic", task="my file.csv", provenance=made)
     assert words.cut_command(elastic, half) == (
-        "python -m bort_engine cut minilm-l6 --task 'my file.csv' --architecture 2,2,8,8 --seed 0 "
+        "python -m bort_engine cut minilm-l6 --architecture 2,2,8,8 --task 'my file.csv' --seed 0 "
         "--steps 5"
     )
