@@ -98,7 +98,8 @@ class Question:
 def path(front: Front) -> Question:
     """How small can a network of the recorded front be that loses a few points?"""
     source = front.source_point
-    able = [p for p in front.above_chance if 100 * (p.shown_error - source.shown_error) <= LOST]
+    near = [p for p in front.points if 100 * (p.shown_error - source.shown_error) <= LOST]
+    able = [p for p in near if not p.at_chance]
     small = min(able, key=lambda point: (point.n_encoder_parameters, point.shown_error))
     kept = small.n_encoder_parameters / source.n_encoder_parameters
     return Question(
