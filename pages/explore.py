@@ -1,32 +1,24 @@
 """Explore: a source model, a task and a budget in; a recommended smaller model, and the front."""
 
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from bort_engine.data.tasks import TASKS
-from bort_engine.encoder.space import Architecture
 from bort_engine.encoder.timing import LatencySettings, Runtime
 from bort_engine.runs.text import literal
 from bort_engine.search import errors as oracles
 from bort_engine.search import front as extract
-from bort_engine.search.result import Front, Point
+from bort_engine.search.result import Front
 from bort_engine.show import budget as budgets
 from bort_engine.show import front as words
-from bort_engine.show import front_figures as figures
 from bort_engine.show.theme import short
-from bort_engine.show.uneven import Beside
-from pages.parts import checkpoint, form, measure, models, rather, runs, texts, uneven
+from pages.parts import budget as budget_fields
+from pages.parts import chart, checkpoint, form, measure, models, rather, runs, texts, uneven
 from pages.parts import point as chosen
 
-FIELD = 107  # pixels: three in a row fit on the screen of a phone
 PREDICTED = "glue"  # nothing is trained: errors from published scores, in Bort's own space
-PREFER = {"latency": "fast", "size": "small", "error": "accurate"}
-# What the plot shows, by its name in the address.
-VIEWS = dict(zip(("loss", "costs", "error", "3d"), [*figures.VIEWS, figures.DEEP], strict=True))
 KEPT = "explore"  # what the address said that no widget is bound to, when the page was left
 BOUND = {"source", "epsilon", "lose", "ms", "size", "promise", "effective", "differ"}
 EPSILON = (
@@ -34,11 +26,6 @@ EPSILON = (
     "much more it may lose of what lies between the source and guessing. Small: a finer front. "
     "Large: a coarser one, sooner."
 )
-EFFECTIVE = "Leave the embeddings out of the size."
-# Only a narrow screen offers to fold the form; where it is folded, the plot comes soon.
-WIDE = "@media (min-width: 640.01px) {.st-key-fold {display: none}}"
-FOLDED = "@media (max-width: 640px) {.st-key-form {display: none}}"
-PROMISE = "Draw the cells of the search, or how much lower the others can lie."
 
 
 # What changes the address, and so what is looked at. Only callbacks call these.
@@ -54,26 +41,6 @@ def leave_source() -> None:
 def change_task() -> None:
     runs.leave_run()
     st.query_params["task"] = st.session_state["task"]
-
-
-def choose_clicked() -> None:
-    if shape := figures.chosen(st.session_state["chart"]):
-        chosen.choose(shape)
-
-
-def choose_row(architectures: list[str]) -> None:
-    for row in st.session_state["table"]["selection"]["rows"][:1]:
-        if 0 <= row < len(architectures):
-            chosen.choose(Architecture.parse(architectures[row]))
-
-
-def set_budget(front: Front, name: str) -> None:
-    """Put a named budget into the fields, which a person can change then."""
-    budget = asdict(budgets.BUDGETS[name].of(front))
-    st.query_params["prefer"] = budget.pop("prefer")  # which is read from the address
-    st.session_state.update(budget)
-    runs.leave_run("point")
-    runs.leave_run(chosen.UNEVEN)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -92,98 +59,6 @@ def look_up(source: str, task: str, epsilon: float, runtime: Runtime = "pytorch"
 def recorded(changed: tuple[tuple[Path, int], ...]) -> list[tuple[str, str]]:
     """Return the sources and tasks on record, read again only once a file changes."""
     return oracles.recorded_tasks()
-
-
-def pick_budget(front: Front) -> budgets.Budget:
-    """Let it be said what a person can afford; empty fields are no limits."""
-    limits = {
-        limit.key: st.number_input(
-            limit.label,
-            min_value=0.0,
-            value=limit.value,
-            step=limit.step,
-            format="%g",
-            key=limit.key,
-            placeholder="any",
-            help=limit.what,
-            bind="query-params",
-            width=FIELD,
-        )
-        for limit in budgets.limits(front)
-    }
-    prefer = form.pick("Then prefer", PREFER, "prefer", addressed=True)
-    with st.container(horizontal=True, gap="xsmall", width="content"):
-        for name, budget in budgets.BUDGETS.items():
-            st.button(
-                name,
-                icon=f":material/{budget.icon}:",
-                type="tertiary",
-                on_click=set_budget,
-                args=[front, name],
-                help=budget.what,
-                key=f"budget-{name}",
-            )
-    return budgets.Budget(prefer, **limits)
-
-
-def show_fold(place: DeltaGenerator, title: str) -> None:
-    """Let the form be unfolded on a narrow screen; Streamlit tells its width only to CSS."""
-    with place:
-        unfolded = st.toggle(title, key="unfolded")
-        st.html(f"<style>{WIDE}{'' if unfolded else FOLDED}</style>")
-
-
-def show_chart(
-    front: Front, point: Point, recommended: Point, budget: budgets.Budget
-) -> Beside | None:
-    """The front in two dimensions, or turned by hand in three.
-
-    Returns:
-        The shapes whose layers differ that are drawn, too, if any.
-    """
-    with st.container(horizontal=True, vertical_alignment="center"):
-        choice = form.pick("Axes", VIEWS, "view", addressed=True, label_visibility="collapsed")
-        view = VIEWS[choice]
-        promise = view != figures.DEEP and st.toggle(
-            "Epsilon", key="promise", help=PROMISE, bind="query-params"
-        )
-        effective = view != figures.LOSS and st.toggle(
-            "Encoder only", key="effective", help=EFFECTIVE, bind="query-params"
-        )
-        differ = view != figures.DEEP and uneven.toggle(front)
-    beside = uneven.show_verdict(front, budget) if differ else None
-    axes, alt = figures.Axes(view, effective, promise, recommended), words.summary(front)
-    alt += uneven.summary(beside)
-    if view == figures.DEEP:
-        st.plotly_chart(figures.volume(front, axes), alt=alt)
-        return None
-    st.plotly_chart(
-        runs.legible(figures.scatter(front, axes, rather.references(front), point, beside)),
-        key="chart",
-        on_select=choose_clicked,
-        selection_mode="points",
-        config={"displayModeBar": False},
-        alt=alt,
-    )
-    return beside
-
-
-def show_points(front: Front, recommended: Point) -> None:
-    """All points as a table, which is also the way by keyboard."""
-    table = words.table(front, recommended)
-    runs.show_table(
-        table,
-        words.FORMATS,
-        "All points; select a row to see its card",
-        key="table",
-        height=min(560, 36 * (len(table) + 1)),
-        on_select=partial(choose_row, list(table["D,A,H,I"])),
-        selection_mode="single-row",
-    )
-    st.caption(
-        "Click a point or tick a row to see its card. By keyboard: arrows, Shift with Space. "
-        "Wrong: on dev."
-    )
 
 
 st.markdown(
@@ -284,8 +159,10 @@ with runs.warning(closing=bool(run_id)):
 
 if front is not None:
     with second:
-        budget = pick_budget(front)
-    show_fold(fold, f"Change {literal(short(source_name))}, {titles[task]} or the budget")
+        budget = budget_fields.pick(front)
+    budget_fields.show_fold(
+        fold, f"Change {literal(short(source_name))}, {titles[task]} or the budget"
+    )
     best = budget.best(front)
     recommended = best or front.source_point
     if best is None and front.above_chance:
@@ -301,7 +178,7 @@ if front is not None:
             runs.show_close()
     left, right = st.columns([7, 5])
     with left:
-        beside = show_chart(front, point, recommended, budget)
+        beside = chart.show(front, point, recommended, budget)
     with right, st.container(border=True):
         if beside and beside.chosen:
             uneven.show_card(front, point, beside, beside.chosen)
@@ -319,7 +196,7 @@ if front is not None:
     box = st.expander("All points", icon=":material/table:", key="points", on_change="rerun")
     if box.open:  # tables and code are slow to load in a browser
         with box:
-            show_points(front, recommended)
+            chart.show_points(front, recommended)
             if beside:
                 uneven.show_points(beside)
     rather.show(front)
