@@ -15,6 +15,7 @@ PREFER = {"latency": "fast", "size": "small", "error": "accurate"}
 # Only a narrow screen offers to fold the form; where it is folded, the plot comes soon.
 WIDE = "@media (min-width: 640.01px) {.st-key-fold {display: none}}"
 FOLDED = "@media (max-width: 640px) {.st-key-form {display: none}}"
+STYLES = {True: f"<style>{WIDE}</style>", False: f"<style>{WIDE}{FOLDED}</style>"}
 
 
 def set_budget(front: Front, name: str) -> None:
@@ -62,4 +63,4 @@ def show_fold(place: DeltaGenerator, title: str) -> None:
     """Let the form be unfolded on a narrow screen; Streamlit tells its width only to CSS."""
     with place:
         unfolded = st.toggle(title, key="unfolded")
-        st.html(f"<style>{WIDE}{'' if unfolded else FOLDED}</style>")
+        st.html(STYLES[unfolded])
