@@ -22,7 +22,8 @@ def warm_up() -> None:
     from bort_engine.runs.events import silent
     from bort_engine.search.front import front
     from bort_engine.show import budget, front_figures  # noqa: F401 (it is Explore's)
-    from pages.parts import chart, checkpoint, form, models, rather, texts  # noqa: F401 (so too)
+    from pages.parts import budget as fields  # noqa: F401 (so too)
+    from pages.parts import chart, checkpoint, form, models, rather, texts  # noqa: F401
 
     with suppress(ValueError):  # where no record ships the page says so
         first = front(form.DEFAULT, errors="recorded", on_progress=silent)
