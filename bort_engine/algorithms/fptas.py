@@ -190,7 +190,7 @@ class Cover:
         while len(batch) < self._at_once and len(proofs.open):
             batch.append(xi := self._candidates[proofs.next(errors)])
             proofs.suppose(xi, errors)
-        return batch
+        return sorted(batch, key=lambda xi: -xi.i)  # the slowest first: workers then end together
 
     def tell(self, xi: Candidate, error: float) -> None:
         """Learn the error of a candidate that was asked for."""
