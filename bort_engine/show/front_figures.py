@@ -52,7 +52,7 @@ SOLID = {
     "star-diamond-open": "x",
 }
 # Where a ring's name stands, so that names of points alike in latency or error do not overlap.
-PLACES = {"Recommended": "top left", "Knee": "middle left"}
+PLACES = {"Recommended": "bottom right", "Knee": "top center"}
 PLACES |= {"Source, OpenVINO int8": "top left", "Source, ONNX int8": "top right"}
 # The bar above the plot that explains the colours; plotly anchors a horizontal one at its bottom.
 BAR = {"orientation": "h", "thickness": 10, "len": 0.7, "x": 0, "xanchor": "left", "y": 1.0}

@@ -45,14 +45,15 @@ def show(front: Front, point: Point, recommended: Point, budget: budgets.Budget)
         effective = view != figures.LOSS and st.toggle(
             "Encoder only", key="effective", help=EFFECTIVE, bind="query-params"
         )
-        differ = view != figures.DEEP and uneven.toggle(front)
+    plot = st.container()
+    differ = view != figures.DEEP and uneven.toggle(front)  # below, so that the plot stays there
     beside = uneven.show_verdict(front, budget) if differ else None
     axes, alt = figures.Axes(view, effective, promise, recommended), words.summary(front)
     alt += uneven.summary(beside)
     if view == figures.DEEP:
-        st.plotly_chart(figures.volume(front, axes), alt=alt)
+        plot.plotly_chart(figures.volume(front, axes), alt=alt)
         return None
-    st.plotly_chart(
+    plot.plotly_chart(
         runs.legible(figures.scatter(front, axes, rather.references(front), point, beside)),
         key="chart",
         on_select=choose_clicked,
