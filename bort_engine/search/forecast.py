@@ -16,7 +16,7 @@ from bort_engine.training import forecast
 EVALUATING, CALIBRATING = "evaluating candidates", "calibrating latency"
 REST = "checking the whole space"
 # Evaluations that a lazy cover takes, times epsilon: MiniLM-L6's fine space on film reviews took 85
-# to 91 at 0.05, 38 to 60 at 0.1 and 19 to 22 at 0.2 (three recorded seeds).
+# to 98 at 0.05, 38 to 59 at 0.1 and 19 to 22 at 0.2 (three recorded seeds).
 COVER = 4.5
 OFF = 1.4  # how many times more or fewer, or longer, it may be: the seeds differ so
 # How much longer one of the closer look takes, being larger, than the others in the mean: a share.
