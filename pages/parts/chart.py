@@ -24,12 +24,6 @@ def choose_clicked() -> None:
         chosen.choose(shape)
 
 
-def choose_row(architectures: list[str]) -> None:
-    for row in st.session_state["table"]["selection"]["rows"][:1]:
-        if 0 <= row < len(architectures):
-            chosen.choose(Architecture.parse(architectures[row]))
-
-
 def show(front: Front, point: Point, recommended: Point, budget: budgets.Budget) -> Beside | None:
     """The front in two dimensions, or turned by hand in three.
 
@@ -73,7 +67,7 @@ def show_points(front: Front, recommended: Point) -> None:
         "All points; select a row to see its card",
         key="table",
         height=min(560, 36 * (len(table) + 1)),
-        on_select=partial(choose_row, list(table["D,A,H,I"])),
+        on_select=partial(chosen.choose_row, "table", [*map(Architecture.parse, table["D,A,H,I"])]),
         selection_mode="single-row",
     )
     st.caption(

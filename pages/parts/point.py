@@ -1,7 +1,7 @@
 """The point that is chosen: its card, beside another one, and its way to a checkpoint."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import streamlit as st
@@ -26,6 +26,13 @@ UNEVEN = "uneven"  # the part that names a shape whose layers differ, which is t
 def choose(shape: Architecture | Uneven) -> None:
     runs.leave_run(UNEVEN)
     st.query_params[UNEVEN if isinstance(shape, Uneven) else "point"] = str(shape)
+
+
+def choose_row(key: str, shapes: Sequence[Architecture | Uneven]) -> None:
+    """Choose the shape of the row that is selected in the table with this key."""
+    for row in st.session_state[key]["selection"]["rows"][:1]:
+        if 0 <= row < len(shapes):
+            choose(shapes[row])
 
 
 def find(front: Front, best: Point | None) -> Point:

@@ -138,12 +138,6 @@ def show_points(beside: Beside) -> None:
         "All shapes whose layers differ; select a row to see its card",
         key="uneven_table",
         height=min(400, 36 * (len(table) + 1)),
-        on_select=partial(choose_row, beside.shapes),
+        on_select=partial(point.choose_row, "uneven_table", [x.shape for x in beside.shapes]),
         selection_mode="single-row",
     )
-
-
-def choose_row(shapes: tuple[ShownShape, ...]) -> None:
-    for row in st.session_state["uneven_table"]["selection"]["rows"][:1]:
-        if 0 <= row < len(shapes):
-            point.choose(shapes[row].shape)
