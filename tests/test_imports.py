@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from functools import cache
@@ -164,9 +165,24 @@ def test_a_name_that_does_not_exist_is_refused_with_those_that_do():
         _ = bort_engine.fronts
 
 
-def test_what_the_readme_imports_is_there():
-    imports = [line for line in (ROOT / "README.md").read_text().splitlines() if " import " in line]
-    names = [line.split()[1::2] for line in imports if line.startswith("from bort_engine")]
+PROSE = [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]
+
+
+def test_what_the_prose_imports_is_there():
+    lines = [line for path in PROSE for line in path.read_text().splitlines() if " import " in line]
+    names = [line.split()[1::2] for line in lines if line.startswith("from bort_engine")]
     assert len(names) >= 3
     for module, name in names:
         assert hasattr(import_module(module), name), (module, name)
+
+
+@pytest.mark.parametrize("path", PROSE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_the_prose_links_to_is_there(path):
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", path.read_text()):
+        file, _, heading = link.partition("#")
+        target = path.parent / file if file else path
+        assert target.exists(), link
+        if heading:
+            lines = target.read_text().splitlines()
+            titles = [line.lstrip("# ").lower() for line in lines if line.startswith("#")]
+            assert heading in [re.sub(r"[^\w -]", "", t).replace(" ", "-") for t in titles], link

@@ -89,7 +89,7 @@ def test_how_many_evaluations_are_left_by_hand():
 def test_a_recorded_search_is_foretold_within_a_factor_of_one_and_a_half(
     empty_cache, seed, epsilon
 ):
-    """The stages before it take what README says; each evaluation what it took on record."""
+    """The stages before it take what docs/scale.md says; each evaluation what it took on record."""
     recorded = oracles.shipped("minilm-l6", "rotten-tomatoes", seed)
     calibration = calibration_for(MINILM, FINE, None, "recorded")
     trace, events, clock = TimeLeft(), [], [0.0]
