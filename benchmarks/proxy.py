@@ -3,9 +3,9 @@
 Run: python benchmarks/proxy.py [seeds] [--read]. 24 shapes of MiniLM-L6, spread over depth, heads,
 hidden size and neurons, are finished: each is cut from the elastic student and distilled on its own
 in rounds of 100 steps until two rounds running have not lowered its error on dev. Then each oracle
-measures the same 24: slices of elastic students of 100, 300 and 1,000 steps, and brief trainings of
-30, 120 and 480; the number of parameters, a surface fitted to 60 other slices, and the shipped
-students, by wrong answers and by cross-entropy, rank them too.
+measures the same 24: slices of elastic students of 100, 300, 500 and 1,000 steps, and brief
+trainings of 30, 120 and 480; the number of parameters, a surface fitted to 60 other slices, and the
+shipped students, by wrong answers and by cross-entropy, rank them too.
 Prints Kendall's tau between each and the finished models, overall and over the pairs that differ in
 one axis alone, and what one finds at home who picks by it the fastest that loses at most a point.
 Writes assets/recorded/proxy-minilm-l6.json as it goes, and goes on where it was stopped; --read
@@ -52,7 +52,7 @@ SHAPES = tuple(
 AXES = ("num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size")
 ROUND, PATIENCE, MOST_ROUNDS = 100, 2, 12
 LEARNING_RATE = 1e-4  # of the finish, as of `cut --polish`
-ORACLES = {f"elastic {n}": ("elastic", n) for n in (300, 100, 1000)} | {
+ORACLES = {f"elastic {n}": ("elastic", n) for n in (300, 100, 500, 1000)} | {
     f"brief {n}": ("brief", n) for n in (30, 120, 480)
 }
 LONGEST = "brief 480"  # an hour a seed on one core
