@@ -49,7 +49,7 @@ from bort_engine.encoder.uneven import LEFT_OUT, Uneven, draw, shrink
 from bort_engine.runs.provenance import Provenance, n_threads
 from bort_engine.search.evaluate import EvaluationTable, Evaluator, Setup
 from bort_engine.search.layer_losses import count, search
-from bort_engine.search.layers import LayersFront
+from bort_engine.search.layer_result import LayersFront
 from bort_engine.show.lessons.layers import uniform
 from bort_engine.show.lessons.table import tables
 from bort_engine.training.precision import precision

@@ -23,8 +23,8 @@ import pytest
 
 from bort_engine.search import errors as oracles
 from bort_engine.search import front as extract
-from bort_engine.search import layers
-from bort_engine.search.layers import LayersFront
+from bort_engine.search import layer_result as layers
+from bort_engine.search.layer_result import LayersFront
 from bort_engine.search.result import Front
 
 ROOT = Path(__file__).parents[2]
