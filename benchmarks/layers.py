@@ -5,6 +5,7 @@ Run: python benchmarks/layers.py search          the dynamic program at several 
      python benchmarks/layers.py finish OUT      six pairs of equal cost, distilled
      python benchmarks/layers.py time OUT        those on record, exported and timed in turns
      python benchmarks/layers.py audit RUN       rivals of the fitted table of losses, on its audit
+     python benchmarks/layers.py table [N]       N of its 300 evaluations against whole passes
 
 RUN is a folder of `python -m bort_engine layers minilm-l6 --out RUN`; the others read the fronts in
 assets/recorded. `audit` holds four
@@ -13,19 +14,22 @@ coefficient for each sublayer fitted as in SPDY (Frantar and Alistarh 2022); Fis
 one backward sweep (Kwon et al. 2022); and ours. `race` and `finish` compare only what one ruler can
 measure: uniform shapes with all heads, of the hidden sizes that were timed by layer. `finish` and
 `time` write OUT pair by pair, and go on where they were stopped; `time` is for a machine that does
-nothing else.
+nothing else. `table` evaluates each shape twice on one thread, with the whole last layer and with
+its first token alone, as all predictions do, and says by that thread's clock what this saves.
 """
 
 import json
 import os
+import random
 import resource
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
@@ -41,13 +45,14 @@ from bort_engine.data.resources import ASSETS
 from bort_engine.encoder.export import LARGEST_DIFFERENCE, cpu_flags
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import Architecture
-from bort_engine.encoder.uneven import LEFT_OUT, Uneven, shrink
+from bort_engine.encoder.uneven import LEFT_OUT, Uneven, draw, shrink
 from bort_engine.runs.provenance import Provenance, n_threads
 from bort_engine.search.evaluate import EvaluationTable, Evaluator, Setup
 from bort_engine.search.layer_losses import count, search
-from bort_engine.search.layers import LayersFront
+from bort_engine.search.layer_result import LayersFront
 from bort_engine.show.lessons.layers import uniform
 from bort_engine.show.lessons.table import tables
+from bort_engine.training.precision import precision
 
 SOURCE = sources["minilm-l6"]
 FRONTS = sorted((ASSETS / "recorded").glob("layers-minilm-l6-*-seed*.json"))
@@ -78,6 +83,34 @@ def show_search() -> None:
 
 
 # Tables of losses
+
+
+def table(n_shapes: int = 20) -> None:
+    import torch
+
+    from bort_engine.training import trainer
+
+    torch.set_num_threads(1)
+    front = LayersFront.load(FRONTS[0])
+    evaluator, rng = evaluator_of(front), random.Random(front.seed)
+    alone, seconds = trainer._first_token_alone, [0.0, 0.0]
+    for n in range(-1, n_shapes):  # the first warms up
+        shape = draw(SOURCE, rng.choice([*front.latency.outside_ms]), rng)
+        errors = []
+        for way, hooked in enumerate((lambda _: nullcontext(), alone)):
+            trainer._first_token_alone = hooked  # pyright: ignore[reportAttributeAccessIssue]
+            start = thread_time()
+            evaluation = evaluator.evaluate(shape)
+            seconds[way] += (thread_time() - start) * (n >= 0)
+            errors.append((evaluation.error, evaluation.dev_error))
+        print(
+            f"{shape}: {errors[0]}, {'equal' if errors[0] == errors[1] else errors[1]}", flush=True
+        )
+    whole, first = (total / n_shapes for total in seconds)
+    print(
+        f"{n_shapes} shapes, {precision()}: {whole:.2f} s each with the whole last layer, "
+        f"{first:.2f} s with its first token alone, {whole / first:.2f} times as fast"
+    )
 
 
 class Singles:
@@ -473,6 +506,8 @@ if __name__ == "__main__":
         audit(Path(arguments[0]))
     elif command in ("finish", "time") and len(arguments) == 1:
         {"finish": finish, "time": time_pairs}[command](Path(arguments[0]))
+    elif command == "table" and len(arguments) <= 1:
+        table(*map(int, arguments))
     elif command in ("race", "search") and not arguments:
         race() if command == "race" else show_search()
     else:

@@ -21,7 +21,7 @@ from bort_engine.lab.torus_run import Torus
 from bort_engine.runs.records import read
 from bort_engine.search.evaluate import EvaluationTable
 from bort_engine.search.front import front
-from bort_engine.search.layers import LayersFront
+from bort_engine.search.layer_result import LayersFront
 from bort_engine.search.result import Search
 from bort_engine.search.scores import Race
 from bort_engine.show.agora import leakage

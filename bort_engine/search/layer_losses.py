@@ -23,7 +23,7 @@ from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.layer_latency import LayerLatency
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
-from bort_engine.encoder.uneven import NEURONS, Layer, Uneven, layer_parameters
+from bort_engine.encoder.uneven import NEURONS, Layer, Uneven, layer_parameters, uneven_parameters
 
 Finite = Annotated[float, Interval(ge=-1e9, le=1e9)]
 SOFTENED = 0.01  # nats added to a KL before its logarithm: below that, it is mostly noise
@@ -99,6 +99,17 @@ class Found:
     loss: float
 
 
+def costs_of(
+    shapes: Sequence[Uneven], losses: LayerLosses, latency: LayerLatency, source: Source
+) -> list[Found]:
+    """Return what shapes cost: parameters, predicted ms, and the summed loss."""
+    found = []
+    for shape, loss in zip(shapes, losses.sums(shapes), strict=True):
+        size = uneven_parameters(shape, source).total
+        found.append(Found(shape, size, latency.predict_ms(shape), float(loss)))
+    return found
+
+
 def options_of(whole: Architecture) -> list[Layer]:
     """Return what a layer may be: any number of heads, any multiple of 8 neurons."""
     neurons = range(0, whole.intermediate_size + 1, NEURONS)
@@ -140,9 +151,5 @@ def search(
             if shape.kept:
                 found.append(Found(shape, round(p), float(i), float(loss)))
     kept = nondominated(np.array([(x.n_parameters, x.latency_ms, x.loss) for x in found]))
-    best = sorted((x for x, keep in zip(found, kept, strict=True) if keep), key=_size)
-    return best, n_states
-
-
-def _size(found: Found) -> tuple[int, float]:
-    return found.n_parameters, found.latency_ms
+    best = (x for x, keep in zip(found, kept, strict=True) if keep)
+    return sorted(best, key=lambda x: (x.n_parameters, x.latency_ms)), n_states

@@ -11,7 +11,7 @@ from bort_engine.encoder.layer_latency import LayerLatency
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.uneven import LEFT_OUT, Uneven, uneven_parameters
 from bort_engine.runs.text import literal
-from bort_engine.search.layers import LayersFront
+from bort_engine.search.layer_result import LayersFront
 from bort_engine.search.result import Front
 from bort_engine.show import front as words
 from bort_engine.show.budget import Budget

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.data import BatchSampler, DataLoader, Sampler
+from torch.utils.hooks import RemovableHandle
 from transformers import (
     DataCollatorWithPadding,
     PreTrainedModel,
@@ -237,6 +238,8 @@ def predict(
 ) -> np.ndarray:
     """Return logits (rows, classes) in the rows' order; batches are of like length.
 
+    They are those of plain forward passes, of which the last layer computes only what they need.
+
     Args:
         on_row: told after each batch how many rows are done.
     """
@@ -248,7 +251,7 @@ def predict(
     collate, logits = _Collator(tokenizer), list[torch.Tensor]()
     # One autocast around all batches: it then casts the weights once.
     bf16 = torch.autocast(device, torch.bfloat16, enabled=precision() == "bf16")
-    with torch.inference_mode(), bf16:
+    with torch.inference_mode(), bf16, _first_token_alone(model):
         for batch in batches:
             inputs = collate([rows[i] for i in batch])
             del inputs["labels"]
@@ -259,6 +262,17 @@ def predict(
     in_order = np.empty_like(sorted_logits)
     in_order[order] = sorted_logits
     return in_order
+
+
+def _first_token_alone(model: PreTrainedModel) -> RemovableHandle:
+    """Until it is closed, let only the first token through the last layer's feed-forward part.
+
+    The heads of all three families read nothing else. The norm after the attention is the last
+    layer's first one: what comes after it takes one token at a time.
+    """
+    encoder: Any = next(m for m in model.modules() if hasattr(m, "layer"))
+    norm = next(m for m in encoder.layer[-1].modules() if isinstance(m, torch.nn.LayerNorm))
+    return norm.register_forward_hook(lambda *passed: passed[-1][:, :1])
 
 
 def without_dropout(model: PreTrainedModel) -> PreTrainedModel:

@@ -32,7 +32,8 @@ def show() -> None:
         return
     folder = Path(cut.folder).resolve()
     with st.container(border=True):
-        st.markdown(f"**{cut.architecture}, saved**  \n:small[{literal(str(cut))}]")
+        lines = (f":small[{literal(line)}]" for line in str(cut).splitlines())
+        st.markdown("  \n".join([f"**{cut.architecture}, saved**", *lines]))
         if not (folder / "config.json").is_file():
             st.caption("Its folder is gone; save it again.")
         else:

@@ -11,9 +11,9 @@ from bort_engine.encoder.timing import LatencySettings
 from bort_engine.runs import jobs
 from bort_engine.runs.text import literal
 from bort_engine.search import forecast
-from bort_engine.search import layers as records_of
+from bort_engine.search import layer_result as records_of
 from bort_engine.search.evaluate import BriefTraining
-from bort_engine.search.layers import Effort, LayersFront
+from bort_engine.search.layer_result import Effort, LayersFront
 from bort_engine.search.result import Front, Point
 from bort_engine.show import front as front_words
 from bort_engine.show import uneven as words

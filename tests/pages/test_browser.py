@@ -16,12 +16,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 import psutil
 import pytest
 
 from bort_engine.search import errors as oracles
 from bort_engine.search import front as extract
+from bort_engine.search import layer_result as layers
+from bort_engine.search.layer_result import LayersFront
 from bort_engine.search.result import Front
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +48,7 @@ jobs.PROGRAM = (sys.executable, "-c", {PROGRAM!r})
 main()
 """
 SHAPE = re.compile(r"^\d+,\d+,\d+,\d+$")
+UNEVEN = re.compile(r"^\d+:[\dx,-]+$")
 SHOWN = '[data-testid="stMetric"]'
 
 
@@ -149,6 +153,37 @@ def test_a_recorded_front_is_there_at_once_and_a_point_can_be_clicked(server, pa
         page.set_viewport_size({"width": 1280, "height": 1000})
         page.wait_for_timeout(3000)
         page.screenshot(path=ROOT / "docs" / "explore.png")
+
+
+def test_shapes_whose_layers_differ_join_the_plot_and_one_is_clicked(server, page):
+    visit(page, server.url)
+    page.get_by_text("Layers that differ", exact=True).first.click()
+    page.get_by_role("button", name="Show this one").wait_for()
+    page.wait_for_timeout(1000)  # the plot is drawn anew
+    drawn = page.evaluate(
+        "document.querySelector('.js-plotly-plot').data"
+        ".filter(trace => trace.name === 'Layers that differ').flatMap(trace => trace.customdata)"
+    )
+    record = LayersFront.load(layers.shipped("minilm-l6", "rotten-tomatoes", 0))
+    by_name = {str(p.shape): p for p in record.pareto if not record.teacher.at_chance(p.dev_error)}
+    assert {str(record.source_point.shape), *(name for (name,) in drawn)} == by_name.keys()
+    points = page.locator(".scatterlayer path.point:visible")
+    label = page.locator(".hoverlayer .hovertext tspan", has_text=UNEVEN).first
+    for index in reversed(range(points.count())):  # they are drawn last
+        box = points.nth(index).bounding_box()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=3)
+        page.wait_for_timeout(200)
+        if label.count():
+            break
+    shape = label.text_content()
+    page.mouse.down()
+    page.mouse.up()
+    page.locator("h3", has_text="Layers that differ").wait_for()
+    page.locator("code", has_text=shape).first.wait_for()
+    assert f"uneven={quote(shape, safe='')}" in page.url
+    right = f"{100 * (1 - by_name[shape].dev_error):.1f} %"
+    page.locator(SHOWN).nth(3).get_by_text(right).wait_for()
+    assert server.process.memory_info().rss < 500e6  # torch stays out
 
 
 def test_epsilon_and_a_point_can_be_chosen_by_keyboard_alone(server, page):

@@ -9,9 +9,9 @@ import streamlit as st
 from bort_engine.runs import jobs
 from bort_engine.search import errors as oracles
 from bort_engine.search import front as extract
-from bort_engine.search import layers as module
+from bort_engine.search import layer_result as module
 from bort_engine.search.evaluate import BriefTraining
-from bort_engine.search.layers import LayersFront
+from bort_engine.search.layer_result import LayersFront
 from tests.app import button, calm, labels, opened, words
 from tests.conftest import synthetic_front
 from tests.show.test_uneven import BEST, FAST, GUESS, made_up

@@ -12,7 +12,7 @@ from bort_engine.search.candidates import calibration_for
 from bort_engine.search.evaluate import BriefTraining
 from bort_engine.search.forecast import EVALUATING, Evaluations, layer_stages, stages
 from bort_engine.search.front import search_front
-from bort_engine.search.layers import Effort
+from bort_engine.search.layer_result import Effort
 from bort_engine.search.result import Search
 from bort_engine.training import forecast
 

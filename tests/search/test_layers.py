@@ -15,8 +15,16 @@ from bort_engine.runs.events import Cancelled
 from bort_engine.search import layers as module
 from bort_engine.search.evaluate import BriefTraining
 from bort_engine.search.forecast import EVALUATING
-from bort_engine.search.layer_losses import LayerLosses, count, log_loss, options_of, search
-from bort_engine.search.layers import Effort, LayersFront, costs_of, layers
+from bort_engine.search.layer_losses import (
+    LayerLosses,
+    costs_of,
+    count,
+    log_loss,
+    options_of,
+    search,
+)
+from bort_engine.search.layer_result import Effort, LayersFront
+from bort_engine.search.layers import layers
 from bort_engine.training.forecast import ELASTIC
 
 MINILM = sources["minilm-l6"]

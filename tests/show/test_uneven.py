@@ -12,7 +12,7 @@ from bort_engine.encoder.uneven import Uneven
 from bort_engine.runs.provenance import Provenance
 from bort_engine.search.evaluate import BriefTraining, Setup
 from bort_engine.search.layer_losses import LayerLosses
-from bort_engine.search.layers import Audited, Effort, LayersFront, UnevenPoint
+from bort_engine.search.layer_result import Audited, Effort, LayersFront, UnevenPoint
 from bort_engine.search.result import Front
 from bort_engine.show import front_figures as figures
 from bort_engine.show import uneven as words

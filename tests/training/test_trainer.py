@@ -71,6 +71,23 @@ def test_predictions_come_in_the_order_of_the_rows(tokenizer):
     np.testing.assert_allclose(predict(model, rows, tokenizer), alone, atol=2e-3)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_predictions_are_those_of_plain_forward_passes(family, tokenizer, monkeypatch):
+    monkeypatch.setenv("BORT_PRECISION", "fp32")
+    model, rows = tiny(family), encode(TEXTS, tokenizer, [0] * len(TEXTS))
+    seen = list[torch.Size]()
+    norms = [m for m in model.base_model.modules() if isinstance(m, torch.nn.LayerNorm)]
+    hook = norms[-1].register_forward_hook(lambda *passed: seen.append(passed[-1].shape))
+    found = predict(model, rows, tokenizer)
+    inputs = tokenizer(TEXTS, padding=True, return_tensors="pt", return_token_type_ids=False)
+    with torch.inference_mode():
+        expected = model(**inputs).logits
+    hook.remove()
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    # One token was enough; once that is over, the model computes all of them again.
+    assert [shape[1] for shape in seen] == [1, inputs["input_ids"].shape[1]]
+
+
 def test_batches_hold_rows_of_like_length_in_random_order():
     lengths = list(range(1, 101))
     sampler = _LikeLengths(lengths, 8, seed=0)

@@ -21,7 +21,7 @@ from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import Architecture
 from bort_engine.encoder.uneven import LEFT_OUT, Layer, Uneven
 from bort_engine.search.layer_losses import Found, log_loss, search
-from bort_engine.search.layers import LayersFront, UnevenPoint
+from bort_engine.search.layer_result import LayersFront, UnevenPoint
 from bort_engine.show.lessons.anatomy import percent
 from bort_engine.show.lessons.table import Table
 

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from bort_engine.encoder.uneven import LEFT_OUT
-from bort_engine.search.layers import LayersFront, UnevenPoint
+from bort_engine.search.layer_result import LayersFront, UnevenPoint
 from bort_engine.show.lessons.layers import (
     Searched,
     UniformPoint,

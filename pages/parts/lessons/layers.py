@@ -5,7 +5,7 @@ from functools import partial
 import streamlit as st
 
 from bort_engine.runs.text import literal
-from bort_engine.search.layers import LayersFront
+from bort_engine.search.layer_result import LayersFront
 from bort_engine.show.lessons import exercises, layers, layers_figures, questions
 from bort_engine.show.lessons.exercises import Exercise
 from bort_engine.show.lessons.questions import Question

@@ -9,8 +9,8 @@ import pytest
 
 from bort_engine.encoder.uneven import Uneven, draw
 from bort_engine.runs.provenance import Provenance
-from bort_engine.search.layer_losses import LayerLosses
-from bort_engine.search.layers import Audited, Effort, LayersFront, UnevenPoint, costs_of
+from bort_engine.search.layer_losses import LayerLosses, costs_of
+from bort_engine.search.layer_result import Audited, Effort, LayersFront, UnevenPoint
 from bort_engine.search.scale import Scale
 from bort_engine.show.lessons import exercises, layers, layers_figures, questions
 from bort_engine.show.lessons.table import SOURCE, Table
