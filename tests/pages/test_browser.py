@@ -59,8 +59,8 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def serving(runs: Path) -> Iterator[Server]:
-    """Serve the app with its own folder for runs."""
+def serving(runs: Path, app: Path = ROOT) -> Iterator[Server]:
+    """Serve the app, or another app.py in a folder, with its own folder for runs."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -70,7 +70,7 @@ def serving(runs: Path) -> Iterator[Server]:
     command = [sys.executable, "-c", STREAMLIT, *options]
     with (runs.parent / "server.log").open("wb") as log:
         env = os.environ | settings
-        server = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
+        server = subprocess.Popen(command, cwd=app, env=env, stdout=log, stderr=log)
         url = f"http://localhost:{port}"
         try:
             for _ in range(300):
