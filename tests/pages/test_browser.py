@@ -26,6 +26,7 @@ from bort_engine.search import front as extract
 from bort_engine.search import layer_result as layers
 from bort_engine.search.layer_result import LayersFront
 from bort_engine.search.result import Front
+from tests.pages.test_guess import LESSONS
 
 ROOT = Path(__file__).parents[2]
 # Stands in for `python -m bort_engine`: fine-tuning plays a made-up report, all else is real, but
@@ -357,6 +358,22 @@ def test_every_address_may_be_the_first_request_to_a_fresh_server(page, tmp_path
         page.get_by_text(text).first.wait_for()
         page.wait_for_timeout(1000)
         assert not page.get_by_text("Page not found").count()
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_each_picture_of_a_lesson_can_be_taken_along_as_a_small_file(server, page, name):
+    page.goto(f"{server.url}/lessons?lesson={name}&{name}_guess=skip")
+    page.get_by_text("The address of this page holds").wait_for()
+    cameras = page.locator(".modebar-btn[data-title^='Download plot']")
+    cameras.first.wait_for(state="attached")
+    assert cameras.count() == page.locator(".js-plotly-plot").count()
+    for number in range(cameras.count()):
+        page.locator(".js-plotly-plot").nth(number).hover()
+        with page.expect_download() as saved:
+            cameras.nth(number).click()
+        picture = Path(saved.value.path()).read_text()
+        assert saved.value.suggested_filename.endswith(".svg")
+        assert picture.startswith("<svg") and 2_000 < len(picture) < 1_000_000
 
 
 @pytest.mark.skipif("BORT_SCREENSHOTS" not in os.environ, reason="it only takes pictures")
