@@ -14,7 +14,7 @@ from bort_engine.runs import jobs
 from bort_engine.show import agora as words
 from bort_engine.training.forecast import to_fetch_mb
 from bort_engine.training.teacher import FEWEST
-from pages.parts import agora, checkpoint, form, runs, side_run
+from pages.parts import agora, checkpoint, form, runs
 
 RECORD = "recorded"  # the part of the address that names the recorded run that is looked at
 
@@ -193,7 +193,7 @@ def offer_distil(source: str, architecture: str, task: str, key: str) -> None:
     st.button(
         "Distil it instead",
         icon=":material/content_cut:",
-        on_click=side_run.start,
+        on_click=runs.start_beside,
         args=["cut", options, source],
         key=key,
         help="No points are made: it becomes a slice of the elastic student, and imitates the "

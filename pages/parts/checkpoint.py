@@ -14,7 +14,7 @@ from bort_engine.search.cut import Cut
 from bort_engine.show import deploy as words
 from pages.parts import exports, form, runs, side_run, try_it
 
-EXPORT = side_run.address("export")
+EXPORT = runs.beside("export")
 KEPT = "The checkpoint stays; of an export that did not end nothing is kept."
 FORMATS_HELP = (
     "ONNX runs without PyTorch; int8 is the smallest, and quick where the processor multiplies "
@@ -42,7 +42,7 @@ def show() -> None:
                 candidates = exports.of(folder)
                 format = show_export(cut, folder, candidates)
                 try_it.show(cut, candidates, format)
-        runs.show_close(side_run.address("cut"))
+        runs.show_close(runs.beside("cut"))
 
 
 def show_files(cut: Cut, folder: Path) -> None:

@@ -129,7 +129,7 @@ def show_pair(front: Front, point: Point) -> None:
             st.button(
                 "Time them here",
                 icon=":material/timer:",
-                on_click=side_run.start,
+                on_click=runs.start_beside,
                 args=["stopwatch", words.stopwatch_options(front, list(shapes)), front.source],
                 help="Whole models, in turns, now: half a minute. Nothing else should run.",
             )
@@ -137,7 +137,7 @@ def show_pair(front: Front, point: Point) -> None:
                 st.button(
                     "Where they disagree",
                     icon=":material/difference:",
-                    on_click=side_run.start,
+                    on_click=runs.start_beside,
                     args=["compare", options, front.source],
                     help=" ".join(
                         [
@@ -161,7 +161,7 @@ def show_pair(front: Front, point: Point) -> None:
                 f"Measured in turns: {literal(short(times.source))}, "
                 f"{words.measured_at(times.settings)}, {literal(str(times.made))}."
             )
-            runs.show_close(side_run.address("stopwatch"))
+            runs.show_close(runs.beside("stopwatch"))
 
 
 def show_disagreement() -> None:
@@ -179,7 +179,7 @@ def show_disagreement() -> None:
             alt = "Dev texts where exactly one of the two points is right"
             large = st.column_config.TextColumn(width="large")
             runs.show_table(table, {}, alt, dict.fromkeys(wide, large))
-        runs.show_close(side_run.address("compare"))
+        runs.show_close(runs.beside("compare"))
 
 
 def show_checkpoint(front: Front, point: Point) -> None:
@@ -199,7 +199,7 @@ def show_save(front: Front, options: dict[str, str]) -> None:
         st.button(
             "Save this as a checkpoint",
             icon=":material/save:",
-            on_click=side_run.start,
+            on_click=runs.start_beside,
             args=["cut", options | {"--polish": str(polish)}, front.source],
         )
     with runs.warning():  # its folder may be gone

@@ -21,7 +21,7 @@ from bort_engine.show import rather as words
 from bort_engine.show import rather_figures as figures
 from pages.parts import runs, side_run, students
 
-TABLE = side_run.address("table")
+TABLE = runs.beside("table")
 KEPT = "The models that were made are kept; resuming goes on from there."
 WORK = (
     "The source and that model are fine-tuned, an elastic student gives a front, and two of its "

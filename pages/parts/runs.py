@@ -65,6 +65,16 @@ def start_run(
     open_run(jobs.start(command, words).id, *replaced, name=name)
 
 
+def beside(command: str) -> str:
+    """Return the part of the address that names the run of this command beside what is shown."""
+    return f"{command}_run"
+
+
+@reporting()
+def start_beside(command: str, options: Mapping[str, object], source: str | None = None) -> None:
+    start_run(command, source, options, name=beside(command))
+
+
 @reporting()
 def resume(run: jobs.Run, *more: str) -> None:
     jobs.resume(run, *more)

@@ -1,22 +1,12 @@
-"""A run beside what a page shows: started there, named by the address, shown in any state."""
+"""A run beside what a page shows, in any state; `runs.start_beside` starts one."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import streamlit as st
 
 from bort_engine.runs import jobs
 from pages.parts import runs
-
-
-def address(command: str) -> str:
-    """Return the part of the address that names the run of this command."""
-    return f"{command}_run"
-
-
-@runs.reporting()
-def start(command: str, options: Mapping[str, object], source: str | None = None) -> None:
-    runs.start_run(command, source, options, name=address(command))
 
 
 def opened(path: Path, load: Callable[[Path], runs.Record]) -> runs.Record | None:
@@ -32,7 +22,7 @@ def run_here(command: str, load: Callable[[Path], runs.Record], kept: str) -> ru
         load: reads the file COMMAND.json of the run's folder.
         kept: says what is kept of a run that failed or was stopped.
     """
-    run_id = st.query_params.get(address(command))
+    run_id = st.query_params.get(runs.beside(command))
     if not run_id:
         return None
     with runs.warning():
@@ -41,10 +31,10 @@ def run_here(command: str, load: Callable[[Path], runs.Record], kept: str) -> ru
         if status.state == "done":
             return runs.opened(run.folder / f"{command}.json", load)
         if status.over:
-            runs.show_ended(run, status, kept, address(command))
+            runs.show_ended(run, status, kept, runs.beside(command))
             return None
         runs.show_live(run)
-    runs.show_close(address(command))
+    runs.show_close(runs.beside(command))
     return None
 
 

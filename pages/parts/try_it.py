@@ -103,7 +103,7 @@ def dev_texts(task: str, most: int) -> tuple[list[tuple[str, ...]], int]:
 
 def show_source(cut: Cut, format: str) -> dict[str, Path]:
     """Return the folder of the source's export, by its name; else show how it comes to be."""
-    run = runs.find(st.query_params[side_run.address("cut")], "cut")
+    run = runs.find(st.query_params[runs.beside("cut")], "cut")
     source = form.source_of(cut.source)
     if source.architecture == cut.architecture:
         return {}

@@ -23,7 +23,7 @@ from bort_engine.show.uneven import Beside, ShownShape
 from bort_engine.training.forecast import to_fetch_mb
 from pages.parts import form, point, runs, side_run
 
-LAYERS = side_run.address("layers")
+LAYERS = runs.beside("layers")
 HELP = (
     "Shapes whose layers have heads and neurons of their own, or are left out: measured slices of "
     "the same student, that no other such slice beats."
@@ -104,7 +104,7 @@ def offer(front: Front) -> None:
             st.button(
                 "Measure shapes whose layers differ",
                 icon=":material/science:",
-                on_click=side_run.start,
+                on_click=runs.start_beside,
                 args=["layers", options, front.source],
                 help=f"Up to {n_shapes} slices of the same student are measured.",
             )

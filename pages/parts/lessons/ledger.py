@@ -21,7 +21,7 @@ from pages.parts import lesson, runs, side_run
 TITLE = "The ledger"
 IDEA = "What the article claims of Bort, what its shape counts to, and what a clock says."
 KEPT = "Nothing is kept of half a run, as it would compare nothing: resuming times all of it."
-RUN = side_run.address("ledger")
+RUN = runs.beside("ledger")
 FORMATS = {
     "Operations (billions)": "%.2f",
     "Median (ms)": "%.1f",
@@ -62,7 +62,7 @@ def show_timing(here: bool) -> None:
             st.button(
                 "Time it here",
                 icon=":material/timer:",
-                on_click=side_run.start,
+                on_click=runs.start_beside,
                 args=["ledger", {"--lengths": ",".join(map(str, LENGTHS))}],
                 key="ledger_start",
             )

@@ -27,7 +27,7 @@ IDEA = (
     "A small network learns what it was never shown, by asking a labeller that is often wrong "
     "about new points near its own mistakes."
 )
-RUN = side_run.address("torus")
+RUN = runs.beside("torus")
 
 
 USUAL = {"torus_points": 2000, "torus_seed": 0}
@@ -59,7 +59,7 @@ def settings() -> TorusSettings:
 
 @runs.reporting()
 def start() -> None:
-    side_run.start("torus", {f"--{name}": value for name, value in asdict(settings()).items()})
+    runs.start_beside("torus", {f"--{name}": value for name, value in asdict(settings()).items()})
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
