@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from bort_engine.encoder.costs import n_parameters
 from bort_engine.search.result import AFFORDABLE, Front, Point, Shown, cheapest
 from bort_engine.show import front as words
 from bort_engine.show.theme import listed
@@ -60,7 +61,7 @@ class Budget:
 
     def best(self, front: Front) -> Point | None:
         """Return the best point that fits, if any does."""
-        return self.best_of(front.above_chance, front.source_point.shown_error)
+        return self.best_of(front.above_chance, words.source_error(front))
 
     def best_of(self, points: Iterable[Shown], source_error: float) -> Shown | None:
         """Return the best of some points, or shapes, that fits, if any does."""
@@ -69,7 +70,7 @@ class Budget:
 
     def misses(self, front: Front, point: Point) -> dict[str, float]:
         """Return by how much a point misses each limit, in its unit."""
-        lost = 100 * (point.shown_error - front.source_point.shown_error)
+        lost = 100 * (point.shown_error - words.source_error(front))
         values = {"points": lost, "ms": point.latency_ms, "M": point.n_parameters / 1e6}
         limits = zip(values.items(), (self.lose, self.ms, self.size), strict=True)
         return {unit: x - most for (unit, x), most in limits if most is not None and x > most}
@@ -108,7 +109,11 @@ BUDGETS = {
     "Laptop": NamedBudget("laptop", "The fastest that loses at most 1 point.", "latency", 1.0),
     "Phone": NamedBudget("smartphone", "The smallest that loses at most 3 points.", "size", 3.0),
     "Server": NamedBudget(
-        "dns", "The most accurate in half the source's time.", "error", None, 0.5
+        "dns",
+        "The most accurate in half the source's time (the largest's, where that was not timed).",
+        "error",
+        None,
+        0.5,
     ),
 }
 
@@ -125,17 +130,21 @@ def recommendation(front: Front, budget: Budget) -> str:
             f"Nothing here meets all of that. Nearest is {near.architecture}, which misses "
             f"by {by}: {gains(front, near)}."
         )
-    if best == source:
+    if best == source and not words.measured_against(front):
         return f"Nothing smaller fits: take {words.reference(front)}, as it is."
     return f"Take {best.architecture}: {gains(front, best)}."
 
 
 def gains(front: Front, point: Point) -> str:
     """Say what a point gains on the source, and what it loses."""
-    source = front.source_point
-    faster, lost = source.latency_ms / point.latency_ms, point.shown_error - source.shown_error
-    share = point.n_encoder_parameters / source.n_encoder_parameters
+    source, lost = front.source_point, point.shown_error - words.source_error(front)
+    encoder = source.n_encoder_parameters
+    speed = f"{source.latency_ms / point.latency_ms:.1f} times as fast"
+    if outside := words.measured_against(front):
+        encoder = n_parameters(outside.architecture, outside).encoder
+        speed = f"{point.latency_ms:.2f} ms"
+    share = point.n_encoder_parameters / encoder
     change = f"loses {100 * lost:.1f}" if lost >= 0 else f"gains {-100 * lost:.1f}"
     unit = "GLUE points (predicted)" if words.predicted(front) else f"points of {front.scale.unit}"
-    text = f"predicted {faster:.1f} times as fast, {share:.0%} of the encoder, {change} {unit}"
+    text = f"predicted {speed}, {share:.0%} of the encoder, {change} {unit}"
     return text if words.source_is_maximum(front) else f"{text}, against {words.reference(front)}"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bort_engine.encoder.latency import LatencyReport
+    from bort_engine.encoder.sources import Source
     from bort_engine.encoder.space import Architecture
     from bort_engine.encoder.stopwatch import Times
     from bort_engine.finetune.report import Model
@@ -48,6 +49,24 @@ def predicted(front: Front) -> bool:
 def source_is_maximum(front: Front) -> bool:
     """Is T the source itself, or only the largest architecture of a smaller space?"""
     return front.source in sources and sources[front.source].architecture == front.maximum
+
+
+def outside(front: Front) -> Source | None:
+    """Return a known source that lies outside the space, as that of a grid may: it is not timed."""
+    return None if source_is_maximum(front) else sources.get(front.source)
+
+
+def measured_against(front: Front) -> Source | None:
+    """Return the source outside the space that points are held against.
+
+    Predicted fronts have none: the largest of Bort's space stands in for a source of 24 layers.
+    """
+    return None if predicted(front) else outside(front)
+
+
+def source_error(front: Front) -> float:
+    """Return the error that lost points are counted from."""
+    return front.scale.source_error if measured_against(front) else front.source_point.shown_error
 
 
 def landmarks(front: Front, recommended: Point | None = None) -> dict[str, Point]:
@@ -98,6 +117,8 @@ def exported(front: Front) -> dict[str, Point]:
 def deployed(front: Front) -> str:
     """Say whether a smaller model still pays where the source may be exported in int8."""
     source, best = front.source_point, front.recommended
+    if outside(front):  # its own export was not timed
+        return ""
     if front.latency.runtime in INT8:
         if best == source:
             return (
@@ -193,6 +214,8 @@ def _lead(front: Front, point: Point, other: Point) -> str:
 
 def reference(front: Front) -> str:
     """Name what a point is compared with."""
+    if source := measured_against(front):
+        return f"the source, {source.architecture}"
     role = "the source" if source_is_maximum(front) else "the largest of the space"
     return f"{role}, {front.maximum}"
 
@@ -378,17 +401,17 @@ def facts(front: Front, point: Point) -> list[Fact]:
     A source outside the space, a grid's say, was not timed with it: then a latency stands alone.
     """
     source, error = front.source_point, front.source_point.shown_error
-    outside = sources.get(front.source) if not source_is_maximum(front) else None
+    beyond = outside(front)
     costs = cost_facts(point, source, "predicted")
-    if outside:
-        size = n_parameters(outside.architecture, outside)
+    if beyond:
+        size = n_parameters(beyond.architecture, beyond)
         totals = (size.total, size.encoder)
         values = (point.n_parameters, point.n_encoder_parameters)
         deltas = [_change(a, b) for a, b in zip(values, totals, strict=True)]
         costs = [replace(f, delta=d) for f, d in zip(costs, [*deltas, None], strict=True)]
         error = front.scale.source_error
     card = [*costs, score_fact(front, point.shown_error, error)]
-    alone = point == source and not outside
+    alone = point == source and not beyond
     return [replace(fact, delta=None) for fact in card] if alone else card
 
 
@@ -405,7 +428,7 @@ def score_fact(front: Front, error: float, source_error: float) -> Fact:
 
 def against(front: Front, point: Point) -> str:
     """Name what a point's card compares it with; nothing where it is the source itself."""
-    if not source_is_maximum(front) and (source := sources.get(front.source)):
+    if source := outside(front):
         return f"the source, {source.architecture}, which is outside the space and was not timed"
     return "" if point == front.source_point else reference(front)
 

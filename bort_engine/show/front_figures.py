@@ -102,11 +102,12 @@ class Axes:
         runtime = theme.RUNTIMES[front.latency.runtime]
         label = f"Latency (ms, {runtime}, batch {batch}, {tokens} tokens)"
         of_kind = {"class": DEV, "number": NUMBER}
-        best = "the source" if words.source_is_maximum(front) else "the largest"
+        is_source = words.source_is_maximum(front) or words.measured_against(front)
+        best = "the source" if is_source else "the largest"
         lost = f"Points of {front.scale.unit} lost to {best}, on dev"
         if words.predicted(front):
             lost = f"GLUE points lost to {best} (predicted)"
-        least = front.source_point.shown_error
+        least = words.source_error(front)
         return {
             "size": ENCODER if self.effective else TOTAL,
             "lost": Measure("lost", lost, lambda p: 100 * (p.shown_error - least)),
@@ -287,7 +288,7 @@ def _draw_loss(
     low, high = min(x.of(drawn)), max(x.of(drawn))
     deepest = max(y.of(drawn))
     for name, error in simple.items():
-        lost = 100 * (error - front.source_point.shown_error)
+        lost = 100 * (error - words.source_error(front))
         if 0 < lost < 1.1 * deepest:
             figure.add_hline(
                 lost,

@@ -5,9 +5,16 @@ from dataclasses import replace
 import pytest
 
 from bort_engine.search.result import mark_pareto
+from bort_engine.search.scale import Scale
 from bort_engine.show import budget as budgets
 from bort_engine.show.budget import Budget
-from tests.show.test_front import point, small  # noqa: F401  (a fixture)
+from bort_engine.show.front_figures import Axes, scatter
+from tests.show.test_front import (
+    point,
+    small,  # noqa: F401  (a fixture)
+    trace,
+    whole,
+)
 
 
 def test_a_budget_names_the_best_point_that_fits(small):  # noqa: F811
@@ -19,11 +26,27 @@ def test_a_budget_names_the_best_point_that_fits(small):  # noqa: F811
 
 
 def test_the_recommendation_says_what_is_gained_and_lost(small):  # noqa: F811
-    text = budgets.recommendation(small, Budget())
+    text = budgets.recommendation(whole(small), Budget())
     assert text.startswith("Take 4,2,8,8") and "1.3 times as fast, 75% of the encoder" in text
-    assert "loses 1.0 points of accuracy" in text
-    source = budgets.recommendation(small, Budget(lose=0.0))
-    assert source.startswith("Nothing smaller fits: take the largest of the space, 6,2,8,8")
+    assert text.endswith("loses 1.0 points of accuracy.")
+    source = budgets.recommendation(whole(small), Budget(lose=0.0))
+    assert source == "Nothing smaller fits: take the source, 6,12,384,1536, as it is."
+
+
+def test_a_grids_points_are_held_against_the_source_outside_it(small):  # noqa: F811
+    grid = replace(small, scale=Scale(0.08, 0.42))  # its largest loses 2 points itself
+    text = budgets.recommendation(grid, Budget(lose=3.0))
+    # 3 of 10.646784 million in the encoder; the source was not timed.
+    assert text == (
+        "Take 4,2,8,8: predicted 6.00 ms, 28% of the encoder, loses 3.0 points of accuracy, "
+        "against the source, 6,12,384,1536."
+    )
+    assert Budget(lose=2.5).best(grid) == grid.source_point and not Budget().best(grid)
+    assert budgets.recommendation(grid, Budget(lose=2.5)).startswith("Take 6,2,8,8: ")
+    assert budgets.recommendation(grid, Budget()).startswith("Nothing here meets all of that.")
+    drawn = trace(scatter(grid, Axes()), "On the front")
+    assert list(drawn.y) == pytest.approx([2, 3, 17])
+    assert "against the source, 6,12" in budgets.limits(grid)[0].what
 
 
 def test_where_nothing_fits_the_nearest_is_named_with_what_it_misses_by(small):  # noqa: F811
