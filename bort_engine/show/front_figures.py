@@ -194,7 +194,7 @@ def scatter(
         layer = Layer("Chosen", "circle-open", theme.VERMILION, [chosen])
         figure.add_scatter(**_trace(front, layer, ring, x=x, y=y))
         is_named = any(chosen in named.points for named in marks(front, axes.recommended))
-        figure.data[-1].update(_label(layer, "" if is_named else "Chosen", "top center"))
+        figure.data[-1].update(_label(layer, "" if is_named else "Chosen", "bottom center"))
     corner = {"xref": "paper", "yref": "paper", "x": 1, "y": 0}
     corner |= {"xanchor": "right", "yanchor": "bottom", "showarrow": False, "font": {"size": 11}}
     figure.add_annotation(
