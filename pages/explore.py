@@ -1,24 +1,31 @@
 """Explore: a source model, a task and a budget in; a recommended smaller model, and the front."""
 
 from functools import partial
-from pathlib import Path
 
 import streamlit as st
 
 from bort_engine.data.tasks import TASKS
-from bort_engine.encoder.timing import LatencySettings, Runtime
+from bort_engine.encoder.timing import Runtime
 from bort_engine.runs.text import literal
-from bort_engine.search import errors as oracles
-from bort_engine.search import front as extract
 from bort_engine.search.result import Front
 from bort_engine.show import budget as budgets
 from bort_engine.show import front as words
 from bort_engine.show.theme import short
 from pages.parts import budget as budget_fields
-from pages.parts import chart, checkpoint, form, measure, models, rather, runs, texts, uneven
+from pages.parts import (
+    chart,
+    checkpoint,
+    form,
+    measure,
+    models,
+    rather,
+    recorded,
+    runs,
+    texts,
+    uneven,
+)
 from pages.parts import point as chosen
 
-PREDICTED = "glue"  # nothing is trained: errors from published scores, in Bort's own space
 KEPT = "explore"  # what the address said that no widget is bound to, when the page was left
 BOUND = {"source", "epsilon", "lose", "ms", "size", "promise", "effective", "differ"}
 EPSILON = (
@@ -43,39 +50,21 @@ def change_task() -> None:
     st.query_params["task"] = st.session_state["task"]
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
-def look_up(source: str, task: str, epsilon: float, runtime: Runtime = "pytorch") -> Front:
-    """Return a front that needs no training. Raises ValueError where there is none."""
-    if task != PREDICTED:
-        if runtime != "pytorch":  # PyTorch's are shipped for one length each, whatever it is
-            settings = LatencySettings(runtime=runtime)
-            return extract.front(source, task, epsilon, errors="recorded", settings=settings)
-        return extract.front(source, task, epsilon, errors="recorded")
-    search = extract.Search(space="bort")
-    return extract.front(source, epsilon=epsilon, search=search, oracle="glue", latency="recorded")
-
-
-@st.cache_data(max_entries=1, show_spinner=False)
-def recorded(changed: tuple[tuple[Path, int], ...]) -> list[tuple[str, str]]:
-    """Return the sources and tasks on record, read again only once a file changes."""
-    return oracles.recorded_tasks()
-
-
 st.markdown(
     "Pick a pretrained model and what you can afford: see which smaller network in it to take, and "
     "what you give up."
 )
 if st.session_state.pop("left", False) and not st.query_params.keys() - BOUND:
     st.query_params.update(st.session_state.get(KEPT, {}))  # back by way of the menu
-on_record = recorded(runs.tables())
+on_record = recorded.tasks(runs.tables())
 fold = st.container(key="fold")
 with st.container(border=True, key="form"):
     columns = st.columns([3, 4, 3, 6], vertical_alignment="bottom")
     source_name = form.pick_source(columns[0], "source", leave_source)
-    tasks = [PREDICTED] if source_name.startswith("bert-large") else []
+    tasks = [recorded.PREDICTED] if source_name.startswith("bert-large") else []
     titles = form.tasks()
     tasks += sorted(titles, key=lambda name: (source_name, name) not in on_record)
-    titles[PREDICTED] = "GLUE average, predicted"
+    titles[recorded.PREDICTED] = "GLUE average, predicted"
     form.say_unknown("task", tasks)
     if (asked := st.query_params.get("task")) in tasks:
         st.session_state.setdefault("task", asked)
@@ -84,7 +73,7 @@ with st.container(border=True, key="form"):
     )
     epsilon = columns[2].slider(
         "Epsilon",
-        *(0.05, 1.0, 0.1, 0.05),
+        *(recorded.EPSILONS[0], recorded.EPSILONS[-1], recorded.EPSILON, recorded.STEP),
         key="epsilon",
         bind="query-params",
         on_change=runs.leave_run,
@@ -112,7 +101,7 @@ with st.container(border=True, key="form"):
         key="measure_here",
         on_change="rerun",
     )
-    measured_task = next(iter(TASKS)) if task == PREDICTED else task
+    measured_task = next(iter(TASKS)) if task == recorded.PREDICTED else task
     with box, st.form("measure", border=False):
         measure.show_form(source_name, measured_task, epsilon)
         if box.open:  # a mistake in it is told where it can be seen
@@ -147,8 +136,9 @@ with runs.warning(closing=bool(run_id)):
             runs.show_ended(run, status)
             if front is None:
                 measure.show_candidates(run, run.metrics(last=2000))
-    elif task == PREDICTED or (source_name, task) in on_record:
-        front = look_up(source_name, task, epsilon, runtime)
+    elif task == recorded.PREDICTED or (source_name, task) in on_record:
+        print(repr(epsilon))
+        front = recorded.look_up(source_name, task, epsilon, runtime)
     else:
         st.info(
             f"**Nothing is on record for {source_name} on this task yet.** Press “Measure it here” "

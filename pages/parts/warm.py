@@ -7,8 +7,11 @@ browser needs as long until it asks for one.
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from threading import Thread
+from time import sleep
 
 import streamlit as st
+
+AFTER_S = 5.0  # by then the first visit is over, if one came at once
 
 
 @asynccontextmanager
@@ -18,14 +21,17 @@ async def lifespan(app: st.App) -> AsyncIterator[None]:
 
 
 def warm_up() -> None:
-    """Import what Explore imports, and make its first front and plot."""
-    from bort_engine.runs.events import silent
-    from bort_engine.search.front import front
+    """Import what Explore imports, make its first front and plot, and then its other fronts."""
+    from bort_engine.data.tasks import TASKS
     from bort_engine.show import budget, front_figures  # noqa: F401 (it is Explore's)
     from pages.parts import budget as fields  # noqa: F401 (so too)
-    from pages.parts import chart, checkpoint, form, models, rather, texts  # noqa: F401
+    from pages.parts import chart, checkpoint, form, models, rather, recorded, texts  # noqa: F401
 
+    task = next(iter(TASKS))
     with suppress(ValueError):  # where no record ships the page says so
-        first = front(form.DEFAULT, errors="recorded", on_progress=silent)
+        first = recorded.look_up(form.DEFAULT, task, recorded.EPSILON)
         axes, others = front_figures.Axes(), rather.references(first)
         front_figures.scatter(first, axes, others, first.recommended).to_json()
+        sleep(AFTER_S)
+        for epsilon in recorded.EPSILONS:  # a turn of the slider then finds its front made
+            recorded.look_up(form.DEFAULT, task, epsilon)

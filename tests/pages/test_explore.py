@@ -19,6 +19,7 @@ from bort_engine.encoder.space import Architecture
 from bort_engine.encoder.stopwatch import Timed, Times
 from bort_engine.encoder.timing import LatencySettings
 from bort_engine.runs import jobs, records
+from bort_engine.runs.events import silent
 from bort_engine.runs.provenance import Provenance
 from bort_engine.runs.work import Process
 from bort_engine.search import errors as oracles
@@ -59,6 +60,7 @@ def calls(monkeypatch) -> list[tuple]:
     calls: list[tuple] = []
 
     def front(source, task="", epsilon=0.1, **options):
+        assert options.pop("on_progress") is silent  # a server's terminal shows no bars
         calls.append((source, task, epsilon, options))
         return front_at(epsilon, predicted=options.get("oracle") == "glue")
 
@@ -80,7 +82,8 @@ def points_table(at) -> pd.DataFrame:
 
 def test_opening_shows_the_recorded_front_at_once(calls):
     at = opened()
-    assert calm(at) and calls == [("minilm-l6", "rotten-tomatoes", 0.1, {"errors": "recorded"})]
+    options = {"errors": "recorded", "settings": None}
+    assert calm(at) and calls == [("minilm-l6", "rotten-tomatoes", 0.1, options)]
     assert "Recorded on Synthetic CPU, 2000-01-01" in words(at)
     assert card(at) == str(FRONT.knee.architecture)
     assert not at.dataframe and len(points_table(at)) == len(FRONT.points)
