@@ -137,7 +137,8 @@ class Nodes:
                 host, _, port = self.cluster.rpartition(":")
                 with socket.create_connection((host, int(port)), CONNECT_S) as connection:
                     connection.sendall(GREETING)
-                    connection.recv(1)
+                    if not connection.recv(1):
+                        raise ConnectionError("it hangs up")
             done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S)
             if done.returncode == 0:
                 return json.loads(done.stdout.splitlines()[-1])
