@@ -46,7 +46,7 @@ from bort_engine.finetune.tau import NEAR_DUPLICATE, nearest
 from bort_engine.runs import records
 from bort_engine.runs.events import Progress, Stop
 from bort_engine.runs.provenance import Provenance
-from bort_engine.runs.workers import side_by_side
+from bort_engine.runs.workers import Processes
 from bort_engine.training.metrics import divergence
 from bort_engine.training.precision import precision
 
@@ -389,7 +389,7 @@ def main() -> None:
         def tell(event: dict[str, Any]) -> None:
             print(event["stage"], event["done"], file=sys.stderr, flush=True)
 
-        for finished in side_by_side(measure, units, 2, tell):
+        for _, finished in Processes(measure, 2, tell).each(units):
             print(f"{finished}: finished", file=sys.stderr, flush=True)
         every = list(gains(out, seeds))
         labeller = {gain.task: accuracies for gain, accuracies in every}

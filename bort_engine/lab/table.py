@@ -4,17 +4,18 @@ On each task the source is fine-tuned; by seed, an elastic student gives a front
 points are cut and polished: the recommended one, which loses at most a point on dev, and the best
 with a quarter of the encoder. Beside them stand the most frequent class, linear models, a ready
 smaller model fine-tuned alike, and the students' own shapes fine-tuned on labels alone. What is
-made is kept in a folder by task, so that a table that was stopped goes on. Test splits are opened
-once, when all models are there.
+made is kept in a folder by task, so that a table that was stopped goes on. Workers make the rows,
+which are put on record here as they come. Test splits are opened once, when all models are there.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -24,19 +25,33 @@ from bort_engine.encoder.latency import LatencySettings
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
 from bort_engine.encoder.turns import median_ms
-from bort_engine.lab.table_models import Job, Models, rounded
-from bort_engine.lab.table_record import BY_STUDENT, SMALLER, OnTest, Table
+from bort_engine.lab.table_models import FIRST, Job, Models, make_row, rounded
+from bort_engine.lab.table_record import (
+    BY_STUDENT,
+    ONCE,
+    SMALLER,
+    Name,
+    OnTest,
+    Table,
+    TaskRows,
+)
 from bort_engine.runs import records
+from bort_engine.runs.cluster import Nodes
 from bort_engine.runs.events import Event, Progress, Stop, bar, check, never, silent
 from bort_engine.runs.provenance import Provenance, n_threads
-from bort_engine.runs.workers import side_by_side
+from bort_engine.runs.workers import Item, Work, Workers, n_workers
+from bort_engine.search.candidates import calibration_for
+from bort_engine.search.errors import searched
 from bort_engine.search.evaluate import BriefTraining
+from bort_engine.search.result import Search
 from bort_engine.training import metrics
-from bort_engine.training.precision import precision
+from bort_engine.training.precision import VARIABLE, precision
 
 TASKS = ("rotten-tomatoes", "rated-tweets", "reuters-r8", "same-article", "newsgroups")
+MAKING, OPENING = "making the models", "opening the test splits"
 N_RESAMPLES = 2000
 N_TIMED = 200  # texts, one at a time, of a model on words
+Team = Callable[..., Workers[Any, TaskRows]]  # of some work, and what hears of its progress
 
 
 def table(
@@ -49,7 +64,8 @@ def table(
     polish: int = 300,
     test: bool = True,
     training: BriefTraining | None = None,
-    processes: int = 0,
+    workers: int = 0,
+    nodes: Nodes | None = None,
     out: str | Path,
     on_progress: Progress = bar,
     stop: Stop = never,
@@ -64,7 +80,8 @@ def table(
         epsilon: of the fronts that points are chosen from.
         polish: steps in which a student is distilled on its own.
         test: open the locked test splits, once, when all models are there.
-        processes: tasks at a time, with one thread each; 0 for as many as there are processors.
+        workers: processes of one thread that make rows side by side; 1 for this one alone, with all
+            threads; 0 for as many as there are tasks and processors, at most 8.
         out: the folder that everything is kept in; given again, what is there is not made again.
 
     Raises:
@@ -74,36 +91,39 @@ def table(
     source = Source.load(source) if isinstance(source, str) else source
     training = training or BriefTraining()
     check_epsilon(epsilon)
-    limits = (
-        ("seeds", seeds, 1, 100),
-        ("polish", polish, 0, 100_000),
-        ("processes", processes, 0, 256),
-    )
-    for name, value, least, most in limits:
+    for name, value, least, most in (("seeds", seeds, 1, 100), ("polish", polish, 0, 100_000)):
         if type(value) is not int or not least <= value <= most:
             raise ValueError(f"{name} is {value!r}; allowed: {least} to {most}.")
     names = [find_task(task).name for task in dict.fromkeys(tasks)]
     if not names:
         raise ValueError("tasks is empty; give one at least.")
-    fixed = (seeds, epsilon, polish, training)
-    jobs = [
-        Job(source, Source.load(smaller), task, *fixed, Path(out) / _folder(task)) for task in names
-    ]
+    fixed = (seeds, epsilon, polish, training, n_threads(), Path(out).absolute())
+    jobs = [Job(source, Source.load(smaller), task, *fixed) for task in names]
+    jobs = [replace(job, digest=job.digest_here()) for job in jobs]
     for job in jobs:
         job.read()  # a mistake is told before anything slow begins
-    n = min(processes or n_threads(), len(jobs))
+    nodes = nodes or Nodes()
+    n = nodes.n_workers(workers, usual=min(len(jobs), n_workers(0)))
     made = Provenance.here("torch", "transformers", "scikit-learn", precision=precision())
-    on_progress({"stage": "making the models", "done": 0, "total": len(jobs)})
-    for _ in side_by_side(_make, jobs, n, _Told(jobs, "making the models", on_progress), stop):
-        pass
+    variables = {VARIABLE: precision()}  # another machine might choose another
+    team = partial(nodes.team, n=n, stop=stop, variables=variables)
+    on_progress({"stage": MAKING, "done": 0, "total": 0})
+    for job in jobs:  # what could not be made is tried again
+        records.write(job.record, replace(job.read(), problem=""))
+    _make(jobs, (FIRST,), team, on_progress)
     for job in jobs:  # alone, one after another: nothing may run beside what is timed
+        if any(unit.name == BY_STUDENT[0] for unit in job.ready()):
+            settings = LatencySettings(sequence_length=job.read().max_length)
+            space = searched(Search().space, "elastic", source)
+            calibration_for(source, space, settings, on_progress=on_progress)
+    _make(jobs, ONCE + BY_STUDENT, team, on_progress)
+    for job in jobs:
         on_progress({"stage": "timing", "done": 0, "total": 1, "detail": job.task})
         check(stop)
         _time(job)
     if test:
-        told = _Told(jobs, "opening the test splits", on_progress)
-        for _ in side_by_side(_open_test, jobs, n, told, stop):
-            pass
+        for job, known in _each(_open_test, jobs, team, OPENING, 0, len(jobs), on_progress):
+            records.write(job.record, known)
     result = Table(
         source=source.name,
         smaller=smaller,
@@ -118,53 +138,37 @@ def table(
     return result
 
 
-def _folder(task: str) -> str:
-    """Return a folder's name for a task, which may be a path with columns."""
-    return re.sub(r"[^\w.-]+", "-", task).strip("-")[-80:]
+def _make(jobs: Sequence[Job], names: Collection[Name], team: Team, on_progress: Progress) -> None:
+    """Let a team make what is missing of these names; each row is on record as soon as it comes."""
+    units = [unit for job in jobs for unit in job.ready(names)]
+    done = sum(len(job.read().rows) for job in jobs)
+    total = sum(len(job.cells) for job in jobs)
+    for unit, part in _each(make_row, units, team, MAKING, done, total, on_progress):
+        unit.job.add(part)
+        units += [other for other in unit.job.ready(names) if other not in units]
 
 
-class _Told:
-    """Turns what workers tell of their tasks into one stage that counts rows."""
+def _each(
+    work: Work[Item, TaskRows],
+    items: Sequence[Item],
+    team: Team,
+    stage: str,
+    done: int,
+    total: int,
+    on_progress: Progress,
+) -> Iterator[tuple[Item, TaskRows]]:
+    """Let a team do the work on items, and yield each with its result; it is all one stage."""
 
-    def __init__(self, jobs: Sequence[Job], stage: str, on_progress: Progress) -> None:
-        self.jobs, self.stage, self.on_progress = jobs, stage, on_progress
-        self.total = sum(len(job.cells) for job in jobs)
-        self.done = [0] * len(jobs)
+    def tell(detail: str) -> None:
+        on_progress({"stage": stage, "done": done, "total": total, "detail": detail})
 
-    def __call__(self, event: Event) -> None:
-        item = event["item"]
-        self.done[item] = event.get("rows", self.done[item])
-        detail = f"{self.jobs[item].task}: {event['stage']} {event['done']}/{event['total']}"
-        event = {"stage": self.stage, "done": sum(self.done), "total": self.total}
-        self.on_progress(event | {"detail": detail})
+    def hear(event: Event) -> None:
+        tell(f"{items[event['item']]}: {event['stage']} {event['done']}/{event['total']}")
 
-
-def _make(job: Job, on_progress: Progress, stop: Stop) -> str:
-    """Make what is missing of a task's rows, each on record before the next."""
-    known = job.read()
-    done = {(row.name, row.seed) for row in known.rows}
-    models = Models(job, on_progress, stop)
-    try:
-        report = models.teacher.report
-        known = replace(
-            known,
-            kind=report.kind,
-            n_labelled=report.n_labelled,
-            n_dev=report.n_dev,
-            max_length=report.max_length,
-            cut=report.cut,
-            problem="",
-        )
-        for name, seed in job.cells:
-            check(stop)
-            label = f"{name}, seed {seed}" if name in BY_STUDENT else name
-            on_progress({"stage": label, "done": 0, "total": 1, "rows": len(known.rows)})
-            if (name, seed) not in done:
-                known = replace(known, rows=(*known.rows, models.row(name, seed)))
-                records.write(job.record, known)
-    except ValueError as e:  # of this task alone: others go on
-        records.write(job.record, replace(known, problem=str(e)))
-    return job.task
+    for item, result in team(work, on_progress=hear).each(items):
+        yield item, result
+        done += 1
+        tell(f"{item}: done")
 
 
 def _time(job: Job) -> None:
@@ -193,27 +197,26 @@ def _words_ms(job: Job) -> float:
     return round(float(np.median(times)), 3)
 
 
-def _open_test(job: Job, on_progress: Progress, stop: Stop) -> str:
+def _open_test(job: Job, on_progress: Progress, stop: Stop) -> TaskRows:
     """Score all models of a task on its test split; the only place that loads it, and it does once.
 
     Intervals: the texts are drawn with replacement, the same ones for every model.
     """
     known = job.read()
     if known.problem or all(row.test for row in known.rows):
-        return job.task
+        return known
     models, outputs = Models(job, on_progress, stop), []
     test = load_test(job.task)
     labels, source = np.array(test["label"]), [row.name for row in known.rows].index("source")
-    for done, row in enumerate(known.rows):
+    for row in known.rows:
         check(stop)
-        on_progress({"stage": row.name, "done": 0, "total": 1, "rows": done})
+        on_progress({"stage": row.name, "done": 0, "total": 1})
         outputs.append(models.model(row.name, row.seed).outputs(test))
     rows = (
         replace(row, test=result)
         for row, result in zip(known.rows, on_test(labels, outputs, source), strict=True)
     )
-    records.write(job.record, replace(known, n_test=len(labels), rows=tuple(rows)))
-    return job.task
+    return replace(known, n_test=len(labels), rows=tuple(rows))
 
 
 def on_test(labels: np.ndarray, outputs: Sequence[np.ndarray], source: int) -> Iterator[OnTest]:

@@ -1,13 +1,19 @@
-"""The models of a task's part of a `table`: made, or found where they were kept."""
+"""The models of a task's part of a `table`: made, or found where they were kept.
+
+A unit of work makes one row. It needs what the units before it left in the cache and in the task's
+folder, and is the same whoever makes it, however often.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import platform
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,6 +21,7 @@ from bort_engine.data.tasks import find_task
 from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
+from bort_engine.encoder.timing import LatencySettings
 from bort_engine.lab.table_record import BY_STUDENT, ONCE, Name, Row, TaskRows
 from bort_engine.runs import records
 from bort_engine.runs.events import Progress, Stop, step_events
@@ -29,12 +36,16 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel
 
+FIRST = ONCE[0]
 QUARTER = 0.25  # of the source's encoder parameters
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One task's part of a table, in `folder`."""
+    """One task's part of a table, in a folder of `out`.
+
+    Points are chosen by latencies on so many `threads`; `digest` is of a user's texts and models.
+    """
 
     source: Source
     smaller: Source
@@ -43,13 +54,51 @@ class Job:
     epsilon: float
     polish: int
     training: BriefTraining
-    folder: Path
+    threads: int
+    out: Path
+    digest: str = ""
+
+    def digest_here(self) -> str:
+        """Return the digest of what this process reads."""
+        return find_task(self.task).digest + self.source.digest() + self.smaller.digest()
+
+    def __str__(self) -> str:
+        return self.task
+
+    @property
+    def folder(self) -> Path:
+        """Where all is kept: the task may be a path with columns."""
+        return self.out / re.sub(r"[^\w.-]+", "-", self.task).strip("-")[-80:]
 
     @property
     def cells(self) -> list[tuple[Name, int]]:
         """The rows to fill: those made once, then those of each elastic student."""
         once: list[tuple[Name, int]] = [(name, 0) for name in ONCE]
         return once + [(name, seed) for seed in range(self.seeds) for name in BY_STUDENT]
+
+    def ready(self, names: Collection[Name] = (*ONCE, *BY_STUDENT)) -> list[Unit]:
+        """Return the rows of these names that are missing and can be made now.
+
+        A task's first row comes with T, which all others need, and a seed's first one with its
+        front. After a problem there are none.
+        """
+        known = self.read()
+        done = {(row.name, row.seed) for row in known.rows}
+        can_begin = {FIRST}
+        can_begin |= {*ONCE, BY_STUDENT[0]} if (FIRST, 0) in done else set()
+        return [
+            Unit(self, name, seed)
+            for name, seed in self.cells
+            if name in names and (name, seed) not in done and not known.problem
+            if name in can_begin or (BY_STUDENT[0], seed) in done
+        ]
+
+    def add(self, part: TaskRows) -> None:
+        """Put a new row, or why there is none, on record."""
+        known = self.read()
+        rows = sorted((*known.rows, *part.rows), key=lambda r: self.cells.index((r.name, r.seed)))
+        problem = known.problem or part.problem
+        records.write(self.record, replace(part, rows=tuple(rows), problem=problem))
 
     @property
     def record(self) -> Path:
@@ -79,6 +128,41 @@ class Job:
         return known
 
 
+class Unit(NamedTuple):
+    """A piece of work: one row of a task."""
+
+    job: Job
+    name: Name
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.job}: {self.name}, seed {self.seed}"
+
+
+def make_row(unit: Unit, on_progress: Progress, stop: Stop) -> TaskRows:
+    """Make one row, or say why that cannot be, in a worker.
+
+    Raises:
+        OSError: the worker sees other files than whoever asks.
+    """
+    job = unit.job
+    part = TaskRows(job.task, job.settings)
+    try:
+        models = Models(job, on_progress, stop)
+        report = models.teacher.report
+        part = replace(
+            part,
+            kind=report.kind,
+            n_labelled=report.n_labelled,
+            n_dev=report.n_dev,
+            max_length=report.max_length,
+            cut=report.cut,
+        )
+        return replace(part, rows=(models.row(unit.name, unit.seed),))
+    except ValueError as e:  # of this task alone: others go on
+        return replace(part, problem=str(e))
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """A finished model: what it says of a split, (n, classes) or (n, 1), and what it cost."""
@@ -94,6 +178,11 @@ class Models:
     """Makes a task's models, or finds them where they were kept."""
 
     def __init__(self, job: Job, on_progress: Progress, stop: Stop) -> None:
+        if not job.folder.is_dir() or job.digest != job.digest_here():
+            raise OSError(
+                f"a worker on {platform.node()} sees no {job.folder}, or other texts or models of "
+                f"{job.task}; let all machines share these folders."
+            )
         self.job, self.on_progress, self.stop = job, on_progress, stop
         self.n_outputs = len(find_task(job.task).labels) or 1
 
@@ -192,6 +281,7 @@ class Models:
                 job.epsilon,
                 search=Search(spot_checks=0),
                 training=job.training,
+                settings=LatencySettings(threads=job.threads),
                 seed=seed,
                 out=folder,
                 on_progress=self.on_progress,

@@ -119,7 +119,7 @@ class TaskRows:
 class Table:
     """Every model on every task, and where it was made.
 
-    `workers` tasks were worked on at a time, where several, with one thread each.
+    `workers` rows were made at a time, where several, with one thread each (or a cluster's).
     """
 
     source: str
@@ -162,7 +162,7 @@ class Table:
             ]
             same = sum(task.is_source("student") for task in self.tested)
             lines += [f"on {same} the student is the source itself"] if same else []
-        return "\n".join([*lines, f"made on {self.made}; {self.workers} tasks at a time"])
+        return "\n".join([*lines, f"made on {self.made}; {self.workers} rows at a time"])
 
 
 def _line(row: Row, task: TaskRows) -> str:

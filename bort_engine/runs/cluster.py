@@ -26,14 +26,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from bort_engine.runs.events import Stop, check, never, silent
+from bort_engine.runs.events import Progress, Stop, check, never, silent
 from bort_engine.runs.provenance import code_digest, versions
 from bort_engine.runs.records import cache_dir
 from bort_engine.runs.text import one_line
 from bort_engine.runs.workers import (
+    FEW_KERNELS,
     MOST_WORKERS,
     THREADS,
+    Here,
     Item,
+    Processes,
     Result,
     Work,
     Workers,
@@ -41,7 +44,9 @@ from bort_engine.runs.workers import (
 )
 
 RETRIES = 3  # of an item whose worker or node is lost
-CONNECT_S, ANSWER_S = 5.0, 30.0  # Ray itself would wait for minutes, and then end the process
+# Ray itself would wait for minutes, and then end the process.
+CONNECT_S, ANSWER_S = 3.0, 30.0  # to answer at all, and to say what nodes there are
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"  # of gRPC, which Ray speaks
 # Run in a process that can be ended while Ray waits in it.
 RESOURCES = """
 import json, ray, sys
@@ -56,8 +61,8 @@ class Nodes:
     """Which Ray cluster does the work, if one does, and what a worker has there.
 
     Args:
-        cluster: the Ray cluster whose nodes evaluate, as HOST:PORT, or auto for the one this
-            machine is in; --workers then limits how many evaluate at a time, where it is above 1.
+        cluster: the Ray cluster whose nodes do the work, as HOST:PORT, or auto for the one this
+            machine is in; --workers then limits how many work at a time, where it is above 1.
         cpus_per_worker: processors, and threads, of each worker on the cluster.
         gpus_per_worker: GPUs of each worker on the cluster; 0.5 lets two share one.
 
@@ -105,6 +110,20 @@ class Nodes:
             for node in nodes
         )
 
+    def team(
+        self,
+        work: Work[Item, Result],
+        n: int,
+        on_progress: Progress = silent,
+        stop: Stop = never,
+        weights: Callable[[], Iterable[Path]] = tuple,
+        variables: Mapping[str, str] | None = None,
+    ) -> Workers[Item, Result]:
+        """Return those who do the work: the cluster's, else n processes, or this one for 1."""
+        if self.cluster:
+            return OnCluster(work, self, n, weights, variables, stop)
+        return Processes(work, n, on_progress, stop) if n > 1 else Here(work, on_progress, stop)
+
     @property
     def _each(self) -> str:
         gpus = f" and {self.gpus_per_worker:g} GPUs" if self.gpus_per_worker else ""
@@ -116,7 +135,10 @@ class Nodes:
         try:
             if self.cluster != "auto":
                 host, _, port = self.cluster.rpartition(":")
-                socket.create_connection((host, int(port)), CONNECT_S).close()
+                with socket.create_connection((host, int(port)), CONNECT_S) as connection:
+                    connection.sendall(GREETING)
+                    if not connection.recv(1):
+                        raise ConnectionError("it hangs up")
             done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S)
             if done.returncode == 0:
                 return json.loads(done.stdout.splitlines()[-1])
@@ -146,11 +168,12 @@ class OnCluster(Workers[Item, Result]):
         self,
         work: Work[Item, Result],
         nodes: Nodes,
+        n: int = MOST_WORKERS,
         weights: Callable[[], Iterable[Path]] = tuple,
         variables: Mapping[str, str] | None = None,
         stop: Stop = never,
     ) -> None:
-        super().__init__(work, stop=stop)
+        super().__init__(work, n, stop=stop)
         self._nodes, self._weights, self._variables = nodes, weights, variables or {}
         self._waiting: dict[Any, Item] = {}  # by what Ray calls the result that is to come
         self._ray: Any = None
@@ -198,6 +221,7 @@ class OnCluster(Workers[Item, Result]):
             THREADS: str(self._nodes.cpus_per_worker),
             "BORT_CACHE": str(cache_dir().absolute()),
             "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "1000"),  # see __main__
+            **FEW_KERNELS,
             **self._variables,
         }
         if not self._nodes.gpus_per_worker:

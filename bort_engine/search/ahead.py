@@ -23,11 +23,10 @@ class Ahead:
     def __init__(
         self,
         workers: Workers[Unit, Evaluation],
-        n: int,
         evaluator: Evaluator,
         table: EvaluationTable,
     ) -> None:
-        self._workers, self.n, self._table = workers, n, table
+        self._workers, self.n, self._table = workers, workers.n, table
         self._evaluator, self._busy = evaluator, set[Shape]()
         self.batch: Sequence[Shape] = ()
 

@@ -19,11 +19,10 @@ from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture, SearchSpace
 from bort_engine.encoder.timing import USUAL_LENGTH
-from bort_engine.runs.cluster import Nodes, OnCluster
+from bort_engine.runs.cluster import Nodes
 from bort_engine.runs.events import Progress, Stop, silent
 from bort_engine.runs.provenance import Origin, Provenance
-from bort_engine.runs.workers import Processes, Workers
-from bort_engine.search.ahead import Ahead, Unit, evaluate_unit
+from bort_engine.search.ahead import Ahead, evaluate_unit
 from bort_engine.search.evaluate import (
     BriefTraining,
     Evaluation,
@@ -199,13 +198,11 @@ def measured(
     table = EvaluationTable(
         path, Header(evaluator.setup, report, Provenance.here(precision=precision()))
     )
-    team: Workers[Unit, Evaluation] | None = None
-    if nodes and nodes.cluster:
+    nodes, ahead = nodes or Nodes(), None
+    if workers > 1 or nodes.cluster:
         variables = {VARIABLE: precision()}  # another machine might choose another
-        team = OnCluster(evaluate_unit, nodes, evaluator.weights, variables, stop)
-    elif workers > 1:
-        team = Processes(evaluate_unit, workers, stop=stop)
-    ahead = Ahead(team, workers, evaluator, table) if team else None
+        team = nodes.team(evaluate_unit, workers, silent, stop, evaluator.weights, variables)
+        ahead = Ahead(team, evaluator, table)
 
     def evaluate_new(architecture: Shape) -> Evaluation:
         if ahead and not evaluator.is_exact(architecture):

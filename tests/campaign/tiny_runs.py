@@ -41,7 +41,7 @@ CASES = {
     "agora": "agora TINY --task TASK --architecture 1,2,16,24 --labelled 60 --teacher-steps 60 "
     "--points 2 --candidates 2 --epochs 2",
     "table": "table TINY --smaller TINY --tasks TASK --seeds 1 --polish 5 --epsilon 0.5 "
-    "--processes 1 --teacher-steps 60 --steps 40 --train-batch-size 16",
+    "--workers 1 --teacher-steps 60 --steps 40 --train-batch-size 16",
 }
 RESULTS = ("front.json", "layers.json", "race.json", "report.json", "table.json")
 DISPENSABLE = ("metrics.jsonl", "status.json")  # of progress: a full disk keeps them from nobody

@@ -8,10 +8,12 @@ import pytest
 from bort_engine.encoder.space import Architecture
 from bort_engine.lab import table_models
 from bort_engine.lab.table import on_test, table
+from bort_engine.lab.table_models import Job, Unit, make_row
 from bort_engine.lab.table_record import BY_STUDENT, ONCE, OnTest, Row, Table, TaskRows
 from bort_engine.runs import records
-from bort_engine.runs.events import Cancelled
+from bort_engine.runs.events import Cancelled, never, silent
 from bort_engine.runs.provenance import Provenance
+from bort_engine.search.evaluate import BriefTraining
 
 SHAPE = Architecture(1, 12, 96, 192)
 
@@ -84,7 +86,7 @@ def test_a_small_real_table_is_filled_goes_on_and_opens_test_at_the_end(
     quick_evaluator, small_task, tmp_path
 ):
     options = {"tasks": (small_task,), "smaller": "minilm-l6", "seeds": 1, "polish": 1}
-    options |= {"epsilon": 0.9, "processes": 1, "out": tmp_path}
+    options |= {"epsilon": 0.9, "workers": 1, "out": tmp_path}
     options["training"] = quick_evaluator.setup.training
 
     def stop_at_the_student(event):
@@ -114,6 +116,33 @@ def test_a_small_real_table_is_filled_goes_on_and_opens_test_at_the_end(
     assert json.loads(path.read_text()) == before
 
 
+@pytest.mark.timeout(900)  # two workers load torch
+def test_two_workers_make_the_rows_of_one_and_lose_none_where_they_stop(small_table, tmp_path):
+    on_record = {}
+
+    def stop_in_the_middle(event):
+        if event.get("detail", "").endswith("student, seed 0: done"):
+            path = next(tmp_path.glob("2/*/rows.json"))
+            on_record["rows"] = records.read(path, TaskRows).rows
+            raise Cancelled("stopped on request")
+
+    alone = small_table(tmp_path / "1", workers=1)
+    with pytest.raises(Cancelled):
+        small_table(tmp_path / "2", workers=2, on_progress=stop_in_the_middle)
+    assert 0 < len(on_record["rows"]) < len(alone)
+    assert small_table(tmp_path / "2", workers=2) == alone
+    rows = records.read(next(tmp_path.glob("2/*/rows.json")), TaskRows).rows
+    seconds = {(row.name, row.seed): row.seconds for row in rows}
+    assert all(seconds[row.name, row.seed] == row.seconds for row in on_record["rows"])
+
+
+def test_a_worker_that_sees_other_files_refuses(quick_evaluator, small_task, tmp_path):
+    source = quick_evaluator.source
+    job = Job(source, source, small_task, 1, 0.9, 1, BriefTraining(), 1, tmp_path, "another's")
+    with pytest.raises(OSError, match=r"a worker on .* or other texts or models of .*reviews.csv"):
+        make_row(Unit(job, "majority", 0), silent, never)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -122,7 +151,7 @@ def test_a_small_real_table_is_filled_goes_on_and_opens_test_at_the_end(
         ({"seeds": 0}, "seeds is 0; allowed: 1 to 100"),
         ({"epsilon": 2.0}, "epsilon"),
         ({"smaller": "nonsense"}, "source 'nonsense' is not known"),
-        ({"processes": -1}, "processes is -1; allowed: 0 to 256"),
+        ({"workers": -1}, "workers is -1; allowed: 0 to 256"),
     ],
 )
 def test_a_mistake_is_one_line_before_anything_is_made(change, words, tmp_path):
@@ -137,6 +166,6 @@ def test_a_task_that_cannot_be_learnt_says_so_and_the_others_go_on(tmp_path, mon
 
     monkeypatch.setattr(table_models.Models, "teacher", property(fail))
     tasks = ("rated-tweets", "rotten-tomatoes")
-    result = table("minilm-l6", tasks=tasks, smaller="minilm-l6", processes=1, out=tmp_path)
+    result = table("minilm-l6", tasks=tasks, smaller="minilm-l6", workers=1, out=tmp_path)
     assert [task.problem for task in result.tasks] == ["all of one class"] * 2
     assert result.tested == ()

@@ -141,11 +141,11 @@ def test_other_code_is_refused(two_nodes, monkeypatch):
 def test_other_weights_are_refused(two_nodes, tmp_path, monkeypatch):
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"weights")
-    workers = OnCluster(begin, Nodes(two_nodes.address), lambda: [path])
+    workers = OnCluster(begin, Nodes(two_nodes.address), weights=lambda: [path])
     assert results(workers, [(str(tmp_path), 1, 0)])
     monkeypatch.setattr(cluster, "_digest", lambda path: "of others")
     with pytest.raises(ValueError, match="has other weights than this process, or none, in"):
-        results(OnCluster(refuse, Nodes(two_nodes.address), lambda: [path]), [7])
+        results(OnCluster(refuse, Nodes(two_nodes.address), weights=lambda: [path]), [7])
 
 
 @needs_ray
@@ -154,7 +154,9 @@ def test_evaluations_are_to_the_last_digit_those_of_local_workers(two_nodes, qui
     evaluator = quick_evaluator
     shapes = [replace(evaluator.source.architecture, num_hidden_layers=n) for n in (1, 2)]
     units = [(evaluator.source, evaluator.setup, shape) for shape in shapes]
-    there = results(OnCluster(evaluate_unit, Nodes(two_nodes.address), evaluator.weights), units)
+    there = results(
+        OnCluster(evaluate_unit, Nodes(two_nodes.address), weights=evaluator.weights), units
+    )
     here = results(Processes(evaluate_unit, 1), units)
     assert {u: (e.error, e.dev_error) for u, e in there.items()} == {
         u: (e.error, e.dev_error) for u, e in here.items()
@@ -171,18 +173,53 @@ def test_there_is_room_for_as_many_as_have_what_they_need(two_nodes):
 
 
 @needs_ray
-@pytest.mark.parametrize(
-    ("listens", "reason"), [(False, "[Errno 111] Connection refused"), (True, "no answer within 2")]
-)
-def test_an_address_where_no_cluster_answers_is_one_line(listens, reason, monkeypatch, capsys):
-    monkeypatch.setattr(cluster, "ANSWER_S", 2)  # Ray itself waits for minutes
+@pytest.mark.timeout(900)
+def test_a_table_on_two_nodes_has_the_rows_of_one_process_though_a_node_is_lost(
+    two_nodes, small_table, tmp_path
+):
+    third = two_nodes.add_node(num_cpus=1, **ROOM)
+    lost = []
+
+    def lose(event):
+        if not lost and event.get("detail", "").endswith("words, seed 0: done"):
+            lost.append(two_nodes.remove_node(third, allow_graceful=False))
+
+    there = small_table(tmp_path / "there", nodes=Nodes(two_nodes.address), on_progress=lose)
+    assert lost
+    assert there == small_table(tmp_path / "here", workers=1)
+
+
+@pytest.fixture
+def silent_port():
+    """A port that takes connections and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"127.0.0.1:{server.getsockname()[1]}"
-        if not listens:
-            server.close()
-        assert main(["front", "minilm-l6", "--cluster", address]) == 2
+        yield server.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("127.0.0.1:{silent}", "timed out"),
+        ("127.0.0.1:1", "[Errno 111] Connection refused"),
+        ("no.such.host.invalid:1", "[Errno -"),
+    ],
+)
+def test_an_address_where_no_cluster_answers_is_one_line(
+    address, reason, silent_port, monkeypatch, capsys
+):
+    monkeypatch.setattr(cluster, "find_spec", bool)  # as if Ray were there: it is not asked
+    monkeypatch.setattr(cluster.subprocess, "run", None)
+    address = address.format(silent=silent_port)
+    assert main(["table", "minilm-l6", "--cluster", address, "--out", "never"]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert f"there is no Ray cluster at {address} with this machine in it ({reason}" in line
+
+
+@needs_ray
+def test_where_ray_itself_gets_no_answer_is_one_line(two_nodes, monkeypatch):
+    monkeypatch.setattr(cluster, "ANSWER_S", 0.1)  # Ray itself waits for minutes
+    with pytest.raises(ValueError, match=r"no answer within 0.1 s"):
+        Nodes(two_nodes.address).n_workers(0)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from bort_engine.runs.events import Cancelled, silent
-from bort_engine.runs.workers import side_by_side
+from bort_engine.runs.workers import Here, Processes
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,7 +43,7 @@ def until_stopped(item, on_progress, stop):
 def test_every_item_is_done_in_a_process_of_one_thread(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     told = []
-    results = sorted(side_by_side(square, [3, 4, 5], 2, told.append))
+    results = sorted(r for _, r in Processes(square, 2, told.append).each([3, 4, 5]))
     assert [(item, result) for item, result, *_ in results] == [(3, 9), (4, 16), (5, 25)]
     assert os.getpid() not in {pid for *_, pid, _ in results}
     assert {threads for *_, threads in results} == {"1"}
@@ -54,17 +54,17 @@ def test_every_item_is_done_in_a_process_of_one_thread(monkeypatch):
 def test_one_process_is_this_one_with_all_its_threads(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     told = []
-    assert list(side_by_side(square, [3], 1, told.append)) == [(3, 9, os.getpid(), None)]
+    assert list(Here(square, told.append).each([3])) == [(3, (3, 9, os.getpid(), None))]
     assert told == [{"stage": "squaring", "done": 1, "total": 1, "item": 0}]
 
 
 def test_what_ends_first_comes_first():
-    assert list(side_by_side(last_first, [20, 0], 2)) == [0, 20]
+    assert list(Processes(last_first, 2).each([20, 0])) == [(0, 0), (20, 20)]
 
 
 def test_an_error_is_passed_on():
     with pytest.raises(ValueError, match="7 is refused"):
-        list(side_by_side(refuse, [7], 2))
+        list(Processes(refuse, 2).each([7]))
 
 
 def killed(item, on_progress, stop):
@@ -73,7 +73,7 @@ def killed(item, on_progress, stop):
 
 def test_a_worker_that_is_killed_is_one_line():
     with pytest.raises(ChildProcessError, match="one of 2 processes was killed"):
-        list(side_by_side(killed, [1, 2], 2))
+        list(Processes(killed, 2).each([1, 2]))
 
 
 def test_a_stop_reaches_the_workers(tmp_path):
@@ -81,16 +81,16 @@ def test_a_stop_reaches_the_workers(tmp_path):
         return len(list(tmp_path.glob("*.begun"))) == 2
 
     with pytest.raises(Cancelled):
-        list(side_by_side(until_stopped, [str(tmp_path)] * 2, 2, silent, begun))
+        list(Processes(until_stopped, 2, silent, begun).each([str(tmp_path)] * 2))
     assert len(list(tmp_path.glob("*.ended"))) == 2
 
 
 def test_workers_end_after_their_parent_was_killed(tmp_path):
     code = (
-        "from bort_engine.runs.workers import side_by_side\n"
+        "from bort_engine.runs.workers import Here, Processes\n"
         "from tests.runs.test_workers import until_stopped\n"
         "if __name__ == '__main__':\n"
-        f"    list(side_by_side(until_stopped, [{str(tmp_path)!r}] * 2, 2))\n"
+        f"    list(Processes(until_stopped, 2).each([{str(tmp_path)!r}] * 2))\n"
     )
     script = tmp_path / "parent.py"
     script.write_text(code)

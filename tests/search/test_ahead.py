@@ -39,7 +39,8 @@ def oracle(n, monkeypatch):
     table = EvaluationTable(None, Header(setup, answers.teacher, answers.made))
     result = recorded(table)
     workers = Disorderly(lambda unit, on_progress, stop: answers.evaluate(unit[-1]))
-    result.ahead = Ahead(workers, n, Evaluator(SOURCE, setup), table)
+    workers.n = n
+    result.ahead = Ahead(workers, Evaluator(SOURCE, setup), table)
     result.evaluate_new = result.ahead.evaluate
     return result
 
