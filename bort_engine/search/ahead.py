@@ -14,7 +14,7 @@ from bort_engine.runs.events import Progress, Stop
 from bort_engine.runs.workers import Workers
 from bort_engine.search.evaluate import Evaluation, EvaluationTable, Evaluator, Setup, Shape
 
-Unit = tuple[Source, Setup, Shape]
+Unit = tuple[Source, Setup, Shape | None]  # without a shape: only load what evaluating one takes
 
 
 class Ahead:
@@ -22,12 +22,12 @@ class Ahead:
 
     def __init__(
         self,
-        workers: Workers[Unit, Evaluation],
+        workers: Workers[Unit, Evaluation | None],
         evaluator: Evaluator,
         table: EvaluationTable,
     ) -> None:
         self._workers, self.n, self._table = workers, workers.n, table
-        self._evaluator, self._busy = evaluator, set[Shape]()
+        self._evaluator, self._busy, self._begun = evaluator, set[Shape](), False
         self.batch: Sequence[Shape] = ()
 
     def evaluate(self, architecture: Shape) -> Evaluation:
@@ -40,20 +40,26 @@ class Ahead:
             for other in islice(waiting, self.n - len(self._busy)):
                 self._submit(other)
             (*_, ended), evaluation = self._workers.next()
-            self._busy.remove(ended)
-            self._table.add(evaluation)
+            if ended and evaluation:
+                self._busy.remove(ended)
+                self._table.add(evaluation)
         return self._table.evaluations[architecture]
 
     def _submit(self, architecture: Shape) -> None:
-        self._evaluator.prepare()
+        unit = self._evaluator.source, self._evaluator.setup
+        if not self._begun:
+            self._begun = True
+            self._evaluator.prepare()
+            for _ in range(self.n):  # a search begins with one shape: the others load meanwhile
+                self._workers.submit((*unit, None))
         self._busy.add(architecture)
-        self._workers.submit((self._evaluator.source, self._evaluator.setup, architecture))
+        self._workers.submit((*unit, architecture))
 
     def close(self) -> None:
         self._workers.close()
 
 
-def evaluate_unit(unit: Unit, on_progress: Progress, stop: Stop) -> Evaluation:
+def evaluate_unit(unit: Unit, on_progress: Progress, stop: Stop) -> Evaluation | None:
     """Evaluate an architecture in a worker, which keeps T and the student for the next one.
 
     Raises:
@@ -62,6 +68,9 @@ def evaluate_unit(unit: Unit, on_progress: Progress, stop: Stop) -> Evaluation:
     source, setup, architecture = unit
     evaluator = _evaluator(source, setup)
     evaluator.stop = stop
+    if architecture is None:
+        evaluator.load()
+        return None
     return evaluator.evaluate(architecture)
 
 

@@ -191,7 +191,7 @@ def measured(
     check(source, setup, out)
     evaluator = Evaluator(source, setup, on_progress, stop)
     if together.n_processes() > 1:
-        _ = evaluator.student if setup.oracle == "elastic" else evaluator.teacher
+        evaluator.load()
         together.part()
     path = out / RECORD if out else None
     report = evaluator.teacher.report

@@ -277,6 +277,10 @@ class Evaluator:
         if self.setup.oracle == "elastic" and not self._student_folder.is_dir():
             _ = self.student
 
+    def load(self) -> None:
+        """Have in memory what evaluations use, after training what is not in the cache yet."""
+        _ = self.student if self.setup.oracle == "elastic" else self.teacher
+
     def weights(self) -> list[Path]:
         """Return the files that evaluations read once `prepare` was called: T, and the student."""
         folders = [self.teacher.folder]

@@ -25,6 +25,7 @@ from bort_engine.encoder.sources import Source, sources
 from bort_engine.encoder.space import Architecture, SearchSpace
 from bort_engine.runs.cluster import Nodes
 from bort_engine.runs.events import Cancelled, Event, Progress, Stop, bar, never, silent
+from bort_engine.runs.workers import n_workers
 from bort_engine.search import errors as oracles
 from bort_engine.search.candidates import LATENCIES, calibration_for, candidate, costs_of
 from bort_engine.search.closer import closer_look
@@ -64,7 +65,7 @@ def front(
     settings: LatencySettings | None = None,
     recalibrate: bool = False,
     seed: int = 0,
-    workers: int = 1,
+    workers: int = 0,
     nodes: Nodes | None = None,
     out: str | Path | None = None,
     on_progress: Progress = bar,
@@ -89,7 +90,8 @@ def front(
         recalibrate: make this machine's calibration anew.
         seed: of the trainings and spot-checks.
         workers: processes of one thread that evaluate side by side; 1 for this one alone, with all
-            threads; 0 for as many as there are processors, at most 8, unless the space is small.
+            threads; 0 for as many as there are processors, but no more than are chosen at once,
+            and one for a small space.
         out: a folder for the record; given again, what was measured is not measured twice.
 
     Raises:
@@ -109,7 +111,8 @@ def front(
     if latency == "measured" and settings:
         check_packages(settings.runtime)  # before anything slow
     nodes = nodes or Nodes()
-    n = nodes.n_workers(workers, usual=1 if len(space) <= SMALL else None)
+    usual = 1 if len(space) <= SMALL else min(n_workers(0), search.at_once)
+    n = nodes.n_workers(workers, usual)
     calibration = None
     if latency == "recorded":  # before anything slow
         calibration = calibration_for(source, space, settings, latency)

@@ -12,6 +12,7 @@ from time import sleep
 import streamlit as st
 
 AFTER_S = 5.0  # by then the first visit is over, if one came at once
+PAUSE_S = 0.5  # so that a visitor need not wait for a row of fronts
 
 
 @asynccontextmanager
@@ -34,4 +35,5 @@ def warm_up() -> None:
         front_figures.scatter(first, axes, others, first.recommended).to_json()
         sleep(AFTER_S)
         for epsilon in recorded.EPSILONS:  # a turn of the slider then finds its front made
+            sleep(PAUSE_S)
             recorded.look_up(form.DEFAULT, task, epsilon)

@@ -38,7 +38,7 @@ def oracle(n, monkeypatch):
     monkeypatch.setattr(Evaluator, "prepare", lambda self: None)
     table = EvaluationTable(None, Header(setup, answers.teacher, answers.made))
     result = recorded(table)
-    workers = Disorderly(lambda unit, on_progress, stop: answers.evaluate(unit[-1]))
+    workers = Disorderly(lambda unit, on_progress, stop: unit[-1] and answers.evaluate(unit[-1]))
     workers.n = n
     result.ahead = Ahead(workers, Evaluator(SOURCE, setup), table)
     result.evaluate_new = result.ahead.evaluate
