@@ -137,7 +137,6 @@ with runs.warning(closing=bool(run_id)):
             if front is None:
                 measure.show_candidates(run, run.metrics(last=2000))
     elif task == recorded.PREDICTED or (source_name, task) in on_record:
-        print(repr(epsilon))
         front = recorded.look_up(source_name, task, epsilon, runtime)
     else:
         st.info(
