@@ -19,14 +19,12 @@ EPSILONS = tuple(round(STEP * n, 2) for n in range(1, 21))
 @st.cache_data(max_entries=64, show_spinner=False)
 def look_up(source: str, task: str, epsilon: float, runtime: Runtime = "pytorch") -> Front:
     """Return a front that needs no training. Raises ValueError where there is none."""
+    front = partial(extract.front, source, epsilon=epsilon, on_progress=silent)
     if task == PREDICTED:
-        search = Search(space="bort")
-        made = partial(extract.front, search=search, oracle="glue", latency="recorded")
-        return made(source, epsilon=epsilon, on_progress=silent)
+        return front(search=Search(space="bort"), oracle="glue", latency="recorded")
     # PyTorch's latencies are shipped for one length each, whatever it is.
     settings = None if runtime == "pytorch" else LatencySettings(runtime=runtime)
-    made = partial(extract.front, errors="recorded", settings=settings)
-    return made(source, task, epsilon, on_progress=silent)
+    return front(task=task, errors="recorded", settings=settings)
 
 
 @st.cache_data(max_entries=1, show_spinner=False)
