@@ -178,7 +178,10 @@ def test_what_the_prose_imports_is_there():
 
 @pytest.mark.parametrize("path", PROSE, ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_the_prose_links_to_is_there(path):
-    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", path.read_text()):
+    text = path.read_text()
+    for name in re.findall(r"\[([A-Z]+)\](?![:(])", text):
+        assert f"\n[{name}]: https://" in text, name
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", text):
         file, _, heading = link.partition("#")
         target = path.parent / file if file else path
         assert target.exists(), link

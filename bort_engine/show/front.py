@@ -317,8 +317,8 @@ def promise(front: Front) -> str:
         text += (
             f" All of this is about {teacher.n_dev:,} dev sentences, on which the source errs on "
             f"{100 * teacher.dev_error:.1f} %; with 95 % confidence on at most {most:.1f} % of "
-            "others like them, and each architecture's error is as uncertain. Who always names the "
-            f"most frequent class errs on {100 * teacher.chance_error:.1f} %."
+            "other sentences like them, and each architecture's error is as uncertain. Who always "
+            f"names the most frequent class errs on {100 * teacher.chance_error:.1f} %."
         )
     return text
 

@@ -369,7 +369,7 @@ def _draw_epsilon(figure: go.Figure, front: Front, x: Measure, y: Measure) -> No
         figure.add_scatter(
             x=[*xs / reach, xs[-1]],
             y=[*ys - front.promised_points, ys[-1] - front.promised_points],
-            name=f"Where others can lie (epsilon {front.epsilon:g})",
+            name="Where others can lie",
             fill="tonexty",
             fillcolor=theme.pale(theme.GREY, 0.13),
             **step,

@@ -1,11 +1,14 @@
 """What holds on every page alike, through Streamlit's AppTest; slow work is faked."""
 
+import os
 import re
+import socket
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from bort_engine.runs import jobs
@@ -111,3 +114,17 @@ def test_the_settings_of_the_server_are_closed():
     assert not config["server"]["enableStaticServing"]
     assert config["client"]["showErrorDetails"] == "type"
     assert config["browser"]["gatherUsageStats"] is False
+
+
+def test_a_first_start_in_a_terminal_asks_nothing(tmp_path):
+    """Where it never ran and there is a screen, Streamlit would wait for an e-mail address."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    command = ["-m", "streamlit", "run", "app.py", f"--server.port={port}"]
+    env = os.environ | {"HOME": str(tmp_path), "DISPLAY": ":0", "BROWSER": "true"}
+    child = pexpect.spawn(sys.executable, command, cwd=ROOT, env=env, timeout=60)
+    try:
+        assert child.expect(["You can now view", "Email"]) == 0
+    finally:
+        child.close(force=True)

@@ -239,7 +239,7 @@ def test_the_cells_are_powers_of_one_plus_epsilon_around_all_points(small):
 
 def test_the_band_is_epsilon_smaller_and_as_many_points_lower_than_the_staircase(small):
     figure = figures.scatter(small, Axes("Size / accuracy", promise=True))
-    band = trace(figure, "Where others can lie (epsilon 0.5)")
+    band = trace(figure, "Where others can lie")
     assert list(band.x) == pytest.approx([2 / 1.5, 4 / 1.5, 6 / 1.5, 8 / 1.5, 8])
     assert list(band.y) == pytest.approx([30, 5, -9, -10, -10])  # half of 40 points lower
 

@@ -111,7 +111,10 @@ def front_stop(front: Front) -> TourStop:
         "judges film reviews; a blue one is on the front, so nothing measured is smaller, faster "
         "and more accurate at once. Left is faster: how far can you go before the answers get bad?",
         (
-            ("On the front", f"{len(front.pareto)} of {len(front.points)}"),
+            (
+                f"On the front, epsilon {front.epsilon:g}",
+                f"{len(front.pareto)} of {len(front.points)}",
+            ),
             ("Encoder kept, at least", _encoder_share(front, small)),
         ),
         words.origin(front).removeprefix("Recorded "),

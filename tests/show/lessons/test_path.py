@@ -39,7 +39,7 @@ def on_record(monkeypatch, run_root, tmp_path) -> None:
 
 def test_the_numbers_are_those_on_record():
     shown = f"{len(FRONT.pareto)} of {len(FRONT.points)}"
-    assert dict(tour.stop(1).numbers)["On the front"] == shown
+    assert dict(tour.stop(1).numbers)["On the front, epsilon 0.2"] == shown
     third = tour.stop(3)
     assert dict(third.numbers) == {
         "Right on test, by Agora": "77.0 %",
