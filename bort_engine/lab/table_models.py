@@ -323,6 +323,7 @@ class Models:
     def _on_labels(self, point: Point, seed: int, folder: Path) -> Model:
         """Fine-tune a slice of the source on the labels, as the source itself was."""
         from bort_engine.encoder.build import inherit, load_source
+        from bort_engine.encoder.checkpoint import os_errors
         from bort_engine.training.trainer import train, without_dropout
 
         T, shape, start = self.teacher, point.architecture, perf_counter()
@@ -344,7 +345,7 @@ class Models:
                 on_step=step_events("fine-tuning a slice on labels", self.on_progress),
                 stop=self.stop,
             )
-            with records.whole_folder(folder) as part:
+            with records.whole_folder(folder) as part, os_errors():
                 model.save_pretrained(part)
         return self._encoder(_load(folder), perf_counter() - start, shape)
 
