@@ -161,7 +161,8 @@ if front is not None:
         st.header(budgets.recommendation(front, budget), anchor=False, width="stretch")
         if best and point != best:
             st.button("Show it", on_click=chosen.choose, args=[best.architecture])
-        with st.popover(words.badge(front), icon=":material/verified:", type="tertiary"):
+        icon = ":material/warning:" if front.guarantee.n_uncovered else ":material/verified:"
+        with st.popover(words.badge(front), icon=icon, type="tertiary"):
             st.markdown(f"**{words.title(front)}**  \n{words.origin(front)}")
         if is_done:
             runs.show_close()

@@ -227,7 +227,10 @@ def title(front: Front) -> str:
 
 
 def badge(front: Front) -> str:
-    return "Partial" if front.partial else front.origin.capitalize()
+    """Say where a front is from, and of how many shapes it is known to break its promise."""
+    text = "Partial" if front.partial else front.origin.capitalize()
+    broken = front.guarantee.n_uncovered
+    return f"{text}, promise broken for {broken:,}" if broken else text
 
 
 def origin(front: Front) -> str:

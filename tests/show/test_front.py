@@ -252,6 +252,9 @@ def test_predicted_points_never_look_measured(front, predicted_front):
     bar = trace(figure, "Front (error predicted)").marker.colorbar.title.text
     assert bar == "Predicted error (%, from published GLUE scores)"
     assert words.badge(predicted_front) == "Predicted"
+    check = replace(predicted_front.guarantee, n_uncovered=1600)
+    broken = replace(predicted_front, guarantee=check)
+    assert words.badge(broken) == "Predicted, promise broken for 1,600"
     assert "nothing was trained" in words.origin(predicted_front)
     assert "measured" not in words.why(predicted_front, predicted_front.pareto[0])
 
