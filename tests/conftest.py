@@ -198,7 +198,8 @@ def small_table(
         for setup in setups:
             shutil.rmtree(Evaluator(source, setup)._student_folder, ignore_errors=True)
         rows = table(source, training=training, out=out, **options, **more).tasks[0].rows
-        names = [(name, 0) for name in ONCE] + [(name, k) for k in range(2) for name in BY_STUDENT]
+        seeds = range(more.get("seeds", 2))
+        names = [(name, 0) for name in ONCE] + [(name, k) for k in seeds for name in BY_STUDENT]
         assert [(row.name, row.seed) for row in rows] == names  # each once, in this order
         return [replace(row, seconds=0.0, latency_ms=None) for row in rows]
 

@@ -126,11 +126,11 @@ def test_two_workers_make_the_rows_of_one_and_lose_none_where_they_stop(small_ta
             on_record["rows"] = records.read(path, TaskRows).rows
             raise Cancelled("stopped on request")
 
-    alone = small_table(tmp_path / "1", workers=1)
+    alone = small_table(tmp_path / "1", seeds=1, workers=1)
     with pytest.raises(Cancelled):
-        small_table(tmp_path / "2", workers=2, on_progress=stop_in_the_middle)
+        small_table(tmp_path / "2", seeds=1, workers=2, on_progress=stop_in_the_middle)
     assert 0 < len(on_record["rows"]) < len(alone)
-    assert small_table(tmp_path / "2", workers=2) == alone
+    assert small_table(tmp_path / "2", seeds=1, workers=2) == alone
     rows = records.read(next(tmp_path.glob("2/*/rows.json")), TaskRows).rows
     seconds = {(row.name, row.seed): row.seconds for row in rows}
     assert all(seconds[row.name, row.seed] == row.seconds for row in on_record["rows"])

@@ -8,9 +8,10 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys
 from streamlit.testing.v1 import AppTest
-from pages.parts.warm import warm_up
+from pages.parts import warm
 
-warm_up()
+warm.AFTER_S = warm.PAUSE_S = 0.0
+warm.warm_up()
 before = set(sys.modules)
 at = AppTest.from_file(sys.argv[1]).run(timeout=60)
 assert not at.exception and at.metric
