@@ -283,6 +283,7 @@ class Models:
                 training=job.training,
                 settings=LatencySettings(threads=job.threads),
                 seed=seed,
+                workers=1,  # rows are what is made side by side
                 out=folder,
                 on_progress=self.on_progress,
                 stop=self.stop,
