@@ -16,6 +16,7 @@ from bort_engine.encoder.space import Architecture
 from bort_engine.encoder.timing import USUAL_LENGTH, LatencySettings
 from bort_engine.encoder.turns import measure_ms
 from bort_engine.runs import records
+from bort_engine.runs.checks import check_whole
 from bort_engine.runs.events import Event, Progress, Stop, bar, check, never
 from bort_engine.runs.provenance import Provenance
 from bort_engine.runs.records import NonNegative
@@ -94,8 +95,7 @@ def stopwatch(
     shapes = list(dict.fromkeys(Architecture.parse(text) for text in architectures.split()))
     if not 1 <= len(shapes) <= MOST_SHAPES:
         raise ValueError(f"{len(shapes)} architectures are given; allowed: 1 to {MOST_SHAPES}.")
-    if type(rounds) is not int or not 1 <= rounds <= 10_000:
-        raise ValueError(f"rounds is {rounds!r}; allowed: 1 to 10000.")
+    check_whole("rounds", rounds, 1, 10_000)
     if settings.sequence_length > source.longest_input:
         raise ValueError(
             f"sequence_length is {settings.sequence_length}; {source.name} allows 1 to "

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, get_args
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
 from bort_engine.encoder.uneven import Uneven, shrink
+from bort_engine.runs.checks import check_whole
 from bort_engine.runs.provenance import n_threads
 
 if TYPE_CHECKING:
@@ -47,9 +48,7 @@ class LatencySettings:
         object.__setattr__(self, "threads", self.threads or n_threads())
         limits = (("batch_size", 1, 1024), ("sequence_length", 0, 512), ("threads", 1, 1024))
         for name, least, most in limits:
-            value = getattr(self, name)
-            if type(value) is not int or not least <= value <= most:
-                raise ValueError(f"{name} is {value!r}; allowed: {least} to {most}.")
+            check_whole(name, getattr(self, name), least, most)
 
     def of_length(self, length: int) -> LatencySettings:
         """Return these settings with a length, where they have none of their own."""

@@ -22,6 +22,7 @@ from bort_engine.data.resources import ASSETS
 from bort_engine.encoder.latency import LatencySettings
 from bort_engine.encoder.sources import Source, sources
 from bort_engine.runs import records
+from bort_engine.runs.checks import check_whole
 from bort_engine.runs.events import Progress, Stop, check, never, silent
 from bort_engine.runs.provenance import Provenance
 from bort_engine.runs.records import NonNegative, Positive
@@ -223,8 +224,7 @@ def ledger(
     settings = [LatencySettings(1, length, threads) for length in sorted(set(lengths))]
     if not 0 < len(settings) <= MOST_LENGTHS:
         raise ValueError(f"{len(settings)} lengths were given; allowed: 1 to {MOST_LENGTHS}.")
-    if type(repeats) is not int or not 1 <= repeats <= MOST_REPEATS:
-        raise ValueError(f"repeats is {repeats!r}; allowed: 1 to {MOST_REPEATS}.")
+    check_whole("repeats", repeats, 1, MOST_REPEATS)
     began, rng = perf_counter(), random.Random(seed)
     schedule = [
         (turn, setting.sequence_length, name)

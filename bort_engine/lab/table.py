@@ -36,6 +36,7 @@ from bort_engine.lab.table_record import (
     TaskRows,
 )
 from bort_engine.runs import records
+from bort_engine.runs.checks import check_whole
 from bort_engine.runs.cluster import Nodes
 from bort_engine.runs.events import Event, Progress, Stop, bar, check, never, silent
 from bort_engine.runs.provenance import Provenance, n_threads
@@ -91,9 +92,8 @@ def table(
     source = Source.load(source) if isinstance(source, str) else source
     training = training or BriefTraining()
     check_epsilon(epsilon)
-    for name, value, least, most in (("seeds", seeds, 1, 100), ("polish", polish, 0, 100_000)):
-        if type(value) is not int or not least <= value <= most:
-            raise ValueError(f"{name} is {value!r}; allowed: {least} to {most}.")
+    check_whole("seeds", seeds, 1, 100)
+    check_whole("polish", polish, 0, 100_000)
     names = [find_task(task).name for task in dict.fromkeys(tasks)]
     if not names:
         raise ValueError("tasks is empty; give one at least.")

@@ -24,6 +24,7 @@ import numpy as np
 from bort_engine.algorithms import fptas
 from bort_engine.algorithms.fptas import Candidate
 from bort_engine.algorithms.guarantee import Guarantee, guarantee
+from bort_engine.runs.checks import check_whole
 
 EPSILON = 0.05  # costs are small whole numbers: with a larger one, 40 and 42 are the same
 SAMPLES = 200  # inputs to fit a read-out on, and as many fresh ones to measure the error on
@@ -82,9 +83,7 @@ class Toy:
 
     def __post_init__(self) -> None:
         for name, (low, high) in LIMITS.items():
-            value = getattr(self, name)
-            if type(value) is not int or not low <= value <= high:
-                raise ValueError(f"{name} is {value!r}; allowed: {low} to {high}.")
+            check_whole(name, getattr(self, name), low, high)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

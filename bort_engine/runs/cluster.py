@@ -26,6 +26,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from bort_engine.runs.checks import check_whole
 from bort_engine.runs.events import Progress, Stop, check, never, silent
 from bort_engine.runs.provenance import code_digest, versions
 from bort_engine.runs.records import cache_dir
@@ -76,8 +77,7 @@ class Nodes:
 
     def __post_init__(self) -> None:
         cpus, gpus = self.cpus_per_worker, self.gpus_per_worker
-        if type(cpus) is not int or not 1 <= cpus <= 256:
-            raise ValueError(f"cpus_per_worker is {cpus!r}; allowed: 1 to 256.")
+        check_whole("cpus_per_worker", cpus, 1, 256)
         if not (0 <= gpus <= 1 or gpus in range(2, 17)):
             raise ValueError(f"gpus_per_worker is {gpus!r}; allowed: 0 to 1, or 2, 3, ... 16.")
         if not self.cluster and (cpus, gpus) != (1, 0):

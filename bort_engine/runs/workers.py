@@ -17,6 +17,7 @@ from contextlib import closing, contextmanager
 from multiprocessing import get_context
 from typing import Any, Generic, TypeVar
 
+from bort_engine.runs.checks import check_whole
 from bort_engine.runs.events import Event, Progress, Stop, check, never, silent
 from bort_engine.runs.provenance import n_threads
 
@@ -43,8 +44,7 @@ def n_workers(asked: int, usual: int | None = None) -> int:
     Raises:
         ValueError: the number is out of range.
     """
-    if type(asked) is not int or not 0 <= asked <= MOST_WORKERS:
-        raise ValueError(f"workers is {asked!r}; allowed: 0 to {MOST_WORKERS}.")
+    check_whole("workers", asked, 0, MOST_WORKERS)
     return asked or usual or min(n_threads(), USUAL_WORKERS)
 
 

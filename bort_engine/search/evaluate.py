@@ -22,6 +22,7 @@ from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import Architecture
 from bort_engine.encoder.uneven import Uneven
 from bort_engine.runs import records
+from bort_engine.runs.checks import check_whole
 from bort_engine.runs.events import Progress, Stop, never, silent
 from bort_engine.runs.provenance import Provenance
 from bort_engine.runs.records import Count, NonNegative, Positive, Share
@@ -71,9 +72,7 @@ class BriefTraining:
             ("train_batch_size", 1, 1024),
             ("teacher_steps", 0, 100_000),
         ):
-            value = getattr(self, name)
-            if type(value) is not int or not low <= value <= high:
-                raise ValueError(f"{name} is {value!r}; allowed: {low} to {high}.")
+            check_whole(name, getattr(self, name), low, high)
         if not 0 <= self.learning_rate <= 1:
             raise ValueError(f"learning_rate is {self.learning_rate!r}; allowed: 0 to 1. Try 5e-4.")
 

@@ -15,6 +15,7 @@ from bort_engine.encoder.layer_latency import LayerLatency
 from bort_engine.encoder.sources import Source
 from bort_engine.encoder.uneven import Uneven, uneven_parameters
 from bort_engine.runs import records
+from bort_engine.runs.checks import check_whole
 from bort_engine.runs.provenance import Provenance
 from bort_engine.runs.records import Count, NonNegative, Positive, PositiveCount, Share
 from bort_engine.search.evaluate import BriefTraining
@@ -57,9 +58,7 @@ class Effort:
             ("rounds", 0),
             ("improve", 0),
         ):
-            value = getattr(self, name)
-            if type(value) is not int or not least <= value <= 10_000:
-                raise ValueError(f"{name} is {value!r}; allowed: {least} to 10000.")
+            check_whole(name, getattr(self, name), least, 10_000)
 
     @property
     def n_shapes(self) -> int:
