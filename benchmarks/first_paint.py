@@ -30,7 +30,7 @@ import streamlit as st
 
 epsilon = 0.1
 if st.query_params:
-    lose = st.number_input("Lose at most", value=1.0)
+    lose = st.number_input("Lose (points)", value=1.0)
     st.header(f"{lose:g} times as fast")
     epsilon = st.slider("Epsilon", 0.05, 1.0, 0.1, 0.05)
 n = POINTS
@@ -62,7 +62,7 @@ def seconds(browser, url: str, settled: tuple[str, ...]) -> dict[str, float]:
         times[CPU] = next(m["value"] for m in metrics if m["name"] == "TaskDuration")
     page.goto(f"{url}/?lose=1")
     page.wait_for_selector(POINT)
-    field = page.get_by_role("spinbutton", name="Lose at most")
+    field = page.get_by_role("spinbutton", name="Lose (points)")
     before = page.locator("h2", has_text="times as fast").first.text_content()
     field.fill("3")
     start = perf_counter()

@@ -33,10 +33,10 @@ def limits(front: Front) -> list[Limit]:
     return [
         Limit(
             "lose",
-            "Lose at most",
+            "Lose (points)",
             100 * AFFORDABLE,
             0.5,
-            f"In {unit}, against {words.reference(front)}.",
+            f"At most, in {unit}, against {words.reference(front)}.",
         ),
         Limit("ms", "Take (ms)", None, 1.0, "Predicted milliseconds of a forward pass, at most."),
         Limit("size", "Hold (M)", None, 1.0, "Million parameters at most, embeddings included."),

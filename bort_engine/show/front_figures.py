@@ -1,8 +1,8 @@
-"""A front as figures, and a click on a figure back as an architecture.
+"""A front as figures, and a click on a figure back as an architecture, or as a runtime.
 
 `layers` and `marks` sort the points into what is drawn, `scatter` and `volume` draw it. Every drawn
-point carries `D,A,H,I` as its customdata: what was chosen is known by that, not by a selection,
-which a figure that changes may lose.
+point carries `D,A,H,I` as its customdata, an export of the source its runtime: what was chosen is
+known by that, not by a selection, which a figure that changes may lose.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from bort_engine.encoder.space import Architecture
+from bort_engine.encoder.timing import Runtime
 from bort_engine.encoder.uneven import Uneven, parse_shape
 from bort_engine.search.result import Evaluated, Front, Point
 from bort_engine.show import front as words
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
 
     from bort_engine.show.uneven import Beside
 
-LOSS = "Accuracy / latency"  # what it loses against what it takes, the size as a mark's area
+LOSS = "Loss / latency"  # what it loses against what it takes, the size as a mark's area
 VIEWS = {  # x, y, and what the colour or the area shows
     LOSS: ("latency", "lost", "size"),
     "Size / latency": ("size", "latency", "error"),
-    "Size / accuracy": ("size", "error", "latency"),
+    "Size / error": ("size", "error", "latency"),
 }
 DEEP = "3-D"
 # Once a point is selected, plotly pales all the others; both looks are given for each trace.
@@ -41,9 +42,12 @@ RINGS = {
     "Recommended": ("circle-open", theme.ORANGE),
     "Knee": ("diamond-open", theme.BLUE),
     "Bort": ("hexagon-open", theme.GREEN),
+    "Pinned": ("square-open", theme.VERMILION),
+    "Chosen": ("circle-open", theme.VERMILION),
     "Source, ONNX int8": ("star-open", theme.PURPLE),
     "Source, OpenVINO int8": ("star-diamond-open", theme.PURPLE),
 }
+EXPORTS = {f"Source, {theme.RUNTIMES[runtime]}": runtime for runtime in words.INT8}
 # What is drawn in 3-D, which knows fewer symbols.
 SOLID = {
     "x-thin-open": "square",
@@ -144,19 +148,21 @@ def layers(front: Front) -> list[Layer]:
 def marks(front: Front, recommended: Point | None = None) -> list[Layer]:
     """Return the rings around the points that have a name, and the source's int8 export."""
     named = words.landmarks(front, recommended)
-    exports = words.exported(front).items()
-    named |= {f"Source, {theme.RUNTIMES[runtime]}": point for runtime, point in exports}
+    exports = words.exported(front)
+    named |= {name: exports.get(runtime) for name, runtime in EXPORTS.items()}
     return [Layer(name, *RINGS[name], [point]) for name, point in named.items() if point]
 
 
 def _trace(front: Front, layer: Layer, marker: dict[str, Any], **axes: Measure) -> dict[str, Any]:
+    runtime = EXPORTS.get(layer.name, "")
+    hint = f"<br>Click for the front in {theme.RUNTIMES[runtime]}" if runtime else ""
     return {
         "name": layer.name,
         "mode": "markers",
         "marker": {"symbol": layer.symbol} | marker,
-        "customdata": [[str(p.architecture)] for p in layer.points],
+        "customdata": [[runtime or str(p.architecture)] for p in layer.points],
         "hovertext": [
-            f"<b>{p.architecture}</b><br>{words.shape(p)}<br>{words.brief(front, p)}"
+            f"<b>{p.architecture}</b><br>{words.shape(p)}<br>{words.brief(front, p)}{hint}"
             for p in layer.points
         ],
         "hovertemplate": "%{hovertext}<extra></extra>",
@@ -169,6 +175,7 @@ def scatter(
     simple: Mapping[str, float] | None = None,
     chosen: Point | None = None,
     beside: Beside | None = None,
+    pinned: Point | None = None,
 ) -> go.Figure:
     """Draw the front in two dimensions, the third as colour or area.
 
@@ -176,6 +183,7 @@ def scatter(
         simple: errors of what one would try instead, by name.
         chosen: the point whose card is shown.
         beside: shapes whose layers differ, drawn as well.
+        pinned: the point that the chosen one is held against.
     """
     import plotly.graph_objects as go
 
@@ -189,12 +197,15 @@ def scatter(
     if beside:
         _draw_uneven(figure, front, beside, x, y)
         chosen = None if beside.chosen else chosen
-    if chosen and not (axes.view == LOSS and chosen.at_chance):
-        ring = {"size": 30, "color": theme.VERMILION, "line": {"width": 3}}
-        layer = Layer("Chosen", "circle-open", theme.VERMILION, [chosen])
+    named = [p for layer in marks(front, axes.recommended) for p in layer.points]
+    for name, point, width in ("Pinned", pinned, 2), ("Chosen", chosen, 3):
+        if not point or (axes.view == LOSS and point.at_chance):
+            continue
+        ring = {"size": 30, "color": theme.VERMILION, "line": {"width": width}}
+        layer = Layer(name, RINGS[name][0], theme.VERMILION, [point])
         figure.add_scatter(**_trace(front, layer, ring, x=x, y=y))
-        is_named = any(chosen in named.points for named in marks(front, axes.recommended))
-        figure.data[-1].update(_label(layer, "" if is_named else "Chosen", "bottom center"))
+        figure.data[-1].update(_label(layer, "" if point in named else name, "bottom center"))
+        named.append(point)
     corner = {"xref": "paper", "yref": "paper", "x": 1, "y": 0}
     corner |= {"xanchor": "right", "yanchor": "bottom", "showarrow": False, "font": {"size": 11}}
     figure.add_annotation(
@@ -407,10 +418,15 @@ def volume(front: Front, axes: Axes) -> go.Figure:
     return theme.laid_out(figure, 440, scene=scene)
 
 
-def chosen(event: Any) -> Architecture | Uneven | None:
-    """Read a chart's selection; None where nothing, or nothing sensible, is selected."""
+def chosen(event: Any) -> Architecture | Uneven | Runtime | None:
+    """Read a chart's selection: a shape, or the runtime of an export of the source.
+
+    None where nothing, or nothing sensible, is selected.
+    """
     try:
         data = event["selection"]["points"][0]["customdata"]
-        return parse_shape(data if isinstance(data, str) else str(data[0]))
+        text = data if isinstance(data, str) else str(data[0])
+        exported = [runtime for runtime in words.INT8 if runtime == text]
+        return exported[0] if exported else parse_shape(text)
     except (KeyError, IndexError, TypeError, ValueError):
         return None

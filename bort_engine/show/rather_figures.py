@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 EXPORTS = {"onnx": (GREEN, "circle-open"), "onnx-int8": (GREEN, "circle")}
 EXPORTS |= {"openvino-int8": (ORANGE, "star")}
 # Where a mark's name stands, so that names of models alike in latency or error do not overlap.
-PLACES = dict.fromkeys(["student", "student, labels only"], "middle left")
+PLACES = {"student": "middle left", "student, labels only": "top center"}
 PLACES |= {"frozen vectors": "top center", "source": "bottom center"}
 
 
@@ -40,11 +40,8 @@ def figure(options: Sequence[Option], kind: str) -> go.Figure:
         colour, symbol = EXPORTS.get(name, (PURPLE, "circle")) if is_export else MARKS[name][1:]
         # Of several seeds, which lie close together, one has its name.
         texts = [group[0].title.partition(", seed")[0], *[""] * (len(group) - 1)]
-        if is_export:  # the shapes of the lowest line; those above it are the same
-            texts = [
-                "source" if o.title.startswith("source") else o.shape * (name == "onnx-int8")
-                for o in group
-            ]
+        if is_export:  # the others' shapes would overlap: they are in the table, and under a mouse
+            texts = ["source" if o.title.startswith("source") else "" for o in group]
         figure.add_scatter(
             x=[o.latency_ms for o in group],
             y=[100 * o.error for o in group],

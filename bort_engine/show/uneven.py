@@ -25,6 +25,7 @@ NAME = "Layers that differ"
 # what the two ways of timing disagree by; less than a point of accuracy is noise.
 LEVEL, POINT = 0.1, 0.01
 FORMATS = {"Size (M)": "%.1f", "Latency (ms)": "%.2f", "Wrong (%)": "%.1f"}
+RIVALS = {"Latency (ms, predicted)": "%.1f", "Size (M)": "%.1f", "Lost on dev (points)": "%.1f"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,17 +137,24 @@ def verdict(front: Front, budget: Budget, beside: Beside) -> str:
         "size": 1 - rival.n_parameters / best.n_parameters > LEVEL,
         "error": best.shown_error - rival.shown_error >= POINT,
     }[budget.prefer]
-    least = "a point" if budget.prefer == "error" else f"{100 * LEVEL:.0f} %"
-    head = f"Layers that differ do no better here (by {least} at least)"
     if is_better:
-        head = "**Layers that differ do better within this budget**"
-    return (
-        f"{head}: {rival.shape} takes {rival.latency_ms:.1f} ms (predicted, {best.architecture} "
-        f"{best.latency_ms:.1f}), has {millions(rival.n_parameters)} parameters "
-        f"({millions(best.n_parameters)}) and loses {lost:.1f} points "
-        f"({100 * (best.shown_error - reference):.1f}). Both were chosen by the dev rows that they "
-        "are counted on."
-    )
+        return f"**Layers that differ do better within this budget**: {rival.shape}."
+    least = "a point" if budget.prefer == "error" else f"{100 * LEVEL:.0f} %"
+    return f"Layers that differ do no better here (by {least} at least). Best is {rival.shape}."
+
+
+def rivals(front: Front, budget: Budget, beside: Beside) -> pd.DataFrame | None:
+    """Return what is recommended and the best shape whose layers differ, side by side."""
+    import pandas as pd
+
+    best, rival, reference = budget.best(front), beside.best, front.source_point.shown_error
+    if best is None or rival is None:
+        return None
+    rows = [
+        (name, x.latency_ms, x.n_parameters / 1e6, 100 * (x.shown_error - reference))
+        for name, x in ((f"{best.architecture}, recommended", best), (str(rival.shape), rival))
+    ]
+    return pd.DataFrame(rows, columns=["", *RIVALS])
 
 
 def widths(shape: Uneven) -> str:

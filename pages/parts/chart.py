@@ -19,9 +19,14 @@ EFFECTIVE = "Leave the embeddings out of the size."
 PROMISE = "Draw the cells of the search, or how much lower the others can lie."
 
 
-def choose_clicked() -> None:
-    if shape := figures.chosen(st.session_state["chart"]):
-        chosen.choose(shape)
+def choose_clicked(front: Front) -> None:
+    what = figures.chosen(st.session_state["chart"])
+    if isinstance(what, str):  # the source's export: it is a point of that runtime's front
+        chosen.choose(front.maximum)
+        if front.origin == "recorded":
+            st.query_params["runtime"] = what
+    elif what:
+        chosen.choose(what)
 
 
 def show(front: Front, point: Point, recommended: Point, budget: budgets.Budget) -> Beside | None:
@@ -47,10 +52,11 @@ def show(front: Front, point: Point, recommended: Point, budget: budgets.Budget)
     if view == figures.DEEP:
         plot.plotly_chart(figures.volume(front, axes), alt=alt)
         return None
+    references, pinned = rather.references(front), chosen.pinned(front)
     plot.plotly_chart(
-        runs.legible(figures.scatter(front, axes, rather.references(front), point, beside)),
+        runs.legible(figures.scatter(front, axes, references, point, beside, pinned)),
         key="chart",
-        on_select=choose_clicked,
+        on_select=partial(choose_clicked, front),
         selection_mode="points",
         config={"displayModeBar": False},
         alt=alt,

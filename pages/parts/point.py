@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 import streamlit as st
@@ -103,6 +104,13 @@ def show_pin(point: Point) -> None:
 
 def pin(architecture: Architecture) -> None:
     st.query_params[PIN] = str(architecture)
+
+
+def pinned(front: Front) -> Point | None:
+    """Return the point that others are held against, if it is one of this front's."""
+    with suppress(ValueError):
+        return front[Architecture.parse(st.query_params.get(PIN, ""))]
+    return None
 
 
 def show_pair(front: Front, point: Point) -> None:

@@ -45,6 +45,11 @@ def show_verdict(front: Front, budget: Budget) -> Beside | None:
     beside = find(front, budget)
     if beside:
         st.markdown(words.verdict(front, budget, beside))
+        table = words.rivals(front, budget, beside)
+        if table is not None:
+            alt = "What is recommended, and the best shape whose layers differ"
+            runs.show_table(table, words.RIVALS, alt)
+            st.caption("Both were chosen by the dev rows that they are counted on.")
         if beside.best and beside.best != beside.chosen:
             shape = beside.best.shape
             st.button("Show this one", on_click=point.choose, args=[shape], key="show-uneven")

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("quiet")
 @cache
 def elastic():
     front = synthetic_front(0.1)
-    training = BriefTraining(steps=500, learning_rate=4e-4)
+    training = BriefTraining(steps=700, learning_rate=4e-4)
     provenance = replace(front.provenance, training=training)
     return replace(front, oracle="elastic", provenance=provenance)
 
@@ -66,7 +66,7 @@ def test_a_shape_that_does_better_is_named_shown_and_saved(shown, run_root, wait
     button(at, "Save this as a checkpoint").click().run()
     (run,) = jobs.runs(command="cut")
     options = dict(zip(run.request.arguments[1::2], run.request.arguments[2::2], strict=True))
-    expected = {"--architecture": str(BEST), "--steps": "500", "--polish": "0", "--seed": "0"}
+    expected = {"--architecture": str(BEST), "--steps": "700", "--polish": "0", "--seed": "0"}
     assert options == expected | {"--task": "rotten-tomatoes"}
     wait(lambda: run.status().over)
     button(at, f"Back to {uniform}").click().run()
@@ -106,7 +106,7 @@ def test_where_none_is_on_record_it_is_measured_here_and_then_shown(
     assert options == {
         "--task": "rotten-tomatoes",
         "--seed": "0",
-        "--steps": "500",
+        "--steps": "700",
         "--batch-size": str(at_front.batch_size),
         "--sequence-length": str(at_front.sequence_length),
         "--threads": str(at_front.threads),

@@ -111,6 +111,9 @@ def test_the_sources_int8_export_stands_beside_a_front_in_pytorch(front, small, 
     assert words.exported(front) == {"onnx-int8": twin}
     star = figures.marks(front)[-1]
     assert (star.name, star.points) == ("Source, ONNX int8", [twin])
+    drawn = trace(figures.scatter(front, figures.Axes()), star.name)
+    click = {"selection": {"points": [{"customdata": drawn.customdata[0]}]}}
+    assert figures.chosen(click) == "onnx-int8"  # its own front, not the source's point here
     slower = sum(p.latency_ms > 4.0 for p in front.above_chance)
     assert f"less than {slower} of the {len(front.above_chance)}" in words.deployed(front)
     assert not words.exported(small)  # its largest is not the source
@@ -168,7 +171,7 @@ def test_the_scatter_shows_what_its_axes_say(small):
     assert figure.layout.xaxis.title.text == "Parameters (millions)"
     assert figure.layout.yaxis.title.text == "Latency (ms, PyTorch fp32, batch 1, 128 tokens)"
 
-    encoder = trace(figures.scatter(small, Axes("Size / accuracy", effective=True)), "On the front")
+    encoder = trace(figures.scatter(small, Axes("Size / error", effective=True)), "On the front")
     assert list(encoder.x) == [4, 3, 2] and list(encoder.y) == [10, 11, 25]
     assert list(encoder.marker.color) == [8, 6, 4]
 
@@ -238,7 +241,7 @@ def test_the_cells_are_powers_of_one_plus_epsilon_around_all_points(small):
 
 
 def test_the_band_is_epsilon_smaller_and_as_many_points_lower_than_the_staircase(small):
-    figure = figures.scatter(small, Axes("Size / accuracy", promise=True))
+    figure = figures.scatter(small, Axes("Size / error", promise=True))
     band = trace(figure, "Where others can lie")
     assert list(band.x) == pytest.approx([2 / 1.5, 4 / 1.5, 6 / 1.5, 8 / 1.5, 8])
     assert list(band.y) == pytest.approx([30, 5, -9, -10, -10])  # half of 40 points lower

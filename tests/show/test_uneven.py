@@ -67,7 +67,7 @@ def made_up(front: Front, seed: int = 0) -> LayersFront:
         made=Provenance("Synthetic CPU", "made up", "2000-01-01"),
         seed=seed,
         seconds=1.0,
-        training=Setup(front.source, front.task, "elastic", BriefTraining(steps=500)).training,
+        training=Setup(front.source, front.task, "elastic", BriefTraining(steps=700)).training,
     )
 
 
@@ -120,12 +120,18 @@ def test_the_verdict_says_by_what_they_do_better_and_changes_nothing(front, reco
     (rival,) = (x for x in beside(front, record, budget).shapes if x.shape == BEST)
     assert best and rival.latency_ms < 0.9 * best.latency_ms
     assert text.startswith("**Layers that differ do better within this budget**: ")
-    assert f"{BEST} takes {rival.latency_ms:.1f} ms" in text and "loses 0.5 points (0.0)" in text
+    assert text.endswith(f": {BEST}.")
+    table = words.rivals(front, budget, beside(front, record, budget))
+    assert table is not None and [*table] == ["", *words.RIVALS]
+    assert table.iloc[0].tolist()[1:3] == [best.latency_ms, best.n_parameters / 1e6]
+    assert table.iloc[1].tolist()[:2] == [str(BEST), rival.latency_ms]
+    assert table["Lost on dev (points)"].tolist() == pytest.approx([0.0, 0.5], abs=0.05)
     accurate = Budget("error", lose=None)
     text = words.verdict(front, accurate, beside(front, record, accurate))
-    assert text.startswith("Layers that differ do no better here (by a point at least): ")
+    assert text.startswith("Layers that differ do no better here (by a point at least). ")
     strict = Budget(lose=0.6, ms=rival.latency_ms + 0.01)
     assert strict.best(front) is None
+    assert words.rivals(front, strict, beside(front, record, strict)) is None
     text = words.verdict(front, strict, beside(front, record, strict))
     assert text.startswith("**A shape whose layers differ meets all of that**: ")
     none = Budget(lose=0.0, ms=0.01)
@@ -158,7 +164,7 @@ def test_the_card_has_the_widths_what_is_shipped_and_the_student_s_options(front
         "--task": "rotten-tomatoes",
         "--architecture": str(BEST),
         "--seed": "0",
-        "--steps": "500",
+        "--steps": "700",
     }
     assert words.cut_options(x, replace(record, training=None)) == {}
     assert "so much longer" in words.origin(x, found)
