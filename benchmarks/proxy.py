@@ -4,8 +4,8 @@ Run: python benchmarks/proxy.py [seeds] [--read]. 24 shapes of MiniLM-L6, spread
 hidden size and neurons, are finished: each is cut from the elastic student and distilled on its own
 in rounds of 100 steps until two rounds running have not lowered its error on dev. Then each oracle
 measures the same 24: slices of elastic students of 100, 300, 500 and 1,000 steps, and brief
-trainings of 30, 120 and 480; the number of parameters, a surface fitted to 60 other slices, and the
-shipped students, by wrong answers and by cross-entropy, rank them too.
+trainings of 30, 120 and 480; the number of parameters, the shipped students, by wrong answers and
+by cross-entropy, and a surface fitted to 60 other slices of the same seed's rank them too.
 Prints Kendall's tau between each and the finished models, overall and over the pairs that differ in
 one axis alone, and what one finds at home who picks by it the fastest that loses at most a point.
 Writes assets/recorded/proxy-minilm-l6.json as it goes, and goes on where it was stopped; --read
@@ -129,7 +129,7 @@ def jobs(seeds: int) -> Iterator[tuple[str, int, Callable[[Architecture], list[f
 def measure(trial: Trial, seeds: int) -> None:
     for name, seed, ask in jobs(seeds):
         row = trial.of(name, seed)
-        for shape in SHAPES + fitted_to(name):
+        for shape in SHAPES:
             if str(shape) in row.errors:
                 continue
             start = perf_counter()
@@ -140,29 +140,22 @@ def measure(trial: Trial, seeds: int) -> None:
             print(f"seed {seed} {name} {shape}: {shown} % wrong on dev", flush=True)
 
 
-def fitted_to(oracle: str) -> tuple[Architecture, ...]:
-    """Return the slices that the surface is fitted to, measured by the elastic oracle alone."""
-    if oracle != "elastic 300":
-        return ()
-    others = [a for a in SearchSpace.fine(SOURCE) if a not in SHAPES]
-    return tuple(others[n] for n in np.random.default_rng(0).permutation(len(others))[:N_FITTED])
-
-
 def rankings(trial: Trial, seed: int) -> Iterator[tuple[str, np.ndarray]]:
-    """Give each oracle's errors of `SHAPES`, as far as they are measured, and the two free ones."""
+    """Give each oracle's errors of `SHAPES`, as far as they are measured, and what is free."""
     sizes = np.array([n_parameters(a, SOURCE).encoder for a in SHAPES])
     yield "fewer parameters", 1 / sizes
-    known = trial.of("elastic 300", seed).errors
-    if all(str(a) in known for a in fitted_to("elastic 300")):
-        other = fitted_to("elastic 300")
-        predictor = ErrorPredictor.fit(
-            [shape_features(a) for a in other], [known[str(a)][0] for a in other]
-        )
-        yield "surface", np.array([predictor.predict(shape_features(a)) for a in SHAPES])
     for table in oracles.replayable(SOURCE, TASK, SearchSpace.fine(SOURCE)):  # as shipped
-        known_evaluations = [table.evaluate(a) for a in SHAPES]
-        yield f"student {table.seed}, wrong answers", np.array([e.wrong for e in known_evaluations])
-        yield f"student {table.seed}, cross-entropy", np.array([e.error for e in known_evaluations])
+        known = [table.evaluate(a) for a in SHAPES]
+        yield f"student {table.seed}, wrong answers", np.array([e.wrong for e in known])
+        yield f"student {table.seed}, cross-entropy", np.array([e.error for e in known])
+        if table.seed == seed:
+            others = [a for a in SearchSpace.fine(SOURCE) if a not in SHAPES]
+            drawn = np.random.default_rng(0).permutation(len(others))[:N_FITTED]
+            fitted = [table.evaluate(others[n]) for n in drawn]
+            predictor = ErrorPredictor.fit(
+                [shape_features(e.architecture) for e in fitted], [e.wrong for e in fitted]
+            )
+            yield "surface", np.array([predictor.predict(shape_features(a)) for a in SHAPES])
     for name in ORACLES:
         errors = trial.of(name, seed).errors
         if all(str(a) in errors for a in SHAPES):
