@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         commands.main(arguments, obj=arguments[1:], standalone_mode=False)
     except click.UsageError as e:
         hint = f"See `{e.ctx.command_path if e.ctx else 'bort-explorer'} --help`"
-        if isinstance(e, click.NoSuchOption):  # perhaps of a run folder that is resumed
+        if isinstance(e, click.NoSuchOption) and _resumes(arguments):
             hint += "; a run of an older version that asks for it has to be started anew"
         message = printable(" ".join(e.format_message().split()))  # it cites what was given
         return _mistake(f"{message} {hint}.")
@@ -65,6 +65,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"\nbort_engine: {str(e) or 'stopped'}", file=sys.stderr)
         return 130
     return 0
+
+
+def _resumes(arguments: Sequence[str]) -> bool:
+    """Is a run's own folder among the arguments?"""
+    folders = [folder for name, folder in pairwise(arguments) if name == "--out"]
+    return any((Path(folder) / "request.json").is_file() for folder in folders)
 
 
 def _mistake(text: str) -> int:

@@ -64,7 +64,7 @@ def test_params_as_text_sums_to_its_total(capsys):
         ("front minilm-l6 --epsilon many", "'--epsilon': 'many'; allowed: NUMBER"),
         ("front minilm-l6 --task nope", "task 'nope' is not known; allowed: rotten-tomatoes"),
         ("front minilm-l6 --threads -1", "threads is -1; allowed: 1 to"),
-        ("front minilm-l6 --exhaustive", "older version that asks for it has to be started anew."),
+        ("front minilm-l6 --exhaustive", " front --help`.\n"),
         ("front", "'SOURCE'"),
         (
             "front minilm-l6 --space layers --oracle=brief",
@@ -104,6 +104,12 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, cause, capsys, tmp_pat
     assert cause in printed.err and printed.out == ""
     assert len(printed.err.strip().splitlines()) == 1
     assert not [path for path in (tmp_path / "runs").glob("*") if path.is_dir()]
+
+
+def test_a_run_that_asks_for_what_is_gone_has_to_be_started_anew(tmp_path, capsys):
+    (tmp_path / "request.json").write_text("{}")
+    assert main(["front", "minilm-l6", "--exhaustive", "--out", str(tmp_path)]) == 2
+    assert "of an older version" in capsys.readouterr().err
 
 
 @dataclass(frozen=True)

@@ -426,7 +426,7 @@ def chosen(event: Any) -> Architecture | Uneven | Runtime | None:
     try:
         data = event["selection"]["points"][0]["customdata"]
         text = data if isinstance(data, str) else str(data[0])
-        exported = [runtime for runtime in words.INT8 if runtime == text]
+        exported: Sequence[Runtime] = [runtime for runtime in words.INT8 if runtime == text]
         return exported[0] if exported else parse_shape(text)
     except (KeyError, IndexError, TypeError, ValueError):
         return None
