@@ -9,9 +9,12 @@ from bort_engine.encoder.sources import sources
 from bort_engine.encoder.space import SearchSpace
 from bort_engine.runs.events import never, silent
 from bort_engine.runs.workers import Here
+from bort_engine.search import errors as oracles
+from bort_engine.search import front
 from bort_engine.search.ahead import Ahead, evaluate_unit
 from bort_engine.search.errors import recorded, shipped
 from bort_engine.search.evaluate import EvaluationTable, Evaluator, Header, Setup
+from bort_engine.search.forecast import REST
 from bort_engine.search.front import search_front
 from bort_engine.search.result import Search
 from tests.conftest import synthetic_calibration
@@ -55,6 +58,22 @@ def test_several_workers_find_what_one_finds(search, monkeypatch):
         assert result.provenance.workers == n
         assert len(answers.evaluations) == len(result.points)  # nothing was evaluated in vain
     assert fronts[0] == fronts[1] == fronts[2]
+
+
+def test_all_stay_at_work_while_the_front_is_drawn_again(monkeypatch):
+    answers, at_work = oracle(2, monkeypatch), []
+
+    def note(event):
+        if event["stage"] == REST and "architecture" in event:
+            at_work.append(len(answers.ahead._busy))
+
+    monkeypatch.setattr(front, "REDRAW_EVERY_S", -1)  # after each evaluation
+    monkeypatch.setattr(oracles, "measured", lambda *_: answers)
+    answers.on_progress = note
+    search = Search(space="D=1-6 A=12 H=96,384 I=192,1536", spot_checks=0, closer=0, check_all=True)
+    whole = front.front(SOURCE, "rotten-tomatoes", 0.5, search=search, latency="recorded")
+    assert len(whole.points) == 24 and len(at_work) > 10
+    assert at_work[:-1].count(1) >= len(at_work) - 2  # beside the one that was asked for
 
 
 def test_a_worker_that_reads_other_files_refuses():
