@@ -19,16 +19,16 @@ from bort_engine.encoder.latency import (
     Calibration,
     HeldOut,
     LatencySettings,
-    calibration_path,
 )
 from bort_engine.encoder.sources import Source, sources
 from bort_engine.encoder.space import Architecture, SearchSpace
 from bort_engine.lab.table import table
-from bort_engine.lab.table_record import BY_STUDENT, ONCE, Row
+from bort_engine.lab.table_record import BY_STUDENT, ONCE, Row, Table
 from bort_engine.runs import jobs, records
+from bort_engine.runs.events import Progress
 from bort_engine.runs.provenance import Provenance
 from bort_engine.search import candidates
-from bort_engine.search.errors import Oracle, glue, searched
+from bort_engine.search.errors import Oracle, glue
 from bort_engine.search.evaluate import BriefTraining, Evaluation, Evaluator, Setup
 from bort_engine.search.front import search_front
 from bort_engine.search.result import Front, Search
@@ -177,33 +177,41 @@ def quick_evaluator(quick_cache: Path, small_task: str) -> Evaluator:
     return evaluator
 
 
-@pytest.fixture
-def small_table(
-    quick_evaluator: Evaluator, small_task: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., list[Row]]]:
-    """What makes a table of two seeds, students' trainings included, and returns its rows without
-    what a clock decides. Every process has one thread, so that all make the same."""
+@pytest.fixture(scope="session")
+def small_table(quick_evaluator: Evaluator, small_task: str) -> Callable[..., Table]:
+    """What makes a table of two seeds, students' trainings included, on made-up latencies. Every
+    process has one thread, so that all make the same."""
     import torch
 
     source, training = quick_evaluator.source, BriefTraining(steps=3, teacher_steps=4)
-    space = searched("default", "elastic", source)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    settings = LatencySettings(sequence_length=quick_evaluator.teacher.report.max_length)
-    path = calibration_path(records.cache_dir() / "calibrations", source, space, settings)
-    records.write(path, synthetic_calibration(source, space))
     setups = [Setup(source.name, small_task, "elastic", training, seed) for seed in range(2)]
     options = {"tasks": (small_task,), "smaller": source.name, "epsilon": 0.9, "polish": 1}
 
-    def make(out: Path, **more: Any) -> list[Row]:
+    def calibrate(
+        source: Source, space: SearchSpace, settings: LatencySettings, on_progress: Progress
+    ) -> Calibration:
+        return replace(synthetic_calibration(source, space), settings=settings)
+
+    def make(out: Path, **more: Any) -> Table:
         for setup in setups:
             shutil.rmtree(Evaluator(source, setup)._student_folder, ignore_errors=True)
-        rows = table(source, training=training, out=out, **options, **more).tasks[0].rows
-        seeds = range(more.get("seeds", 2))
-        names = [(name, 0) for name in ONCE] + [(name, k) for k in seeds for name in BY_STUDENT]
-        assert [(row.name, row.seed) for row in rows] == names  # each once, in this order
-        return [replace(row, seconds=0.0, latency_ms=None) for row in rows]
+        threads = torch.get_num_threads()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("OMP_NUM_THREADS", "1")
+            patch.setattr(candidates, "calibrate", calibrate)  # kept, so that workers find it
+            torch.set_num_threads(1)
+            try:
+                return table(source, training=training, out=out, **options | more)
+            finally:
+                torch.set_num_threads(threads)
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield make
-    torch.set_num_threads(threads)
+    return make
+
+
+def without_clocks(table: Table) -> list[Row]:
+    """Return the rows of one task, each of which is there once, without what a clock decides."""
+    (task,) = table.tasks
+    names = [(name, 0) for name in ONCE]
+    names += [(name, seed) for seed in range(table.seeds) for name in BY_STUDENT]
+    assert [(row.name, row.seed) for row in task.rows] == names
+    return [replace(row, seconds=0.0, latency_ms=None) for row in task.rows]

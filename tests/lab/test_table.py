@@ -1,6 +1,7 @@
 """The verb `table`: a small real one, its intervals by hand, and what it refuses."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from bort_engine.runs import records
 from bort_engine.runs.events import Cancelled, never, silent
 from bort_engine.runs.provenance import Provenance
 from bort_engine.search.evaluate import BriefTraining
+from tests.conftest import without_clocks
 
 SHAPE = Architecture(1, 12, 96, 192)
 
@@ -82,56 +84,65 @@ def test_a_task_is_reached_at_a_point_in_the_mean_of_the_seeds(tmp_path):
     assert records.read(path, Table) == made
 
 
-def test_a_small_real_table_is_filled_goes_on_and_opens_test_at_the_end(
-    quick_evaluator, small_task, tmp_path
-):
-    options = {"tasks": (small_task,), "smaller": "minilm-l6", "seeds": 1, "polish": 1}
-    options |= {"epsilon": 0.9, "workers": 1, "out": tmp_path}
-    options["training"] = quick_evaluator.setup.training
+@pytest.fixture(scope="module")
+def alone(small_table, tmp_path_factory) -> tuple[Path, TaskRows, Table]:
+    """A table that this process made: its folder, what was on record when it was stopped at the
+    student, and the table as it was then finished."""
 
     def stop_at_the_student(event):
         if "student, seed 0" in event.get("detail", ""):
             raise Cancelled("stopped on request")
 
+    out = tmp_path_factory.mktemp("alone")
     with pytest.raises(Cancelled):
-        table("minilm-l6", on_progress=stop_at_the_student, **options)
-    path = next(tmp_path.glob("*/rows.json"))
-    first = records.read(path, TaskRows)
+        small_table(out, seeds=1, workers=1, on_progress=stop_at_the_student)
+    first = records.read(next(out.glob("*/rows.json")), TaskRows)
+    return out, first, small_table(out, seeds=1, workers=1)
+
+
+def test_a_small_real_table_is_filled_goes_on_and_opens_test_at_the_end(
+    quick_evaluator, small_table, alone
+):
+    out, first, result = alone
     assert [found.name for found in first.rows] == list(ONCE)
-    result = table("minilm-l6", **options)
     (task,) = result.tasks
     assert [found.name for found in task.rows] == [*ONCE, *BY_STUDENT]
     assert [found.seconds for found in task.rows[: len(ONCE)]] == [
         found.seconds for found in first.rows
     ]
+    assert not any(found.test for found in first.rows)
     assert all(found.test and found.latency_ms is not None for found in task.rows)
     (source,) = task.of("source")
     assert source.dev_error == pytest.approx(quick_evaluator.teacher.dev_error, abs=1e-6)
     (student,) = task.of("student")
     assert student.architecture and student.shown is not None
     with pytest.raises(ValueError, match=r"rows.json holds rows of .*polish 1.*, not .*polish 2"):
-        table("minilm-l6", **(options | {"polish": 2}))
+        small_table(out, seeds=1, workers=1, polish=2)
+    path = next(out.glob("*/rows.json"))
     before = json.loads(path.read_text())
-    assert table("minilm-l6", **options) == result
+    assert small_table(out, seeds=1, workers=1) == result
     assert json.loads(path.read_text()) == before
 
 
 @pytest.mark.timeout(900)  # two workers load torch
-def test_two_workers_make_the_rows_of_one_and_lose_none_where_they_stop(small_table, tmp_path):
+def test_two_workers_make_the_rows_of_one_and_lose_none_where_they_stop(
+    small_table, alone, tmp_path
+):
     on_record = {}
 
     def stop_in_the_middle(event):
         if event.get("detail", "").endswith("student, seed 0: done"):
-            path = next(tmp_path.glob("2/*/rows.json"))
+            path = next(tmp_path.glob("*/rows.json"))
             on_record["rows"] = records.read(path, TaskRows).rows
             raise Cancelled("stopped on request")
 
-    alone = small_table(tmp_path / "1", seeds=1, workers=1)
+    _, _, expected = alone
     with pytest.raises(Cancelled):
-        small_table(tmp_path / "2", seeds=1, workers=2, on_progress=stop_in_the_middle)
-    assert 0 < len(on_record["rows"]) < len(alone)
-    assert small_table(tmp_path / "2", seeds=1, workers=2) == alone
-    rows = records.read(next(tmp_path.glob("2/*/rows.json")), TaskRows).rows
+        small_table(tmp_path, seeds=1, workers=2, on_progress=stop_in_the_middle)
+    assert 0 < len(on_record["rows"]) < len(without_clocks(expected))
+    result = small_table(tmp_path, seeds=1, workers=2)
+    assert without_clocks(result) == without_clocks(expected)
+    rows = records.read(next(tmp_path.glob("*/rows.json")), TaskRows).rows
     seconds = {(row.name, row.seed): row.seconds for row in rows}
     assert all(seconds[row.name, row.seed] == row.seconds for row in on_record["rows"])
 
