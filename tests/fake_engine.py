@@ -202,9 +202,11 @@ def report(job: jobs.Job, pause: float, step: str, **event: Any) -> None:
 
 
 def play_agora(job: jobs.Job, folder: Path, steps: int, pause: float) -> None:
-    """Report training after training; a run that goes on does so after the last one reported."""
+    """Report training after training; a run that goes on does so after the last one reported, and
+    at full speed."""
     counter = folder / "trainings"
     n_done = int(counter.read_text()) if counter.exists() else 0
+    pause = 0 if n_done else pause
     trainings = list(enumerate(snapshots(synthetic_report()), 1))
     for number, (snapshot, stage, detail) in trainings[n_done:]:
         for done in range(1, steps + 1):
