@@ -10,9 +10,9 @@ which are put on record here as they come. Test splits are opened once, when all
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -52,7 +52,7 @@ TASKS = ("rotten-tomatoes", "rated-tweets", "reuters-r8", "same-article", "newsg
 MAKING, OPENING = "making the models", "opening the test splits"
 N_RESAMPLES = 2000
 N_TIMED = 200  # texts, one at a time, of a model on words
-Team = Callable[..., Workers[Any, TaskRows]]  # of some work, and what hears of its progress
+Team = Workers[Any, TaskRows]
 
 
 def table(
@@ -106,24 +106,24 @@ def table(
     n = nodes.n_workers(workers, usual=min(len(jobs), n_workers(0)))
     made = Provenance.here("torch", "transformers", "scikit-learn", precision=precision())
     variables = {VARIABLE: precision()}  # another machine might choose another
-    team = partial(nodes.team, n=n, stop=stop, variables=variables)
     on_progress({"stage": MAKING, "done": 0, "total": 0})
     for job in jobs:  # what could not be made is tried again
         records.write(job.record, replace(job.read(), problem=""))
-    _make(jobs, (FIRST,), team, on_progress)
-    for job in jobs:  # alone, one after another: nothing may run beside what is timed
-        if any(unit.name == BY_STUDENT[0] for unit in job.ready()):
-            settings = LatencySettings(sequence_length=job.read().max_length)
-            space = searched(Search().space, "elastic", source)
-            calibration_for(source, space, settings, on_progress=on_progress)
-    _make(jobs, ONCE + BY_STUDENT, team, on_progress)
-    for job in jobs:
-        on_progress({"stage": "timing", "done": 0, "total": 1, "detail": job.task})
-        check(stop)
-        _time(job)
-    if test:
-        for job, known in _each(_open_test, jobs, team, OPENING, 0, len(jobs), on_progress):
-            records.write(job.record, known)
+    with closing(nodes.team(make_row, n, stop=stop, variables=variables)) as team:
+        _make(jobs, (FIRST,), team, on_progress)
+        for job in jobs:  # alone, one after another: nothing may run beside what is timed
+            if any(unit.name == BY_STUDENT[0] for unit in job.ready()):
+                settings = LatencySettings(sequence_length=job.read().max_length)
+                space = searched(Search().space, "elastic", source)
+                calibration_for(source, space, settings, on_progress=on_progress)
+        _make(jobs, ONCE + BY_STUDENT, team, on_progress)
+        for job in jobs:
+            on_progress({"stage": "timing", "done": 0, "total": 1, "detail": job.task})
+            check(stop)
+            _time(job)
+        if test:
+            for job, known in _each(_open_test, jobs, team, OPENING, 0, len(jobs), on_progress):
+                records.write(job.record, known)
     result = Table(
         source=source.name,
         smaller=smaller,
@@ -163,9 +163,10 @@ def _each(
         on_progress({"stage": stage, "done": done, "total": total, "detail": detail})
 
     def hear(event: Event) -> None:
-        tell(f"{items[event['item']]}: {event['stage']} {event['done']}/{event['total']}")
+        tell(f"{event['item']}: {event['stage']} {event['done']}/{event['total']}")
 
-    for item, result in team(work, on_progress=hear).each(items):
+    team.work, team.on_progress = work, hear
+    for item, result in team.each(items):
         yield item, result
         done += 1
         tell(f"{item}: done")

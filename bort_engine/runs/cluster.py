@@ -181,7 +181,7 @@ class OnCluster(Workers[Item, Result]):
     def submit(self, item: Item) -> None:
         if self._ray is None:
             self._join()
-        payload = pickle.dumps((self._work, item))
+        payload = pickle.dumps((self.work, item))
         self._waiting[self._do.remote(*self._expected, payload)] = item
 
     def next(self) -> tuple[Item, Result]:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any, Generic, TypeVar
 
@@ -54,29 +54,29 @@ class Workers(Generic[Item, Result]):
     Args:
         work: called with an item, what hears of its progress, and what says that it should stop.
         n: how many pieces to do at a time.
-        on_progress: told of the work by `next`; events carry the number of their "item".
+        on_progress: told of the work by `next`; events carry the name of their "item".
         stop: asked by `next`.
+
+    While nothing is submitted, `work` and `on_progress` may be set to others.
     """
 
     def __init__(
         self, work: Work[Item, Result], n: int, on_progress: Progress = silent, stop: Stop = never
     ) -> None:
-        self._work, self.n, self._on_progress, self._stop = work, n, on_progress, stop
-        self._n_submitted = 0
+        self.work, self.n, self.on_progress, self._stop = work, n, on_progress, stop
 
     def each(self, items: Sequence[Item]) -> Iterator[tuple[Item, Result]]:
         """Do the work on every item, `n` at a time, and yield each with its result as they end.
 
-        Items that are appended meanwhile are done as well; then the workers end. Raises as `next`.
+        Items that are appended meanwhile are done as well. Raises as `next`.
         """
         begun = ended = 0
-        with closing(self):  # after an error or a stop, or where whoever asked wants no more
-            while ended < len(items):
-                for item in items[begun : ended + self.n]:
-                    self.submit(item)
-                    begun += 1
-                yield self.next()
-                ended += 1
+        while ended < len(items):
+            for item in items[begun : ended + self.n]:
+                self.submit(item)
+                begun += 1
+            yield self.next()
+            ended += 1
 
     def submit(self, item: Item) -> None:
         raise NotImplementedError
@@ -108,10 +108,9 @@ class Here(Workers[Item, Result]):
         self._items: deque[Item] = deque()
 
     def next(self) -> tuple[Item, Result]:
-        item, number = self._items.popleft(), self._n_submitted
-        self._n_submitted += 1
-        on_progress = self._on_progress
-        return item, self._work(item, lambda e: on_progress(e | {"item": number}), self._stop)
+        item = self._items.popleft()
+        name, on_progress = str(item), self.on_progress
+        return item, self.work(item, lambda e: on_progress(e | {"item": name}), self._stop)
 
 
 class Processes(Workers[Item, Result]):
@@ -134,14 +133,13 @@ class Processes(Workers[Item, Result]):
 
     def submit(self, item: Item) -> None:
         with _environment(**{THREADS: "1"} | FEW_KERNELS), self._broken_in_one_line():
-            self._waiting[self._pool.submit(_do, self._work, self._n_submitted, item)] = item
-        self._n_submitted += 1
+            self._waiting[self._pool.submit(_do, self.work, item)] = item
 
     def next(self) -> tuple[Item, Result]:
         while not self._done:
             self._done = list(wait(self._waiting, 0.2, FIRST_COMPLETED).done)
             while not self._events.empty():
-                self._on_progress(self._events.get())
+                self.on_progress(self._events.get())
             check(self._stop)
         future = self._done.pop()
         with self._broken_in_one_line():
@@ -195,9 +193,11 @@ def _begin(events: Any, stopping: Any, parent: int) -> None:
     threading.Thread(target=end_after_parent, daemon=True).start()
 
 
-def _do(work: Work[Item, Result], number: int, item: Item) -> Result:
+def _do(work: Work[Item, Result], item: Item) -> Result:
+    name = str(item)
+
     def tell(event: Event) -> None:
-        _tell(event | {"item": number})
+        _tell(event | {"item": name})
 
     with _at_work:
         return work(item, tell, _stop)
