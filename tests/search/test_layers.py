@@ -103,13 +103,14 @@ def test_a_log_loss_by_hand():
 def test_a_front_is_measured_saved_stopped_and_resumed(
     timed, quick_evaluator, small_task, tmp_path
 ):
-    def run(stop=lambda: False) -> LayersFront:
+    def run(workers: int, stop=lambda: False) -> LayersFront:
         return layers(
             "minilm-l6",
             small_task,
             0.5,
             effort=EFFORT,
             training=TRAINING,
+            workers=workers,
             out=tmp_path,
             on_progress=events.append,
             stop=stop,
@@ -117,10 +118,10 @@ def test_a_front_is_measured_saved_stopped_and_resumed(
 
     events = []
     with pytest.raises(Cancelled):
-        run(stop=lambda: any(event.get("done") == 10 for event in events))
+        run(1, stop=lambda: any(event.get("done") == 10 for event in events))
     before = (tmp_path / "evaluations.jsonl").read_text().splitlines()
     assert len(before) > 9
-    front = run()
+    front = run(2)
     assert (tmp_path / "evaluations.jsonl").read_text().splitlines()[: len(before)] == before
     assert LayersFront.load(tmp_path / "layers.json") == front
     assert len(front.audit) == 3 and -1 <= front.tau <= 1
