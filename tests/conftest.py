@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 # As in the command line: beside another busy process, OpenMP's threads must sleep, not spin.
@@ -34,6 +35,9 @@ from bort_engine.search.front import search_front
 from bort_engine.search.result import Front, Search
 from bort_engine.search.scale import Scale
 from bort_engine.training.teacher import TeacherReport
+
+hypothesis.settings.register_profile("unhurried", deadline=None)  # the machine may be busy
+hypothesis.settings.load_profile("unhurried")
 
 
 def synthetic_evaluation(a: Architecture, source: Source) -> Evaluation:

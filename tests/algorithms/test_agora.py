@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from bort_engine.algorithms.agora import Mistake, NewPoints, Round, RoundId, agora, prune
 
-# No deadlines: the machine may be busy.
-thorough = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 # Numbers on a line, by hand. 7 and above are True. f puts its threshold half-way between the
 # largest False and the smallest True it was given, and then misplaces it by theta's last element.

@@ -31,7 +31,7 @@ from tests.campaign.conftest import times
 from tests.fake_engine import synthetic_race, synthetic_record
 
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(7200)]
-many = partial(settings, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+many = partial(settings, database=None, suppress_health_check=list(HealthCheck))
 BEGINNINGS = {verb: "minilm-l6" for verb in VERBS if verb not in ("ledger", "torus", "fetch")}
 BEGINNINGS |= {
     "agora": "minilm-l6 --architecture 3,12,384,768",

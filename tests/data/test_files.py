@@ -18,9 +18,7 @@ from tests.data.samples import GOOD, load_all, write, write_folder
 ENDINGS = ("csv", "tsv", "jsonl", "csv.gz", "tsv.gz", "jsonl.gz", "parquet")
 PAIRS = [(f"text {n}", f"pair {n}", "12"[n % 2]) for n in range(100)]
 # On a busy machine; each example has a path of its own, as files are known by path and time.
-unhurried = settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+unhurried = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

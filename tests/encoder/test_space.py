@@ -11,7 +11,7 @@ from bort_engine.encoder.costs import n_parameters
 from bort_engine.encoder.sources import Source, sources
 from bort_engine.encoder.space import Architecture, SearchSpace
 
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine
+unhurried = settings(suppress_health_check=[HealthCheck.too_slow])  # a busy machine
 MINILM = sources["minilm-l6"]
 
 

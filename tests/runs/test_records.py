@@ -53,7 +53,7 @@ def numbers(record: Any) -> list[float]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_one_hostile_value_is_refused_in_one_line_or_is_a_value_like_others(kind, data):
     plain = json.loads(KINDS[kind])

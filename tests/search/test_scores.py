@@ -6,7 +6,7 @@ from dataclasses import replace
 import moocore
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -58,7 +58,6 @@ def test_the_hypervolume_of_a_trace_by_hand():
 
 
 @given(COSTS, st.randoms(use_true_random=False))
-@settings(deadline=None)
 def test_scores_are_moocore_s_on_every_prefix(costs, random):
     truth, trace = Truth(costs), random.sample(range(len(costs)), len(costs))
     low, spread = costs.min(axis=0), np.maximum(np.ptp(costs, axis=0), 1e-12)

@@ -264,7 +264,7 @@ def every_path(part: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [p for k, v in pairs for p in ((*path, k), *every_path(v, (*path, k)))]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(every_path(SMALL)), ODD)
 def test_a_mutated_report_is_a_value_that_can_be_shown_or_one_value_error(path, value):
     part = mutated = deepcopy(SMALL)

@@ -100,7 +100,7 @@ def test_pruning_goes_on_to_the_tolerance_and_no_further():
 
 
 @given(any_toy)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_the_choice_is_the_best_and_the_promise_is_kept_where_its_assumption_holds(any_T):
     comparison = toy.compare(any_T)
     cover, measured = comparison.extraction.cover, comparison.extraction.measured
