@@ -56,7 +56,7 @@ SOLID = {
     "star-diamond-open": "x",
 }
 # Where a ring's name stands, so that names of points alike in latency or error do not overlap.
-PLACES = {"Recommended": "bottom right", "Knee": "top center"}
+PLACES = {"Source": "bottom center", "Recommended": "top right", "Knee": "top center"}
 PLACES |= {"Source, OpenVINO int8": "top left", "Source, ONNX int8": "top right"}
 # The bar above the plot that explains the colours; plotly anchors a horizontal one at its bottom.
 BAR = {"orientation": "h", "thickness": 10, "len": 0.7, "x": 0, "xanchor": "left", "y": 1.0}
@@ -293,7 +293,9 @@ def _draw_loss(
     for layer in rings:
         ring = {"size": width(layer.points[0]) + 7, "color": layer.colour, "line": {"width": 2.5}}
         figure.add_scatter(**_trace(front, layer, ring, x=x, y=y))
-        name = layer.name.removeprefix("Source, ")  # as short as a narrow screen needs it
+        # Of two names of a point the first is written: a narrow screen has no room for both.
+        first = next(x for x in rings if x.points == layer.points)
+        name = layer.name.removeprefix("Source, ") if layer is first else ""
         figure.data[-1].update(_label(layer, name, PLACES.get(layer.name, "top center")))
     drawn = [*points, *(p for layer in rings for p in layer.points), *others]
     low, high = min(x.of(drawn)), max(x.of(drawn))
