@@ -62,14 +62,17 @@ def achieved_epsilon(cover: np.ndarray, costs: np.ndarray) -> float:
     return float(achieved_epsilons(cover, costs)[-1])
 
 
-def knee(costs: np.ndarray) -> int:
+def knee(costs: np.ndarray) -> int | None:
     """Return the row of a front (n, d) farthest below the line from the cheapest to the best one.
 
     The knee of Das 1999, of two axes: the mean of the logarithms of the costs, since they rise and
     fall together, and the error as it is. Columns are scaled to 0..1, so that the distance from the
-    line is their sum but for a constant: the least sum is the farthest below.
+    line is their sum but for a constant: the least sum is the farthest below. None where that is an
+    end of the line: then the front does not bend towards what is wanted.
     """
     columns = np.column_stack([np.log(costs[:, :-1]), costs[:, -1]])
     spread = np.ptp(columns, axis=0)
     scaled = (columns - columns.min(axis=0)) / np.where(spread > 0, spread, 1.0)
-    return int((scaled[:, :-1].mean(axis=1) + scaled[:, -1]).argmin())
+    cost, error = scaled[:, :-1].mean(axis=1), scaled[:, -1]
+    row = int((cost + error).argmin())
+    return None if row in (cost.argmin(), error.argmin()) else row

@@ -327,11 +327,11 @@ class Front:
 
     @property
     def knee(self) -> Point | None:
-        """The front point farthest below the line through its ends (see pareto.py)."""
+        """The front point farthest below the line through its ends, if any is (see pareto.py)."""
         if not (points := self.above_chance):
             return None
-        costs = [(p.n_parameters, p.latency_ms, p.r) for p in points]
-        return points[knee(np.array(costs))]
+        row = knee(np.array([(p.n_parameters, p.latency_ms, p.r) for p in points]))
+        return None if row is None else points[row]
 
     @property
     def best(self) -> Point:

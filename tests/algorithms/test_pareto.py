@@ -104,4 +104,6 @@ def test_the_knee_is_in_logs_of_the_costs_and_the_error_as_it_is():
     assert knee(np.array([*ends, (5, 5, 0.1), (9, 9, 0.011)])) == 2
     # Two costs count as one: 0.5 + 0.45 is below 1, 0.5 + 0.5 + 0.45 would not be.
     assert knee(np.array([(100, 100, 0.0), (1, 1, 1.0), (10, 10, 0.45)])) == 2
-    assert knee(np.array([(7, 7, 0.5)])) == 0
+    # 0.5 + 0.55 is above 1: the farthest below is an end, which is no bend.
+    assert knee(np.array([(100, 100, 0.0), (1, 1, 1.0), (10, 10, 0.55)])) is None
+    assert knee(np.array([(7, 7, 0.5)])) is None

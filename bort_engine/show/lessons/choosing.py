@@ -173,12 +173,12 @@ def picks(choice: Choice, lost: float) -> dict[str, ValuedShape]:
     The budget is points of dev accuracy lost; within it, the least i is picked.
     """
     able = [shape for shape in choice.shapes if shape.pareto and not shape.at_chance]
-    costs = np.array([(shape.p, shape.i, shape.wrong) for shape in able])
+    bend = knee(np.array([(shape.p, shape.i, shape.wrong) for shape in able])) if able else None
     limit = choice.source.wrong + lost / 100 + 1e-12
     within = [shape for shape in able if shape.wrong <= limit]
     shapes = (
         choice.best,
-        able[knee(costs)] if able else None,
+        None if bend is None else able[bend],
         min(within, key=lambda shape: shape.i, default=None),
         choice.source,
         choice.guesser,

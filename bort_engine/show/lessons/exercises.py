@@ -16,7 +16,7 @@ from bort_engine.lab.toy import ToyShape
 from bort_engine.search.scale import Scale
 from bort_engine.show.lessons import claims
 from bort_engine.show.lessons.anatomy import DEPTHS
-from bort_engine.show.lessons.choosing import Choice, picks
+from bort_engine.show.lessons.choosing import Choice
 from bort_engine.show.lessons.questions import Number
 
 SHAPE = ToyShape(3, 3, 3, 2)
@@ -99,20 +99,18 @@ def dial(scale: Scale) -> Exercise:
 
 
 def choosing(choice: Choice) -> Exercise:
-    """What is W of the knee?"""
-    knee, source = picks(choice, 0).get("Knee"), choice.source
-    if not knee:
-        raise ValueError("no shape on the front is better than guessing.")
+    """What is the W of what W picks?"""
+    best, source = choice.best, choice.source
     return Exercise(
         f"Of the source's encoder of {source.p / 1e6:.3g} M parameters and its {source.i:.3g} "
-        f"{choice.unit}, the knee, {knee.architecture}, keeps {knee.p / 1e6:.3g} M and "
-        f"{knee.i:.3g} {choice.unit}. Its error beyond the source's is e = {knee.e:.3g} nats. "
+        f"{choice.unit}, W's pick, {best.architecture}, keeps {best.p / 1e6:.3g} M and "
+        f"{best.i:.3g} {choice.unit}. Its error beyond the source's is e = {best.e:.3g} nats. "
         "What is its W?",
-        Number("W", knee.w, 0, 1000, 0.01, "", 2, 0.02 * knee.w),
+        Number("W", best.w, 0, 1000, 0.01, "", 2, 0.02 * best.w),
         "What counts is the share that is *saved*, 1 - kept / all, of both; then divide by e.",
-        f"(1 - {knee.p / 1e6:.3g} / {source.p / 1e6:.3g}) x (1 - {knee.i:.3g} / {source.i:.3g}) / "
-        f"{knee.e:.3g} = {1 - knee.p / source.p:.3f} x {1 - knee.i / source.i:.3f} / {knee.e:.3g} "
-        f"= {knee.w:.2f}.",
+        f"(1 - {best.p / 1e6:.3g} / {source.p / 1e6:.3g}) x (1 - {best.i:.3g} / {source.i:.3g}) / "
+        f"{best.e:.3g} = {1 - best.p / source.p:.3f} x {1 - best.i / source.i:.3f} / {best.e:.3g} "
+        f"= {best.w:.2f}.",
     )
 
 

@@ -99,8 +99,9 @@ def show() -> None:
         "of parameters p saved, times that of cost i saved, over the error e; T is the source.",
         "In the picture all shapes on a line through the origin have the same W, and the flattest "
         "line that still touches a shape is the winner's.",
-        "The **knee** is the front's point farthest below the line through its ends, and a "
-        "**budget** takes the cheapest that loses no more than you allow; neither names a guesser.",
+        "The **knee** is the front's point farthest below the line through its ends, where one "
+        "lies below it; a **budget** takes the cheapest that loses no more than you allow. Neither "
+        "names a guesser.",
         "W is the coefficient that [\\[OSE\\]](https://arxiv.org/abs/2010.08512) maximises, with "
         "all parameters and the plain cross-entropy; "
         "the search behind [\\[BORT\\]](https://arxiv.org/abs/2010.10499) rests on it. Counting "
