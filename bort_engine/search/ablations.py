@@ -20,6 +20,7 @@ from bort_engine.search.predictor import ENOUGH, guesser
 
 SAMPLERS = ("surface", "gp", "fptas-no-surface", "grid", "stride")
 FIXED = ("fptas-no-surface", "stride")  # these draw nothing at random
+CELLS = (0.3, 0.2, 0.1, 0.05, 0.02)  # epsilons of the cells that random members are drawn from
 REFIT = 8  # measurements between two fits of the Gaussian process's hyperparameters
 
 
@@ -118,7 +119,7 @@ def _by_cell(candidates: Sequence[Candidate], seed: int, T: Candidate) -> list[C
     """Order all: epsilon by epsilon, a random member of each cell that has none yet; the rest."""
     shuffled = _shuffled(candidates, seed, T)
     chosen = {T: None}
-    for epsilon in fptas.EPSILONS:
+    for epsilon in CELLS:
         # The cells of a shuffled list are in random order, as are their members.
         for group in fptas.cells(shuffled, epsilon).values():
             if chosen.keys().isdisjoint(group):

@@ -27,6 +27,7 @@ from bort_engine.runs.events import Progress, Stop, never, silent
 from bort_engine.runs.provenance import Provenance
 from bort_engine.runs.records import Count, NonNegative, Positive, Share
 from bort_engine.training import metrics
+from bort_engine.training.forecast import ELASTIC_STEPS
 from bort_engine.training.recipe import Recipe
 from bort_engine.training.teacher import (
     ELASTIC_VERSION,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from bort_engine.training.elastic import Elastic
 
 Shape = Architecture | Uneven
-USUAL = ((30, 5e-4), (300, 4e-4))  # steps and learning rate: of a candidate, of the elastic student
+USUAL = ((30, 5e-4), (ELASTIC_STEPS, 4e-4))  # steps and rate: a candidate's, the student's
 # How errors are made: the first two train each candidate, the third trains all of them together,
 # and the last is a line through published GLUE scores.
 OracleName = Literal["brief", "scratch", "elastic", "glue"]
@@ -52,7 +53,7 @@ class BriefTraining:
     """How a candidate is trained: equal settings give comparable errors, others do not.
 
     Args:
-        steps: training steps of each candidate, or of the elastic student; 0 for 30, or 300.
+        steps: training steps of each candidate, or of the elastic student; 0 for 30, or 500.
         train_batch_size: sentences a step.
         learning_rate: the highest of the schedule; 0 for 5e-4, or 4e-4 of the elastic student.
         teacher_steps: training steps of the source; 0 for two epochs. Small numbers are for tests.

@@ -37,10 +37,10 @@ from bort_engine.training.teacher import (
 # two epochs, at three passes a step, and its labels of 11,367 rows took 109 s.
 FORWARD_S = 109 / ((2 * 3 * 10_100 + 11_367) * 26.8)
 TRAINING = 3  # passes a step takes: forward, and twice as much backward
+ELASTIC_STEPS, ELASTIC_BATCH = 500, 64
 # Passes of the source on its batch that a step of the elastic student takes: 300 steps of 64 rows
 # of 26.8 tokens took 137 s.
-ELASTIC_STEPS, ELASTIC_BATCH = 300, 64
-ELASTIC_PASSES = 137 / (ELASTIC_STEPS * ELASTIC_BATCH * 26.8 * FORWARD_S)
+ELASTIC_PASSES = 137 / (300 * 64 * 26.8 * FORWARD_S)
 ELASTIC = "training the elastic student"
 BEGINNING_S = 2.0  # of any stage: packages and weights are loaded
 # The embedded tasks: rows of train and of dev, and the mean tokens of a row that are read.

@@ -75,7 +75,7 @@ def show_form(source: str, task: str, epsilon: float) -> None:
         form.select(st, "Latency: runs as", titles, "--runtime", help=INT8)
         st.checkbox("Only what is not covered yet (lazy)", True, key="--lazy")
         form.select(st, "How errors are made", ORACLES, "--oracle")
-        steps = "0 means 300 for the elastic student, 30 for each of the others."
+        steps = "0 means 500 for the elastic student, 30 for each of the others."
         st.number_input("Training steps", 0, 100_000, 0, key="--steps", help=steps)
         once = "0 means two epochs. It is done once, and kept."
         label = "Training steps of the source"

@@ -517,7 +517,7 @@ def test_your_own_model_is_looked_at_and_becomes_the_source(slow, tmp_path):
 
 
 def test_a_point_becomes_a_checkpoint_on_the_page(run_root, wait, monkeypatch, tmp_path, downloads):
-    training = BriefTraining(steps=300, learning_rate=4e-4)
+    training = BriefTraining(steps=500, learning_rate=4e-4)
     made = replace(FRONT.provenance, training=training, seed=3)
     front = replace(FRONT, oracle="elastic", origin="measured", provenance=made)
     front.save(tmp_path / "front.json")

@@ -124,7 +124,7 @@ def test_settings_out_of_range_are_named(change, text):
 
 def test_the_usual_steps_are_the_oracles():
     assert Setup("s", "t").training.steps == 30
-    assert Setup("s", "t", "elastic").training.steps == 300
+    assert Setup("s", "t", "elastic").training.steps == 500
 
 
 def test_the_source_is_its_own_perfect_student(quick_evaluator):
