@@ -39,8 +39,8 @@ SOURCES = """\
 T, and evaluations, each by its shape and seed: minilm-l6-rotten-tomatoes-elastic-seed*.jsonl, AMD
   EPYC, two threads for T, two workers of one thread for the others, bf16, 2026-11-27
 elastic student, and 300 steps of polishing: differences of rows in table-minilm-l6.json, film
-  reviews, seed 1 (the point with a quarter of the encoder), which stand for all seeds, 500 steps of
-  the student for the 300 it had there; AMD EPYC, beside other work, bf16, 2026-11-27
+  reviews, seed 1 (the point with a quarter of the encoder), which stand for all seeds, the
+  student's times 500 / 300; AMD EPYC, beside other work, bf16, 2026-11-27
 latencies, calibrated: minilm-l6-fine.json, AMD EPYC, two threads, 2026-11-26
 Agora: agora-minilm-l6-rotten-tomatoes-few.json, 3,12,384,768 with 1,000 labels, its three seeds;
   Intel Xeon, two threads, 2026-11-22; one seed's labeller stands for the three"""

@@ -42,8 +42,8 @@ SELECTIONS = ("cover", "stride", "exhaustive")
 LEAST_EPSILON = 0.01  # below it, cells are finer than any measurement
 # How much more an architecture may err than one that it contains, on the errors' own scale.
 TOLERANCE = 0.03
-# How many are chosen together, so that workers can share them: on the recorded tables up to 4 take
-# hardly more evaluations than one after another, 8 a quarter more.
+# How many are chosen together, so that workers can share them: up to 4 take hardly more evaluations
+# than one after another, 8 a quarter more (three tables of students of 300 steps).
 AT_ONCE = 4
 ERROR_FLOOR = 1e-3  # W divides by the error: below this, errors count as equal
 # What `refine` goes through. From 0.05: coarser ones first prove what finer ones have no use for

@@ -168,7 +168,7 @@ def verdict(cover: DialCover) -> str:
     return (
         f"For each of the {len(shapes):,} shapes, an evaluated one is to be {most} larger, {most} "
         f"{slower}, and at most {points(cover.epsilon):.1f} points less accurate. **The promise of "
-        f"{cover.epsilon:g} is {outcome}: {cover.achieved:.3f} is achieved.** Covered worst is "
+        f"{cover.epsilon:g} is {outcome}: {cover.achieved:.4f} is achieved.** Covered worst is "
         f"{worst}: the evaluated {near} stands in for it, "
         f"{', '.join(more) or 'no worse in anything'}."
     )
@@ -190,7 +190,7 @@ def summary(cover: DialCover) -> str:
         f"{len(cover.costs):,} shapes by parameters and {cover.cost}, in {len(cover.cells):,} "
         f"cells of epsilon {cover.epsilon:g}: {len(cover.evaluated):,} shapes are evaluated, "
         f"{cover.n_skipped:,} cells skipped, {len(cover.front)} of the evaluated are on the front. "
-        f"The achieved epsilon is {cover.achieved:.3f}."
+        f"The achieved epsilon is {cover.achieved:.4f}."
     )
 
 

@@ -80,9 +80,9 @@ def show() -> None:
         "Shapes whose size and cost lie within a factor 1 + epsilon share a **cell**, and of a "
         "cell those shapes are evaluated that no other shape in it contains (in layers, heads and "
         "units).",
-        "**Laziness** evaluates fewer: an evaluated shape errs no more than all that it contains, "
-        "so where another one, of about their cost or less, errs at most epsilon more than that, "
-        "they need not be evaluated. The error's scale runs from 0, the source's, to 1, "
+        "**Laziness** evaluates fewer: a shape is taken to err no more than all that it contains, "
+        "so where an evaluated one, of about their cost or less, errs at most epsilon more than "
+        "that, they need not be evaluated. The error's scale runs from 0, the source's, to 1, "
         f"guessing's: here epsilon 0.1 is {points(0.1):.1f} points.",
         "For size and cost the promise is a theorem. For the error it is one as long as no shape "
         "errs more than one that it contains, but for a small tolerance; so the **achieved** "
@@ -99,7 +99,7 @@ def preset(label: str, result: dial.DialCover) -> lesson.Preset:
         label,
         values | {"dial_seed": result.table.seed},
         f"{len(result.evaluated):,} evaluations instead of {len(result.costs):,}; "
-        f"{result.epsilon:g} is promised and {result.achieved:.3f} achieved.",
+        f"{result.epsilon:g} is promised and {result.achieved:.4f} achieved.",
     )
 
 
@@ -107,7 +107,7 @@ def show_numbers(result: dial.DialCover, lazily: dial.DialCover, whole: dial.Dia
     """What was evaluated, promised and achieved."""
     columns = st.columns(2)
     columns[0].metric("Evaluated", f"{len(result.evaluated):,} of {len(result.costs):,}")
-    columns[1].metric("Achieved epsilon", f"{result.achieved:.3f}")
+    columns[1].metric("Achieved epsilon", f"{result.achieved:.4f}")
     st.markdown(dial.verdict(result))
     runs.show_table(
         dial.compare(lazily, whole),
