@@ -17,7 +17,7 @@ from bort_engine.runs.time_left import Stage
 from bort_engine.training import forecast
 from bort_engine.training.distil import GENERAL_BATCH, TASK_EPOCHS
 from bort_engine.training.distil import STAGE as DISTILLING
-from bort_engine.training.teacher import EPOCHS, MANY
+from bort_engine.training.teacher import EPOCHS, MANY, student_name
 
 TRAININGS, SAVING = "training the student", "saving and reloading"
 POOL = "comparing all texts"
@@ -78,7 +78,7 @@ def stages(request: Request) -> list[Stage]:
         result.append(forecast.stage("swapping words", labelling))
         result.append(forecast.stage(DISTILLING, rows * forecast.TRAINING * student_s))
     elif plan.initialisation == "elastic" and not forecast.is_kept(
-        source, request.task, n_labelled, "elastic-*"
+        source, request.task, n_labelled, student_name(forecast.ELASTIC_RECIPE, 0)
     ):
         result.append(forecast.elastic_stage(source, size))
     if n_labelled < size.n_train and plan.tau in ("auto", "pool"):

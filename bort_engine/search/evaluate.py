@@ -27,7 +27,7 @@ from bort_engine.runs.events import Progress, Stop, never, silent
 from bort_engine.runs.provenance import Provenance
 from bort_engine.runs.records import Count, NonNegative, Positive, Share
 from bort_engine.training import metrics
-from bort_engine.training.forecast import ELASTIC_STEPS
+from bort_engine.training.forecast import ELASTIC_RECIPE
 from bort_engine.training.recipe import Recipe
 from bort_engine.training.teacher import (
     ELASTIC_VERSION,
@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from bort_engine.training.elastic import Elastic
 
 Shape = Architecture | Uneven
-USUAL = ((30, 5e-4), (ELASTIC_STEPS, 4e-4))  # steps and rate: a candidate's, the student's
+# Steps and learning rate, of a candidate and of the elastic student.
+USUAL = ((30, 5e-4), (ELASTIC_RECIPE.steps, ELASTIC_RECIPE.learning_rate))
 # How errors are made: the first two train each candidate, the third trains all of them together,
 # and the last is a line through published GLUE scores.
 OracleName = Literal["brief", "scratch", "elastic", "glue"]
@@ -124,6 +125,15 @@ class Setup:
             learning_rate=self.training.learning_rate or rate,
         )
         object.__setattr__(self, "training", training)  # the way in when frozen
+
+    def as_recipe(self) -> Recipe:
+        """Return how each candidate is trained, or the elastic student."""
+        training = self.training
+        return Recipe(
+            steps=training.steps,
+            batch_size=training.train_batch_size,
+            learning_rate=training.learning_rate,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +276,7 @@ class Evaluator:
         return Elastic.prepare(
             self.source,
             self.teacher,
-            self._recipe(),
+            self.setup.as_recipe(),
             seed=self.setup.seed,
             on_progress=self.on_progress,
             stop=self.stop,
@@ -289,15 +299,7 @@ class Evaluator:
 
     @property
     def _student_folder(self) -> Path:
-        return self.teacher.student_folder(self._recipe(), self.setup.seed)
-
-    def _recipe(self) -> Recipe:
-        training = self.setup.training
-        return Recipe(
-            steps=training.steps,
-            batch_size=training.train_batch_size,
-            learning_rate=training.learning_rate,
-        )
+        return self.teacher.student_folder(self.setup.as_recipe(), self.setup.seed)
 
     def evaluate(self, architecture: Shape) -> Evaluation:
         """Build, train where need be, and measure on dev. T itself is exact: it is not trained.
@@ -357,7 +359,9 @@ class Evaluator:
         T, seed = self.teacher, self.setup.seed
         set_seed(seed)
         model = without_dropout(self._initial(architecture))
-        return train(model, T.train_data, T.tokenizer, self._recipe(), seed=seed, stop=self.stop)
+        return train(
+            model, T.train_data, T.tokenizer, self.setup.as_recipe(), seed=seed, stop=self.stop
+        )
 
     def _initial(self, architecture: Architecture) -> PreTrainedModel:
         """Return the candidate before its training: slices of T, or random weights."""

@@ -9,9 +9,10 @@ from bort_engine.encoder.sources import Source
 from bort_engine.encoder.space import SearchSpace
 from bort_engine.encoder.timing import LatencySettings
 from bort_engine.runs.time_left import Stage
-from bort_engine.search.evaluate import USUAL, BriefTraining, OracleName
+from bort_engine.search.evaluate import USUAL, BriefTraining, OracleName, Setup
 from bort_engine.search.result import Search
 from bort_engine.training import forecast
+from bort_engine.training.teacher import student_name
 
 EVALUATING, CALIBRATING = "evaluating candidates", "calibrating latency"
 REST = "checking the whole space"
@@ -142,12 +143,12 @@ def _rows(training: BriefTraining, oracle: OracleName) -> int:
     return (training.steps or USUAL[oracle == "elastic"][0]) * training.train_batch_size
 
 
-def kept(source: Source, task: str, oracle: OracleName) -> tuple[str, ...]:
-    """Return the stages whose result is likely in the cache, for a form."""
-    n_train = forecast.task_size(task).n_train
-    names: tuple[str, ...] = ()
-    if forecast.is_kept(source, task, n_train):
+def kept(source: Source, setup: Setup) -> tuple[str, ...]:
+    """Return the stages whose result is likely in the cache."""
+    n_train, names = forecast.task_size(setup.task).n_train, ()
+    if forecast.is_kept(source, setup.task, n_train):
         names += forecast.TEACHER_STAGES
-    if oracle == "elastic" and forecast.is_kept(source, task, n_train, "elastic-*"):
+    student = student_name(setup.as_recipe(), setup.seed)
+    if setup.oracle == "elastic" and forecast.is_kept(source, setup.task, n_train, student):
         names += (forecast.ELASTIC,)
     return names

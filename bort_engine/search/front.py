@@ -31,7 +31,7 @@ from bort_engine.search.candidates import LATENCIES, calibration_for, candidate,
 from bort_engine.search.closer import closer_look
 from bort_engine.search.errors import Oracle
 from bort_engine.search.evaluate import BriefTraining, OracleName, Setup
-from bort_engine.search.forecast import OFF, REST, Evaluations, stages
+from bort_engine.search.forecast import OFF, REST, Evaluations, kept, stages
 from bort_engine.search.predictor import ErrorPredictor, guesser, shape_features
 from bort_engine.search.result import (
     AFFORDABLE,
@@ -128,7 +128,8 @@ def front(
         asked = LatencySettings() if settings is None else settings
         setup = Setup(source.name, name, oracle, training, seed)
         oracles.check(source, setup, folder)
-        plan = stages(source, name, epsilon, oracle, space, search, training, asked)
+        done = kept(source, setup)
+        plan = stages(source, name, epsilon, oracle, space, search, training, asked, kept=done)
         on_progress({"stage": "getting ready", "done": 0, "total": 0, "plan": plan})
         answers = oracles.measured(source, setup, folder, on_progress, stop, n, nodes)
     if calibration is None:

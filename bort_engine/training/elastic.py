@@ -34,12 +34,11 @@ from bort_engine.runs import records
 from bort_engine.runs.events import Progress, Stop, never, silent, step_events
 from bort_engine.runs.records import NonNegative
 from bort_engine.training import together
-from bort_engine.training.forecast import ELASTIC, ELASTIC_BATCH, ELASTIC_STEPS
+from bort_engine.training.forecast import ELASTIC, ELASTIC_RECIPE
 from bort_engine.training.precision import precision
 from bort_engine.training.teacher import Teacher
 from bort_engine.training.trainer import Recipe, train_module, without_dropout, words_in_use
 
-RECIPE = Recipe(steps=ELASTIC_STEPS, batch_size=ELASTIC_BATCH, learning_rate=4e-4)
 N_RANDOM = 2  # random slices a step, beside the smallest; each the larger one of two
 LARGEST_EVERY = 2  # so many steps, on average, train the largest slice once
 
@@ -83,7 +82,7 @@ class Elastic:
         cls,
         source: Source,
         teacher: Teacher,
-        recipe: Recipe = RECIPE,
+        recipe: Recipe = ELASTIC_RECIPE,
         *,
         seed: int = 0,
         on_progress: Progress = silent,

@@ -24,6 +24,7 @@ from bort_engine.encoder.sources import Source, sources
 from bort_engine.encoder.space import Architecture
 from bort_engine.runs import records
 from bort_engine.runs.time_left import Stage
+from bort_engine.training.recipe import Recipe
 from bort_engine.training.teacher import (
     EPOCHS,
     EPOCHS_OF_FEW,
@@ -38,6 +39,7 @@ from bort_engine.training.teacher import (
 FORWARD_S = 109 / ((2 * 3 * 10_100 + 11_367) * 26.8)
 TRAINING = 3  # passes a step takes: forward, and twice as much backward
 ELASTIC_STEPS, ELASTIC_BATCH = 500, 64
+ELASTIC_RECIPE = Recipe(steps=ELASTIC_STEPS, batch_size=ELASTIC_BATCH, learning_rate=4e-4)
 # Passes of the source on its batch that a step of the elastic student takes: 300 steps of 64 rows
 # of 26.8 tokens took 137 s.
 ELASTIC_PASSES = 137 / (300 * 64 * 26.8 * FORWARD_S)
@@ -161,8 +163,8 @@ def to_fetch_mb(source: Source, task: str) -> float:
     return size_mb + sum(RESOURCES[n].size_mb for n in names if not any(root.glob(f"{n}-*")))
 
 
-def is_kept(source: Source, task: str, n_labelled: int, part: str = "") -> bool:
-    """Is there a teacher of so many labelled rows in the cache, with this part (`elastic-*`)?
+def is_kept(source: Source, task: str, n_labelled: int, student: str = "") -> bool:
+    """Is there a teacher of so many labelled rows in the cache, with this elastic student, if any?
 
     Of how many steps is not asked, since only the whole texts tell: it is a guess.
     """
@@ -170,7 +172,7 @@ def is_kept(source: Source, task: str, n_labelled: int, part: str = "") -> bool:
     for folder in (cache_dir() / "teachers").glob(f"{Path(source.name).name}-{stem}-*"):
         with suppress(ValueError, OSError):
             report = records.read(folder / "report.json", TeacherReport)
-            if report.n_labelled == n_labelled and (not part or any(folder.glob(part))):
+            if report.n_labelled == n_labelled and (not student or (folder / student).is_dir()):
                 return True
     return False
 

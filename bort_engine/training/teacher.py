@@ -125,8 +125,7 @@ class Teacher:
 
     def student_folder(self, recipe: Recipe, seed: int) -> Path:
         """Return where the elastic student of this training lies, or will."""
-        key = json.dumps([RECIPE_VERSION, ELASTIC_VERSION, asdict(recipe), seed])
-        return self.folder / f"elastic-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
+        return self.folder / student_name(recipe, seed)
 
     @cached_property
     def train_data(self) -> Rows:
@@ -178,6 +177,12 @@ def _encode(split: Dataset, tokenizer: PreTrainedTokenizerBase, labels: Any) -> 
 
     second = split["second"] if "second" in split.column_names else None
     return encode(split["text"], tokenizer, labels, second)
+
+
+def student_name(recipe: Recipe, seed: int) -> str:
+    """Return the name of the folder, in T's, of the elastic student of this training."""
+    key = json.dumps([RECIPE_VERSION, ELASTIC_VERSION, asdict(recipe), seed])
+    return f"elastic-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
 
 
 def reading_length(

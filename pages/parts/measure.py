@@ -13,7 +13,7 @@ from bort_engine.runs import jobs
 from bort_engine.runs.text import literal
 from bort_engine.search import errors as oracles
 from bort_engine.search import forecast
-from bort_engine.search.evaluate import BriefTraining, EvaluationTable
+from bort_engine.search.evaluate import BriefTraining, EvaluationTable, Setup
 from bort_engine.search.result import Front, Search
 from bort_engine.show.theme import RUNTIMES, short
 from bort_engine.training.forecast import ELASTIC, TEACHER_STAGES, to_fetch_mb
@@ -102,7 +102,7 @@ def length(source: str, task: str, epsilon: float) -> str:
     origin = form.source_of(source)
     space = oracles.searched("default", "elastic", origin)
     usual = (Search(), BriefTraining(), LatencySettings())
-    kept = forecast.kept(origin, task, "elastic")
+    kept = forecast.kept(origin, Setup(source, task, "elastic"))
     stages = forecast.stages(origin, task, epsilon, "elastic", space, *usual, kept=kept)
     return form.length(stages, to_fetch_mb(origin, task))
 
@@ -110,6 +110,8 @@ def length(source: str, task: str, epsilon: float) -> str:
 def preparation(front: Front) -> str:
     """Say about how long a front's source and elastic student take here; "" where both are kept."""
     origin, task = form.source_of(front.source), front.task
+    training = front.provenance.training or BriefTraining()
+    setup = Setup(front.source, task, "elastic", training, front.provenance.seed)
     stages = forecast.stages(
         origin,
         task,
@@ -117,9 +119,9 @@ def preparation(front: Front) -> str:
         "elastic",
         oracles.searched("default", "elastic", origin),
         Search(),
-        front.provenance.training or BriefTraining(),
+        training,
         LatencySettings(),
-        kept=forecast.kept(origin, task, "elastic"),
+        kept=forecast.kept(origin, setup),
     )
     stages = [stage for stage in stages if stage.name in PREPARING]
     if not stages:

@@ -12,7 +12,7 @@ from bort_engine.runs import jobs
 from bort_engine.runs.text import literal
 from bort_engine.search import forecast
 from bort_engine.search import layer_result as records_of
-from bort_engine.search.evaluate import BriefTraining
+from bort_engine.search.evaluate import BriefTraining, Setup
 from bort_engine.search.layer_result import Effort, LayersFront
 from bort_engine.search.result import Front, Point
 from bort_engine.show import front as front_words
@@ -99,7 +99,8 @@ def offer(front: Front) -> None:
     with runs.warning():  # a folder may be gone
         source = form.source_of(front.source)
         plan = forecast.layer_stages(source, front.task, n_shapes, training, settings)
-        kept = forecast.kept(source, front.task, "elastic")
+        setup = Setup(front.source, front.task, "elastic", training, front.provenance.seed)
+        kept = forecast.kept(source, setup)
         plan = [stage for stage in plan if stage.name not in kept]
         asked = (front.task, front.provenance.seed, training)
         options = front_words.student_options(front.source, *asked)

@@ -6,15 +6,18 @@ import pytest
 
 from bort_engine.encoder.sources import sources
 from bort_engine.encoder.timing import LatencySettings
+from bort_engine.runs import records
 from bort_engine.runs.time_left import TimeLeft
 from bort_engine.search import errors as oracles
 from bort_engine.search.candidates import calibration_for
-from bort_engine.search.evaluate import BriefTraining
-from bort_engine.search.forecast import EVALUATING, Evaluations, layer_stages, stages
+from bort_engine.search.evaluate import BriefTraining, Setup
+from bort_engine.search.forecast import EVALUATING, Evaluations, kept, layer_stages, stages
 from bort_engine.search.front import search_front
 from bort_engine.search.layer_result import Effort
 from bort_engine.search.result import Search
 from bort_engine.training import forecast
+from bort_engine.training.teacher import student_name
+from tests.conftest import TEACHER
 
 MINILM = sources["minilm-l6"]
 FINE = oracles.searched("default", "elastic", MINILM)
@@ -54,6 +57,18 @@ def test_what_is_kept_is_left_out_and_the_rest_of_the_space_comes_in(empty_cache
     whole = planned(0.2, check_all=True)
     assert whole[-1].name == "checking the whole space" and whole[-1].low > 10 * whole[-2].high
     assert forecast.is_kept(MINILM, "rotten-tomatoes", 10_100) is False
+    setup = Setup("minilm-l6", "rotten-tomatoes", "elastic")
+    folder = empty_cache / "teachers" / "minilm-l6-rotten-tomatoes-1"
+    (folder / student_name(setup.as_recipe(), 0)).mkdir(parents=True)
+    assert kept(MINILM, setup) == ()  # no T
+    records.write(folder / "report.json", TEACHER)
+    n_train = TEACHER.n_labelled
+    assert forecast.is_kept(MINILM, "rotten-tomatoes", n_train)
+    assert forecast.is_kept(MINILM, "rotten-tomatoes", n_train + 1) is False
+    records.write(folder / "report.json", replace(TEACHER, n_labelled=10_100))
+    assert kept(MINILM, setup) == (*forecast.TEACHER_STAGES, forecast.ELASTIC)
+    other = replace(setup, training=BriefTraining(steps=300))  # a student of another training
+    assert kept(MINILM, other) == kept(MINILM, replace(setup, seed=1)) == forecast.TEACHER_STAGES
     base = sources["bert-base-uncased"]
     space = oracles.searched("default", "elastic", base)
     larger = planned(0.2, base, space=space)[1]
