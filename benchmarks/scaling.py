@@ -30,7 +30,7 @@ from bort_engine.search.errors import Oracle, shipped
 from bort_engine.search.evaluate import Shape
 from bort_engine.search.front import search_front
 from bort_engine.search.result import Search
-from bort_engine.training.forecast import ELASTIC_STEPS
+from bort_engine.training.forecast import ELASTIC_RECIPE
 
 TASK, N_TASKS, SEEDS, EPSILON = "rotten-tomatoes", 10, (0, 1, 2), 0.1
 WORKERS = (1, 2, 4, 16, 64)
@@ -139,7 +139,7 @@ def recorded() -> tuple[float, float, float, float, list[dict]]:
     rows = next(task["rows"] for task in table["tasks"] if task["task"] == TASK)
     seconds = {(row["name"], row["seed"]): row["seconds"] for row in rows}
     # The recommended point of seed 1 is the source: T and the elastic student, and nothing more.
-    student = (seconds["student", 1] - seconds["source", 0]) * ELASTIC_STEPS / 300
+    student = (seconds["student", 1] - seconds["source", 0]) * ELASTIC_RECIPE.steps / 300
     polish = seconds["quarter", 1] - seconds["student", 1]
     calibration = json.loads((ASSETS / "calibrations" / "minilm-l6-fine.json").read_text())
     record = ASSETS / "recorded" / "agora-minilm-l6-rotten-tomatoes-few.json"

@@ -108,9 +108,8 @@ class Here(Workers[Item, Result]):
         self._items: deque[Item] = deque()
 
     def next(self) -> tuple[Item, Result]:
-        item = self._items.popleft()
-        name, on_progress = str(item), self.on_progress
-        return item, self.work(item, lambda e: on_progress(e | {"item": name}), self._stop)
+        item, on_progress = self._items.popleft(), self.on_progress
+        return item, self.work(item, lambda e: on_progress(e | {"item": str(item)}), self._stop)
 
 
 class Processes(Workers[Item, Result]):
@@ -194,10 +193,8 @@ def _begin(events: Any, stopping: Any, parent: int) -> None:
 
 
 def _do(work: Work[Item, Result], item: Item) -> Result:
-    name = str(item)
-
     def tell(event: Event) -> None:
-        _tell(event | {"item": name})
+        _tell(event | {"item": str(item)})
 
     with _at_work:
         return work(item, tell, _stop)

@@ -103,8 +103,9 @@ class Oracle:
     def errors(self, architectures: Iterable[Shape]) -> Iterator[float]:
         """Map architectures to their r, in order: what the FPTAS asks for."""
         architectures = [*architectures]
-        if self.ahead:
-            self.ahead.batch = architectures
+        # Who asks for what is known, as to draw a front again, takes no work away.
+        if self.ahead and (new := [a for a in architectures if a not in self.evaluations]):
+            self.ahead.batch = new
         return map(self.r, architectures)
 
     def close(self) -> None:

@@ -157,9 +157,8 @@ def front(
                 searched(answers.on_record(), gathered, partial=True)
             raise
         if search.check_all:
-            # Nothing new is asked for when the front is drawn again, and a stop is not heard. Its
-            # batches are no work for those who evaluate ahead, who go on with what they have.
-            quiet = replace(answers, on_progress=silent, ahead=None)
+            # Nothing new is asked for when the front is drawn again, and a stop is not heard.
+            quiet = replace(answers, on_progress=silent)
             result = _check_rest(answers, space, seed, redraw=partial(searched, quiet, search))
     return result
 

@@ -38,8 +38,7 @@ from bort_engine.training.teacher import (
 # two epochs, at three passes a step, and its labels of 11,367 rows took 109 s.
 FORWARD_S = 109 / ((2 * 3 * 10_100 + 11_367) * 26.8)
 TRAINING = 3  # passes a step takes: forward, and twice as much backward
-ELASTIC_STEPS, ELASTIC_BATCH = 500, 64
-ELASTIC_RECIPE = Recipe(steps=ELASTIC_STEPS, batch_size=ELASTIC_BATCH, learning_rate=4e-4)
+ELASTIC_RECIPE = Recipe(steps=500, batch_size=64, learning_rate=4e-4)
 # Passes of the source on its batch that a step of the elastic student takes: 300 steps of 64 rows
 # of 26.8 tokens took 137 s.
 ELASTIC_PASSES = 137 / (300 * 64 * 26.8 * FORWARD_S)
@@ -192,7 +191,7 @@ def teacher_stages(
 
 
 def elastic_stage(
-    source: Source, size: TaskSize, rows: int = ELASTIC_STEPS * ELASTIC_BATCH
+    source: Source, size: TaskSize, rows: int = ELASTIC_RECIPE.steps * ELASTIC_RECIPE.batch_size
 ) -> Stage:
     """Return the stage of training the elastic student on so many rows."""
     return stage(ELASTIC, ELASTIC_PASSES * rows * size.n_tokens * token_s(source, size.n_tokens))

@@ -73,6 +73,7 @@ def test_all_stay_at_work_while_the_front_is_drawn_again(monkeypatch):
     search = Search(space="D=1-6 A=12 H=96,384 I=192,1536", spot_checks=0, closer=0, check_all=True)
     whole = front.front(SOURCE, "rotten-tomatoes", 0.5, search=search, latency="recorded")
     assert len(whole.points) == 24 and len(at_work) > 10
+    assert whole.provenance.workers == 2
     assert at_work[:-1].count(1) >= len(at_work) - 2  # beside the one that was asked for
 
 
